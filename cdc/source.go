@@ -1,0 +1,212 @@
+package cdc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Identity names the database cluster and database that a source reads.
+// SystemID and Database never change for one source; Timeline grows at a
+// promotion.
+type Identity struct {
+	SystemID      string `json:"system_id"`
+	Timeline      uint32 `json:"timeline"`
+	Database      string `json:"database"`
+	ServerVersion int    `json:"server_version"` // server_version_num, as 180006
+}
+
+// Source is a database whose tables are copied and then followed. Its methods
+// may be called by several goroutines, except that there is at most one
+// Stream at a time.
+//
+// Errors: any method may return an error for which [Retryable] is true (the
+// connection broke, the server restarts): the caller waits and calls again.
+// [NeedsResync] tells errors after which streaming on would lose changes.
+// All others need the operator.
+type Source interface {
+	// Identify asks the server who it is. Called on every start.
+	Identify(ctx context.Context) (Identity, error)
+
+	// Tables reads the catalogue: the tables that the source was told to
+	// select, in their present shape, ordered by schema and name.
+	Tables(ctx context.Context) ([]*Relation, error)
+
+	// Publish makes sure that exactly these tables' changes will be in the
+	// stream of a slot created or advanced after it returns. It adds what is
+	// missing, and refuses (changing nothing) where what exists is not ours
+	// to change.
+	Publish(ctx context.Context, tables []*Relation) error
+
+	// Slot tells the state of the main slot; ErrNoSlot where there is none.
+	Slot(ctx context.Context) (SlotState, error)
+
+	// CreateSlot makes the main slot and gives the snapshot that belongs to
+	// it. ErrSlotExists where there is one.
+	CreateSlot(ctx context.Context) (Snapshot, error)
+
+	// DropSlot removes the main slot; nil where there is none.
+	DropSlot(ctx context.Context) error
+
+	// Snapshot gives a later snapshot with its own consistent point, by means
+	// that leave nothing behind on the server (a temporary slot).
+	Snapshot(ctx context.Context) (Snapshot, error)
+
+	// Stream delivers every transaction whose commit record ends after from,
+	// whole, once, in commit order. It refuses with an error for which
+	// NeedsResync is true where the slot cannot give all of them any more.
+	// Until the first Ack everything up to from counts as acknowledged.
+	Stream(ctx context.Context, from LSN) (Stream, error)
+
+	// Close ends all connections. Streams and snapshots are closed before.
+	Close() error
+}
+
+// Stream is a running stream. Next is called by one goroutine, Ack by any.
+type Stream interface {
+	// Next waits for the next chunk, which the caller then owns. After an
+	// error the stream is dead; transactions that were not delivered whole
+	// have to be forgotten, and a new Stream delivers them again.
+	Next(ctx context.Context) (*Chunk, error)
+
+	// Ack says that everything up to the cut lsn is durable. It does not
+	// wait; a lower lsn than before is ignored. The source tells the server
+	// from a goroutine of its own, also while Next is not being called, and
+	// never tells it more than this.
+	Ack(lsn LSN)
+
+	// Progress tells the newest position that the server has reported, which
+	// may be far ahead of what Next has delivered. For lag in bytes.
+	Progress() LSN
+
+	// Close tells the server the last acknowledged position, ends the
+	// connection and waits for the stream's goroutines.
+	Close() error
+}
+
+// Snapshot is a view of all tables at one consistent point. It stays valid
+// while a Stream is opened. Plan and Read may be called by many goroutines;
+// Read waits for one of a bounded number of connections.
+type Snapshot interface {
+	// Point is the consistent point C: the snapshot holds exactly the
+	// transactions with Txn.Commit < C.
+	Point() LSN
+
+	// Plan locks the table against rewrites, checks that the snapshot sees
+	// this very table in this very shape (ErrTableChanged otherwise), and
+	// divides its rows into ranges. An empty table has no range.
+	Plan(ctx context.Context, rel *Relation) ([]Range, error)
+
+	// Read reads one range. emit gets batches of inserts and owns them; an
+	// error of emit ends Read with that error.
+	Read(ctx context.Context, rel *Relation, r Range, emit func(*Batch) error) error
+
+	// Close ends the snapshot's transactions and connections.
+	Close() error
+}
+
+// Range is a part of a table's rows. Its text is meaningful to the source
+// that made it alone, and only under the same snapshot.
+type Range struct {
+	ID string // unique within the table
+	// Rows and Bytes are estimates, for progress; zero is unknown.
+	Rows, Bytes int64
+}
+
+// SlotState is what the server tells of the main slot.
+type SlotState struct {
+	Name           string `json:"name"`
+	ConfirmedFlush LSN    `json:"confirmed_flush_lsn"`
+	Restart        LSN    `json:"restart_lsn"`
+	// Current is the server's newest position.
+	Current     LSN    `json:"current_lsn"`
+	Active      bool   `json:"active"`
+	ActivePID   int32  `json:"active_pid,omitempty"`
+	WALStatus   string `json:"wal_status"`
+	SafeWALSize *int64 `json:"safe_wal_size"` // bytes; nil: no limit is set
+	// Lost says that the slot can no longer give all changes.
+	Lost bool `json:"lost"`
+}
+
+// What a caller of a Source can ask for by errors.Is.
+var (
+	ErrNoSlot       = errors.New("the replication slot does not exist")
+	ErrSlotExists   = errors.New("the replication slot exists already")
+	ErrTableChanged = errors.New("the table was changed while it was being copied")
+)
+
+// ErrorClass divides errors by what has to happen next.
+type ErrorClass int
+
+// The classes. The zero class needs the operator.
+const (
+	ClassOperator ErrorClass = iota
+	ClassRetry               // wait and call again
+	ClassResync              // changes are lost to this slot: tables must be copied again
+)
+
+// Error is an error of a source: what was being done, to what, why it failed
+// and what to do.
+type Error struct {
+	Op     string // "opening the replication stream"
+	Object string // "slot lakeload_shop"
+	Class  ErrorClass
+	Remedy string
+	Err    error
+}
+
+func (e *Error) Error() string {
+	s := e.Op
+	if e.Object != "" {
+		s += " (" + e.Object + ")"
+	}
+	if e.Err != nil {
+		s += fmt.Sprintf(": %v", e.Err)
+	}
+	return s
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint is what to do about it, for people; may be empty.
+func (e *Error) Hint() string { return e.Remedy }
+
+// Retryable reports whether waiting and calling again can help.
+func Retryable(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Class == ClassRetry
+}
+
+// NeedsResync reports whether changes are lost to the slot.
+func NeedsResync(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Class == ClassResync
+}
+
+// Severity of a preflight finding.
+type Severity string
+
+// The severities: a blocker makes `run` refuse, a warning does not.
+const (
+	Blocker Severity = "blocker"
+	Warning Severity = "warning"
+	OK      Severity = "ok"
+)
+
+// Finding is one result of looking at a source before it is read: which
+// setting, what it is, what is needed, and what mends it.
+type Finding struct {
+	Check    string   `json:"check"` // stable name, as wal_level
+	Object   string   `json:"object,omitempty"`
+	Severity Severity `json:"severity"`
+	Have     string   `json:"have,omitempty"`
+	Need     string   `json:"need,omitempty"`
+	Remedy   string   `json:"remedy,omitempty"` // SQL, or a setting
+}
+
+// Checker is a Source that can say beforehand what would stand in its way,
+// without changing anything.
+type Checker interface {
+	Check(ctx context.Context) ([]Finding, error)
+}

@@ -1,0 +1,193 @@
+#!/usr/bin/env bash
+# Installs the real parts that the tests run against, into one folder outside the repository:
+#
+#   postgresql   a server of the machine with psql and pgbench (other versions are fetched by the tests themselves)
+#   java, maven  for Spark and its jars
+#   venv         the Python readers of requirements.txt: DuckDB, delta-rs, Polars, Spark
+#   jars         Delta for Spark, by Maven
+#   lint         golangci-lint
+#   compose      checks docker-compose.yml, where docker compose is
+#
+# It may be run again at any time: a part that is up to date costs nothing. Parts can be named: install.sh venv jars
+# The folder is $LAKELOAD_TOOLS, else $XDG_CACHE_HOME/lakeload, else ~/.cache/lakeload.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+tools=${LAKELOAD_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/lakeload}
+golangci_version=v2.15.0
+part=start
+
+say() { printf 'install: %s\n' "$*" >&2; }
+fail() { # what went wrong, then what to do
+	printf 'install: %s: %s\n  what to do: %s\n' "$part" "$1" "$2" >&2
+	exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+mkdir -p "$tools/stamps" "$tools/bin" || fail "the folder $tools cannot be made" "set LAKELOAD_TOOLS to a folder that can be written, with 3 GB free"
+
+# One installer at a time. The lock goes with the process, however that ends.
+if have flock; then
+	exec 9>"$tools/.lock"
+	if ! flock -n 9; then
+		say "waiting for another install.sh in $tools"
+		flock -w 1800 9 || fail "another install.sh has held $tools/.lock for half an hour" "see what it is doing, end it, and run this again"
+	fi
+fi
+
+# current PART INPUT...: is the part there, made from exactly these inputs?
+hash_of() { cat "$@" 2>/dev/null | sha256sum | cut -d' ' -f1; }
+current() { [ -f "$tools/stamps/$1" ] && [ "$(cat "$tools/stamps/$1")" = "$2" ]; }
+stamp() { printf '%s\n' "$2" >"$tools/stamps/$1"; }
+
+# timed COMMAND...: runs it with its output in a log, a line every 20 s, and the end of the log when it fails.
+timed() {
+	local log="$tools/$part.log" start=$SECONDS next=20 pid
+	"$@" >"$log" 2>&1 &
+	pid=$!
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep 1
+		if ((SECONDS - start >= next)); then
+			say "$part: still at it, $((SECONDS - start)) s: $(tail -n 1 "$log" | cut -c1-100)"
+			next=$((next + 20))
+		fi
+	done
+	if ! wait "$pid"; then
+		tail -n 20 "$log" >&2
+		return 1
+	fi
+	say "$part: done in $((SECONDS - start)) s"
+}
+
+apt_updated=
+apt_install() {
+	have apt-get || return 1
+	[ "$(id -u)" = 0 ] || return 1
+	if [ -z "$apt_updated" ]; then
+		say "$part: apt-get update"
+		timed env DEBIAN_FRONTEND=noninteractive apt-get -q update || true
+		apt_updated=1
+	fi
+	say "$part: apt-get install $*"
+	timed env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "$@"
+}
+
+pg_there() { # a server of version 14 or newer anywhere, and its clients
+	have psql && have pgbench && { have postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || compgen -G '/opt/homebrew/opt/postgresql*/bin/postgres' >/dev/null || compgen -G '/usr/local/opt/postgresql*/bin/postgres' >/dev/null; }
+}
+
+install_postgresql() {
+	if ! pg_there; then
+		# The package would start a cluster of its own on port 5432: not wanted.
+		if [ "$(id -u)" = 0 ] && have apt-get; then
+			mkdir -p /etc/postgresql-common
+			[ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+		fi
+		apt_install postgresql-15 postgresql-contrib || apt_install postgresql postgresql-contrib || true
+	fi
+	pg_there || fail "psql, pgbench and a PostgreSQL server (14 or newer) are not all here" \
+		"install them: apt-get install postgresql postgresql-contrib (as root), dnf install postgresql-server postgresql-contrib, or brew install postgresql@17"
+	say "postgresql: $(psql --version)"
+}
+
+java_major() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1; }
+install_java() {
+	if ! have java || [ "$(java_major)" -lt 17 ]; then
+		apt_install openjdk-17-jre-headless || apt_install default-jre-headless || true
+	fi
+	have java && [ "$(java_major)" -ge 17 ] || fail "Spark 4 needs Java 17 or newer; $(have java && echo "this one is $(java_major)" || echo 'there is none')" \
+		"install one: apt-get install openjdk-17-jre-headless (as root), or brew install openjdk@17; then run this again"
+	say "java: $(java_major)"
+	if ! have mvn; then
+		apt_install maven || true
+	fi
+	have mvn || fail "Maven (mvn) is not here; it fetches the jars of Delta for Spark" "install it: apt-get install maven (as root), or brew install maven; then run this again"
+}
+
+install_venv() {
+	local python=${LAKELOAD_PYTHON:-python3} want
+	if ! have "$python" || ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+		apt_install python3 python3-venv python3-pip || true
+	fi
+	have "$python" && "$python" -c 'import venv, ensurepip' 2>/dev/null ||
+		fail "$python with the modules venv and ensurepip is not here" "install it: apt-get install python3 python3-venv (as root), or set LAKELOAD_PYTHON to a Python of 3.10 to 3.13"
+	"$python" -c 'import sys; sys.exit(not (3,10) <= sys.version_info[:2])' ||
+		fail "$("$python" --version) is too old for the readers" "set LAKELOAD_PYTHON to a Python of 3.10 or newer"
+	want="$(hash_of "$here/requirements.txt") $("$python" -c 'import sys; print(sys.version.split()[0])')"
+	if current venv "$want" && "$tools/venv/bin/python" -c '' 2>/dev/null; then
+		say "venv: up to date"
+		return
+	fi
+	say "venv: $(grep -c '^[a-z]' "$here/requirements.txt") packages, about 1.3 GB, two minutes"
+	rm -f "$tools/stamps/venv"
+	if ! "$tools/venv/bin/python" -c '' 2>/dev/null; then
+		rm -rf "$tools/venv"
+		"$python" -m venv "$tools/venv" || fail "$python -m venv $tools/venv failed" "look at the message above; on Debian the package python3-venv is needed"
+	fi
+	timed "$tools/venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off --retries 5 -r "$here/requirements.txt" ||
+		fail "pip could not install requirements.txt (whole log: $tools/venv.log)" "see whether the package index can be reached (pip config list), whether $tools has 2 GB free, and run this again"
+	timed "$tools/venv/bin/python" "$here/readers.py" --self-check ||
+		fail "the readers were installed but do not load (whole log: $tools/venv.log)" "remove $tools/venv and run this again"
+	stamp venv "$want"
+}
+
+install_jars() {
+	local want
+	want=$(hash_of "$here/spark/pom.xml")
+	if current jars "$want" && compgen -G "$tools/jars/delta-spark_*.jar" >/dev/null; then
+		say "jars: up to date"
+		return
+	fi
+	say "jars: Delta for Spark by Maven"
+	rm -f "$tools/stamps/jars"
+	rm -rf "$tools/jars.new"
+	# Only Delta's own jars: everything else that it names is part of Spark.
+	timed mvn -q -B -f "$here/spark/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
+		-DincludeGroupIds=io.delta,io.unitycatalog "-DoutputDirectory=$tools/jars.new" ||
+		fail "Maven could not fetch the jars of spark/pom.xml (whole log: $tools/jars.log)" "see whether Maven Central can be reached (a proxy or mirror belongs in ~/.m2/settings.xml), and run this again"
+	compgen -G "$tools/jars.new/delta-spark_*.jar" >/dev/null || fail "Maven copied no delta-spark jar to $tools/jars.new" "remove ~/.m2/repository/io/delta and run this again"
+	rm -rf "$tools/jars"
+	mv "$tools/jars.new" "$tools/jars"
+	stamp jars "$want"
+}
+
+install_lint() {
+	local want
+	have go || fail "go is not on the PATH" "install Go 1.26 or newer from https://go.dev/dl/"
+	want="$golangci_version $(go env GOVERSION)"
+	if current lint "$want" && [ -x "$tools/bin/golangci-lint" ]; then
+		say "lint: up to date"
+		return
+	fi
+	say "lint: building golangci-lint $golangci_version, a few minutes"
+	rm -f "$tools/stamps/lint"
+	# From outside the module, so that its dependencies are not mixed with ours.
+	(cd "$tools" && timed env GOBIN="$tools/bin" GOFLAGS=-mod=mod nice go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$golangci_version") ||
+		fail "golangci-lint $golangci_version could not be built (whole log: $tools/lint.log)" "see whether the Go module proxy can be reached (go env GOPROXY), and run this again"
+	stamp lint "$want"
+}
+
+install_compose() {
+	if docker compose version >/dev/null 2>&1; then
+		docker compose -f "$root/docker-compose.yml" config -q ||
+			fail "docker compose does not accept docker-compose.yml" "look at the message above"
+		say "compose: docker compose accepts docker-compose.yml"
+	elif have docker-compose; then
+		docker-compose -f "$root/docker-compose.yml" config -q ||
+			fail "docker-compose does not accept docker-compose.yml" "look at the message above"
+		say "compose: docker-compose accepts docker-compose.yml"
+	else
+		say "compose: no docker compose here, docker-compose.yml is left unchecked"
+	fi
+}
+
+[ $# -gt 0 ] || set -- postgresql java venv jars lint compose
+for part in "$@"; do
+	case $part in
+	postgresql | java | venv | jars | lint | compose) "install_$part" ;;
+	*) fail "no such part" "name some of: postgresql java venv jars lint compose" ;;
+	esac
+done
+part=all
+say "all here: $tools"
