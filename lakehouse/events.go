@@ -1,0 +1,87 @@
+package lakehouse
+
+import (
+	"time"
+
+	"github.com/lakeload/lakeload/cdc"
+)
+
+// Events are told to whoever embeds the engine; logs, metrics and progress
+// bars are listeners. A function is called on the engine's goroutines: it
+// must be quick and safe for concurrent use. Nil functions are skipped.
+type Events struct {
+	PipelineStarted func(PipelineStarted)
+	CopyStarted     func(CopyStarted)
+	CopyProgress    func(CopyProgress)
+	CopyFinished    func(CopyFinished)
+	StreamStarted   func(StreamStarted)
+	BatchCommitted  func(BatchCommitted)
+	TableStopped    func(TableStopped)
+	Retrying        func(Retrying)
+}
+
+// PipelineStarted is told once the lake and the source are known to belong together.
+type PipelineStarted struct {
+	Pipeline string       `json:"pipeline"`
+	Source   cdc.Identity `json:"source"`
+	Tables   int          `json:"tables"`
+}
+
+// CopyStarted is told when the copy of a table begins.
+type CopyStarted struct {
+	Table  string  `json:"table"`
+	Point  cdc.LSN `json:"point"` // the snapshot's consistent point
+	Ranges int     `json:"ranges"`
+	Rows   int64   `json:"rows_estimate"`
+	Bytes  int64   `json:"bytes_estimate"`
+}
+
+// CopyProgress is told now and then while a table is copied. The numbers are
+// totals of this copy.
+type CopyProgress struct {
+	Table  string `json:"table"`
+	Rows   int64  `json:"rows"`
+	Ranges int    `json:"ranges_done"`
+}
+
+// CopyFinished is told when a table's copy is published.
+type CopyFinished struct {
+	Table   string        `json:"table"`
+	Rows    int64         `json:"rows"`
+	Elapsed time.Duration `json:"elapsed_ns"`
+	Version int64         `json:"version"` // of the mirror
+}
+
+// StreamStarted is told when streaming begins or begins again.
+type StreamStarted struct {
+	From cdc.LSN `json:"from"`
+}
+
+// BatchCommitted is told after each flush, when its epoch is durable.
+type BatchCommitted struct {
+	Epoch        int64            `json:"epoch"` // 0: no epoch yet, tables are catching up
+	LSN          cdc.LSN          `json:"lsn"`
+	CommitTime   time.Time        `json:"commit_time"` // of the last transaction in it
+	Transactions int              `json:"transactions"`
+	Rows         int64            `json:"rows"`
+	Tables       map[string]int64 `json:"tables"` // table -> version, where it changed
+	Elapsed      time.Duration    `json:"elapsed_ns"`
+	// Freshness is the time from the last transaction's commit at the source,
+	// by the source's clock, to the epoch being durable, by ours.
+	Freshness time.Duration `json:"freshness_ns"`
+}
+
+// TableStopped is told when a table stops because something came that it
+// cannot follow. The others go on.
+type TableStopped struct {
+	Table  string `json:"table"`
+	Reason string `json:"reason"`
+	Remedy string `json:"remedy"`
+}
+
+// Retrying is told before each wait after a failure that can pass.
+type Retrying struct {
+	What  string        `json:"what"`
+	Err   string        `json:"error"`
+	After time.Duration `json:"after_ns"`
+}

@@ -1,0 +1,139 @@
+package lakehouse
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
+)
+
+// Mode is a kind of table in the lake.
+type Mode string
+
+// The kinds of tables.
+const (
+	// ModeMirror keeps a table that equals the source's.
+	ModeMirror Mode = "mirror"
+	// ModeChangelog keeps every change, append only.
+	ModeChangelog Mode = "changelog"
+)
+
+// Options configure a pipeline. The zero value of a field means its default.
+type Options struct {
+	// Name is the pipeline's name: it names the state in the lake. Default
+	// "default". Letters, digits, '-' and '_'.
+	Name string
+
+	// Source is read; the engine closes it. Required.
+	Source cdc.Source
+
+	// Lake is written. Required.
+	Lake objstore.Store
+
+	// CacheDir is a local folder for what can be rebuilt (the key index). It
+	// is made when missing. Empty: everything is kept in memory.
+	CacheDir string
+
+	// Slot and Publication are recorded in the state, so that a lake is not
+	// continued from another slot. Required.
+	Slot, Publication string
+
+	// Modes gives the kinds of tables that a source table is kept as; nil
+	// means ModeMirror for every table.
+	Modes func(rel *cdc.Relation) []Mode
+
+	// Freshness bounds the age of a change that is not flushed yet, while the
+	// store keeps up. Default 1 s.
+	Freshness time.Duration
+
+	// Memory is the budget in bytes for changes in flight and the key
+	// indexes. Default 512 MiB.
+	Memory int64
+
+	// CopyWorkers is the number of ranges of the initial copy that are read
+	// and written at a time. Default 2.
+	CopyWorkers int
+
+	// TargetFileSize is the size in bytes at which a data file is closed and
+	// the next begun. Default 128 MiB.
+	TargetFileSize int64
+
+	// UntilCurrent ends Run as soon as everything that the source had
+	// committed when the stream was opened is in the lake.
+	UntilCurrent bool
+
+	// IdleInterval is how often the position of an idle source is recorded.
+	// Default 30 s.
+	IdleInterval time.Duration
+
+	// Events gets what happens; nil fields are skipped.
+	Events Events
+
+	// Log gets what a person would want to read. Default: discarded.
+	Log *slog.Logger
+}
+
+var pipelineName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
+
+// EnsureDefaults fills the fields that are zero.
+func (o *Options) EnsureDefaults() {
+	if o.Name == "" {
+		o.Name = "default"
+	}
+	if o.Modes == nil {
+		o.Modes = func(*cdc.Relation) []Mode { return []Mode{ModeMirror} }
+	}
+	if o.Freshness == 0 {
+		o.Freshness = time.Second
+	}
+	if o.Memory == 0 {
+		o.Memory = 512 << 20
+	}
+	if o.CopyWorkers == 0 {
+		o.CopyWorkers = 2
+	}
+	if o.TargetFileSize == 0 {
+		o.TargetFileSize = 128 << 20
+	}
+	if o.IdleInterval == 0 {
+		o.IdleInterval = 30 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Validate lists everything that is wrong with the options, in one error.
+func (o *Options) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if !pipelineName.MatchString(o.Name) {
+		bad("pipeline name %q: use 1 to 63 letters, digits, '-' and '_'", o.Name)
+	}
+	if o.Source == nil {
+		bad("no source is given")
+	}
+	if o.Lake == nil {
+		bad("no lake is given")
+	}
+	if o.Slot == "" || o.Publication == "" {
+		bad("slot and publication need names")
+	}
+	if o.Freshness < 10*time.Millisecond {
+		bad("freshness %v is too short: at least 10ms", o.Freshness)
+	}
+	if o.Memory < 16<<20 {
+		bad("memory budget of %d bytes is too small: at least 16 MiB", o.Memory)
+	}
+	if o.CopyWorkers < 1 || o.CopyWorkers > 64 {
+		bad("copy workers %d: between 1 and 64", o.CopyWorkers)
+	}
+	if o.TargetFileSize < 1<<20 {
+		bad("target file size of %d bytes is too small: at least 1 MiB", o.TargetFileSize)
+	}
+	return errors.Join(errs...)
+}
