@@ -44,7 +44,7 @@ stamp() { printf '%s\n' "$2" >"$tools/stamps/$1"; }
 # timed COMMAND...: runs it with its output in a log, a line every 20 s, and the end of the log when it fails.
 timed() {
 	local log="$tools/$part.log" start=$SECONDS next=20 pid
-	"$@" >"$log" 2>&1 &
+	"$@" >"$log" 2>&1 9>&- &
 	pid=$!
 	while kill -0 "$pid" 2>/dev/null; do
 		sleep 1
