@@ -1,0 +1,117 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Load reads a file. The error lists every fault of it, each a *Fault in an
+// error made by errors.Join.
+func Load(path string, env func(string) (string, bool)) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	c, err := Parse(path, text, env)
+	if err != nil {
+		return nil, err
+	}
+	if f := c.Source.PasswordFile; f != "" && !filepath.IsAbs(f) {
+		c.Source.PasswordFile = filepath.Join(filepath.Dir(path), f)
+	}
+	return c, nil
+}
+
+// Parse reads the text of a file; path is for messages.
+func Parse(path string, text []byte, env func(string) (string, bool)) (*Config, error) {
+	d := &decoder{file: path, env: env}
+	c := &Config{Path: path}
+	seenVersion := false
+	root := keys{
+		"version": func(n *yaml.Node) {
+			seenVersion = true
+			if n.Value != fmt.Sprint(version) {
+				d.fault(n, "version %s is not known: this program reads version %d", n.Value, version)
+			}
+		},
+		"name":     d.text(&c.Name),
+		"source":   d.source(&c.Source),
+		"lake":     d.lake(&c.Lake),
+		"defaults": d.defaults(&c.Defaults),
+		"tables":   d.tables(&c.Tables),
+		"limits":   d.limits(&c.Limits),
+		"keyless":  parsed(d, &c.Keyless, oneOf(Stop, InsertOnly)),
+	}
+	if err := d.document(text, root); err != nil {
+		return nil, err
+	}
+	if !seenVersion {
+		d.fault(nil, "version is missing: begin the file with `version: %d`", version)
+		return nil, d.faults[0]
+	}
+	return c, nil
+}
+
+func (d *decoder) source(to *Source) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		d.mapping(n, "source", keys{
+			"url":           d.text(&to.URL),
+			"password_file": d.text(&to.PasswordFile),
+		})
+	}
+}
+
+func (d *decoder) lake(to *Lake) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		d.mapping(n, "lake", keys{
+			"url":       d.text(&to.URL),
+			"freshness": parsed(d, &to.Freshness, duration),
+		})
+	}
+}
+
+func (d *decoder) defaults(to *Defaults) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		d.mapping(n, "defaults", keys{"mode": d.words(&to.Mode, oneOf(Mirror, Changelog))})
+	}
+}
+
+func (d *decoder) tables(to *[]Rule) func(*yaml.Node) {
+	return d.list("tables", func(i int, n *yaml.Node) {
+		var r Rule
+		where := fmt.Sprintf("tables[%d]", i)
+		before := len(d.faults)
+		d.mapping(n, where, keys{
+			"match":   d.words(&r.Match, anyText),
+			"exclude": d.words(&r.Exclude, anyText),
+			"mode":    d.words(&r.Mode, oneOf(Mirror, Changelog)),
+		})
+		if len(r.Match) == 0 && len(d.faults) == before {
+			d.fault(n, "%s says not which tables it is about: add match, as in match: \"public.*\"", where)
+		}
+		*to = append(*to, r)
+	})
+}
+
+func (d *decoder) limits(to *Limits) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		d.mapping(n, "limits", keys{
+			"memory":             parsed(d, &to.Memory, ParseSize),
+			"source_connections": parsed(d, &to.SourceConnections, count),
+		})
+	}
+}
+
+func anyText(s string) (string, error) { return s, nil }
+
+func duration(s string) (time.Duration, error) {
+	v, err := time.ParseDuration(s)
+	if err != nil || v <= 0 {
+		return 0, fmt.Errorf("%q is not a length of time such as 500ms, 10s or 5m", s)
+	}
+	return v, nil
+}
