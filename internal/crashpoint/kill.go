@@ -1,0 +1,90 @@
+package crashpoint
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// EnvVar is the environment variable that FromEnv reads: a point's name, and
+// after a colon the number of the hit at which to crash; without it, 1.
+const EnvVar = "LAKELOAD_CRASHPOINT"
+
+// all is in the order in which one flush passes the points.
+var all = []Point{
+	SlotCreating, SlotCreated, SlotReady,
+	CopyRangeStaged, CopyRangeLogged, CopyBeforeSwap, CopyAfterSwap,
+	ChunkReceived, FlushBegin, DataFileWritten, VectorsWritten, BeforeCommit, AfterCommit,
+	IndexCommitted, TablesCommitted, EpochCommitted, Acknowledged,
+	IdleBefore, IdleAfter,
+	CheckpointBefore, CheckpointAfter,
+	StoreTempWritten, StoreSynced, StoreLinked,
+}
+
+// All gives every point, in the order in which they are declared. The caller
+// owns the slice.
+func All() []Point { return slices.Clone(all) }
+
+// Kill arranges that the nth time (from 1) that the process passes p, it dies
+// at once, by SIGKILL where there is one: no deferred call runs, no buffer is
+// flushed, no connection is closed. It replaces the hook that Set installed.
+func Kill(p Point, nth int) error {
+	if !slices.Contains(all, p) {
+		return fmt.Errorf("arranging a crash: there is no crash point %q; there are %s", p, names())
+	}
+	if nth < 1 {
+		return fmt.Errorf("arranging a crash at %s: the hit is counted from 1, not %d", p, nth)
+	}
+	Set(countdown(p, nth, die))
+	return nil
+}
+
+// countdown gives a hook that calls f at the nth hit of p.
+func countdown(p Point, nth int, f func()) func(Point) {
+	var hits atomic.Int64
+	return func(at Point) {
+		if at == p && hits.Add(1) == int64(nth) {
+			f()
+		}
+	}
+}
+
+func die() {
+	if self, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = self.Kill() // if it fails we go on to the next line
+	}
+	// The signal may take a moment: nothing after the point may run.
+	select {}
+}
+
+// FromEnv calls Kill with what EnvVar says, and does nothing where it is not
+// set. Only programs made for testing, and the demo, call it.
+func FromEnv() error {
+	text := os.Getenv(EnvVar)
+	if text == "" {
+		return nil
+	}
+	name, number, found := strings.Cut(text, ":")
+	nth := 1
+	if found {
+		var err error
+		if nth, err = strconv.Atoi(number); err != nil {
+			return fmt.Errorf("reading %s=%q: after the colon has to be a number, as in %s:3", EnvVar, text, name)
+		}
+	}
+	if err := Kill(Point(name), nth); err != nil {
+		return fmt.Errorf("reading %s=%q: %w", EnvVar, text, err)
+	}
+	return nil
+}
+
+func names() string {
+	s := make([]string, len(all))
+	for i, p := range all {
+		s[i] = string(p)
+	}
+	return strings.Join(s, ", ")
+}
