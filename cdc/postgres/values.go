@@ -1,0 +1,171 @@
+package postgres
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"unicode/utf8"
+)
+
+var (
+	errUTF8   = errors.New("the text is not valid UTF-8")
+	errFormat = errors.New("not a value that PostgreSQL prints for this type")
+)
+
+func lengthError(have, want int) error {
+	return fmt.Errorf("the binary value has %d bytes where %d are expected", have, want)
+}
+
+// native is the byte order of Arrow arrays in memory.
+var native = binary.NativeEndian
+
+// appendBinary puts a value that arrived in PostgreSQL's binary format into a
+// column of the row that is being made. v is not kept.
+func (b *batchBuilder) appendBinary(col int, v []byte) error {
+	c, row := &b.cols[col], b.n
+	var err error
+	switch c.kind {
+	case kindUTF8:
+		return b.putText(col, v)
+	case kindInt32:
+		if len(v) != 4 {
+			return b.valueError(col, "binary", v, lengthError(len(v), 4))
+		}
+		native.PutUint32(c.fixed[row*4:], binary.BigEndian.Uint32(v))
+		c.setValid(row)
+	case kindInt64:
+		if len(v) != 8 {
+			return b.valueError(col, "binary", v, lengthError(len(v), 8))
+		}
+		native.PutUint64(c.fixed[row*8:], binary.BigEndian.Uint64(v))
+		c.setValid(row)
+	case kindTimestamp, kindTimestamptz:
+		if len(v) != 8 {
+			return b.valueError(col, "binary", v, lengthError(len(v), 8))
+		}
+		b.putTimestamp(col, int64(binary.BigEndian.Uint64(v)))
+	case kindDecimal:
+		err = b.putNumericBinary(col, v)
+	case kindBytes:
+		b.varBytes += int64(len(v))
+		err = c.putBytes(row, v)
+	default:
+		err = b.appendBinaryOther(col, v)
+	}
+	if err != nil {
+		return b.valueError(col, "binary", v, err)
+	}
+	return nil
+}
+
+// appendBinaryOther is appendBinary for the less frequent kinds.
+func (b *batchBuilder) appendBinaryOther(col int, v []byte) error {
+	c, row := &b.cols[col], b.n
+	switch c.kind {
+	case kindBool:
+		if len(v) != 1 {
+			return lengthError(len(v), 1)
+		}
+		c.setBool(row, v[0] != 0)
+	case kindInt16:
+		if len(v) != 2 {
+			return lengthError(len(v), 2)
+		}
+		native.PutUint16(c.fixed[row*2:], binary.BigEndian.Uint16(v))
+		c.setValid(row)
+	case kindFloat32:
+		if len(v) != 4 {
+			return lengthError(len(v), 4)
+		}
+		c.setFloat32(row, math.Float32frombits(binary.BigEndian.Uint32(v)))
+	case kindFloat64:
+		if len(v) != 8 {
+			return lengthError(len(v), 8)
+		}
+		c.setFloat64(row, math.Float64frombits(binary.BigEndian.Uint64(v)))
+	case kindDate:
+		if len(v) != 4 {
+			return lengthError(len(v), 4)
+		}
+		b.putDate(col, int32(binary.BigEndian.Uint32(v)))
+	case kindUUID:
+		if len(v) != 16 {
+			return lengthError(len(v), 16)
+		}
+		b.scratch = appendUUID(b.scratch[:0], v)
+		return b.putText(col, b.scratch)
+	case kindChar:
+		if len(v) != 1 {
+			return lengthError(len(v), 1)
+		}
+		b.scratch = appendCharText(b.scratch[:0], v)
+		return b.putText(col, b.scratch)
+	case kindJSONB:
+		if len(v) < 1 || v[0] != 1 {
+			return errors.New("unknown version of jsonb's binary format")
+		}
+		return b.putText(col, v[1:])
+	case kindText:
+		if c.text == nil {
+			return errors.New("no exact text can be made from this type's binary format")
+		}
+		var err error
+		if b.scratch, err = c.text(b.scratch[:0], v); err != nil {
+			return err
+		}
+		return b.putText(col, b.scratch)
+	default:
+		return fmt.Errorf("unknown kind %d of column", c.kind)
+	}
+	return nil
+}
+
+// putText stores text, which must be UTF-8.
+func (b *batchBuilder) putText(col int, v []byte) error {
+	if !utf8.Valid(v) {
+		return b.valueError(col, "text", v, errUTF8)
+	}
+	b.varBytes += int64(len(v))
+	if err := b.cols[col].putBytes(b.n, v); err != nil {
+		return b.valueError(col, "text", v, err)
+	}
+	return nil
+}
+
+func (c *column) setBool(row int, v bool) {
+	if v {
+		c.fixed[row>>3] |= 1 << (row & 7)
+	}
+	c.setValid(row)
+}
+
+// setFloat32 and setFloat64 store every NaN as the one that its text gives.
+func (c *column) setFloat32(row int, f float32) {
+	if f != f {
+		f = float32(math.NaN())
+	}
+	native.PutUint32(c.fixed[row*4:], math.Float32bits(f))
+	c.setValid(row)
+}
+
+func (c *column) setFloat64(row int, f float64) {
+	if f != f {
+		f = math.NaN()
+	}
+	native.PutUint64(c.fixed[row*8:], math.Float64bits(f))
+	c.setValid(row)
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendUUID appends the 36 characters of a UUID of 16 bytes.
+func appendUUID(dst, v []byte) []byte {
+	for i, x := range v {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			dst = append(dst, '-')
+		}
+		dst = append(dst, hexDigits[x>>4], hexDigits[x&15])
+	}
+	return dst
+}
