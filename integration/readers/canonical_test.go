@@ -13,9 +13,18 @@ func TestFloat(t *testing.T) {
 		bits int
 		want string
 	}{
-		{0, 64, "0"}, {math.Copysign(0, -1), 64, "-0"}, {0.1, 64, "0.1"}, {float64(float32(0.1)), 32, "0.1"},
-		{1e-6, 64, "0.000001"}, {1.5e-7, 64, "1.5e-7"}, {1234567890, 64, "1234567890"}, {1e10, 64, "1e+10"}, {1.25e100, 64, "1.25e+100"},
-		{math.NaN(), 64, "NaN"}, {math.Inf(1), 64, "Infinity"}, {math.Inf(-1), 64, "-Infinity"},
+		{0, 64, "0"},
+		{math.Copysign(0, -1), 64, "-0"},
+		{0.1, 64, "0.1"},
+		{float64(float32(0.1)), 32, "0.1"},
+		{1e-6, 64, "0.000001"},
+		{1.5e-7, 64, "1.5e-7"},
+		{1234567890, 64, "1234567890"},
+		{1e10, 64, "1e+10"},
+		{1.25e100, 64, "1.25e+100"},
+		{math.NaN(), 64, "NaN"},
+		{math.Inf(1), 64, "Infinity"},
+		{math.Inf(-1), 64, "-Infinity"},
 	} {
 		require.Equal(t, c.want, Float(c.v, c.bits))
 	}

@@ -6,7 +6,8 @@
 #   venv         the Python readers of requirements.txt: DuckDB, delta-rs, Polars, Spark
 #   jars         Delta for Spark, by Maven
 #   lint         golangci-lint
-#   compose      checks docker-compose.yml, where docker compose is
+#   compose      checks docker-compose.yml, with docker compose where that is, else with the library that it is made of
+#   minio        an S3 store, built from its Go module; only when named
 #
 # It may be run again at any time: a part that is up to date costs nothing. Parts can be named: install.sh venv jars
 # The folder is $LAKELOAD_TOOLS, else $XDG_CACHE_HOME/lakeload, else ~/.cache/lakeload.
@@ -16,6 +17,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 tools=${LAKELOAD_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/lakeload}
 golangci_version=v2.15.0
+compose_version=v2.16.2
+minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 part=start
 
 say() { printf 'install: %s\n' "$*" >&2; }
@@ -36,8 +39,9 @@ if have flock; then
 	fi
 fi
 
-# current PART INPUT...: is the part there, made from exactly these inputs?
-hash_of() { cat "$@" 2>/dev/null | sha256sum | cut -d' ' -f1; }
+# current PART HASH: was the part made from exactly these inputs?
+sha256() { if have sha256sum; then sha256sum; else shasum -a 256; fi; }
+hash_of() { cat "$@" 2>/dev/null | sha256 | cut -d' ' -f1; }
 current() { [ -f "$tools/stamps/$1" ] && [ "$(cat "$tools/stamps/$1")" = "$2" ]; }
 stamp() { printf '%s\n' "$2" >"$tools/stamps/$1"; }
 
@@ -169,24 +173,45 @@ install_lint() {
 }
 
 install_compose() {
+	local file=$root/docker-compose.yml by
 	if docker compose version >/dev/null 2>&1; then
-		docker compose -f "$root/docker-compose.yml" config -q ||
-			fail "docker compose does not accept docker-compose.yml" "look at the message above"
-		say "compose: docker compose accepts docker-compose.yml"
-	elif have docker-compose; then
-		docker-compose -f "$root/docker-compose.yml" config -q ||
-			fail "docker-compose does not accept docker-compose.yml" "look at the message above"
-		say "compose: docker-compose accepts docker-compose.yml"
+		by="docker compose"
+		docker compose -f "$file" config -q
 	else
-		say "compose: no docker compose here, docker-compose.yml is left unchecked"
+		# The library that docker compose reads its files with.
+		by="compose-go $compose_version"
+		if ! current compose "$compose_version $(go env GOVERSION)" || [ ! -x "$tools/bin/compose-check" ]; then
+			(cd "$tools" && timed env GOBIN="$tools/compose" GOFLAGS=-mod=mod nice go install "github.com/compose-spec/compose-go/v2/cmd@$compose_version") ||
+				fail "compose-go $compose_version could not be built (whole log: $tools/compose.log)" "see whether the Go module proxy can be reached (go env GOPROXY), or install docker compose"
+			mv "$tools/compose/cmd" "$tools/bin/compose-check"
+			rmdir "$tools/compose"
+			stamp compose "$compose_version $(go env GOVERSION)"
+		fi
+		"$tools/bin/compose-check" "$file" >/dev/null
+	fi || fail "$by does not accept docker-compose.yml" "mend the file: the message above names the line"
+	say "compose: $by accepts docker-compose.yml"
+}
+
+# Only when named: no test of the default run needs it yet, and it takes minutes.
+install_minio() {
+	local want
+	want="$minio_version $(go env GOVERSION)"
+	if current minio "$want" && [ -x "$tools/bin/minio" ]; then
+		say "minio: up to date"
+		return
 	fi
+	say "minio: building it, 2 to 6 minutes"
+	rm -f "$tools/stamps/minio"
+	(cd "$tools" && timed env GOBIN="$tools/bin" GOFLAGS=-mod=mod nice go install "github.com/minio/minio@$minio_version") ||
+		fail "MinIO $minio_version could not be built (whole log: $tools/minio.log)" "see whether the Go module proxy can be reached (go env GOPROXY), and run this again"
+	stamp minio "$want"
 }
 
 [ $# -gt 0 ] || set -- postgresql java venv jars lint compose
 for part in "$@"; do
 	case $part in
-	postgresql | java | venv | jars | lint | compose) "install_$part" ;;
-	*) fail "no such part" "name some of: postgresql java venv jars lint compose" ;;
+	postgresql | java | venv | jars | lint | compose | minio) "install_$part" ;;
+	*) fail "no such part" "name some of: postgresql java venv jars lint compose minio" ;;
 	esac
 done
 part=all

@@ -1,0 +1,54 @@
+# Everything is built and tested from here. `make help` lists the targets.
+SHELL := /bin/bash
+TOOLS := $(or $(LAKELOAD_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lakeload)
+RELEASE ?= $(shell git describe --tags --exact-match 2>/dev/null)
+PACKAGES ?= ./...
+# Spark, PostgreSQL and a test binary fill two cores: more packages at a time only make time-outs likelier.
+PARALLEL ?= 2
+TIMEOUT ?= 14m
+
+.PHONY: help build test test-short race vet lint fmt install bench demo clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | column -t -s $$'\t'
+
+build: ## bin/lakeload
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.release=$(RELEASE)" -o bin/lakeload ./cmd/lakeload
+
+install: ## the real parts that the tests run against, into $(TOOLS)
+	@integration/testbed/install.sh
+
+test: install ## vet, lint, and all tests against the real parts: a missing one is a failure
+	@mkdir -p bin; rm -f bin/test-counts; status=0; \
+	$(MAKE) --no-print-directory vet || status=1; \
+	$(MAKE) --no-print-directory lint || status=1; \
+	LAKELOAD_REAL=1 go run ./internal/testcount -counts bin/test-counts -- -count=1 -p $(PARALLEL) -timeout $(TIMEOUT) $(PACKAGES) || status=1; \
+	exit $$status
+
+test-short: ## plain go test: what is not on the machine is left out
+	go test -short $(PACKAGES)
+
+race: ## the quick tests under the race detector
+	go test -race -short -timeout $(TIMEOUT) $(PACKAGES)
+
+vet:
+	@echo "go vet"
+	@go vet $(PACKAGES)
+
+lint: ## golangci-lint with .golangci.yml
+	@[ -x "$(TOOLS)/bin/golangci-lint" ] || integration/testbed/install.sh lint
+	@echo "golangci-lint"
+	@"$(TOOLS)/bin/golangci-lint" run $(PACKAGES)
+
+fmt: ## puts the code into the form that lint wants
+	@"$(TOOLS)/bin/golangci-lint" fmt
+
+bench: ## the benchmarks, under half an hour
+	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
+
+demo: build ## the whole thing on one machine
+	bin/lakeload demo
+
+clean: ## removes what make has built; the tools stay in $(TOOLS)
+	rm -rf bin lakeload
+	find . -name '*.test' -o -name '*.prof' | grep -v '^./.git/' | xargs -r rm -f
