@@ -133,6 +133,9 @@ var (
 	ErrNoSlot       = errors.New("the replication slot does not exist")
 	ErrSlotExists   = errors.New("the replication slot exists already")
 	ErrTableChanged = errors.New("the table was changed while it was being copied")
+	// ErrSnapshotLost: the connection that held the snapshot is gone. Calling
+	// the same Snapshot again cannot help; a new one has to be taken.
+	ErrSnapshotLost = errors.New("the snapshot is gone with the connection that held it")
 )
 
 // ErrorClass divides errors by what has to happen next.
