@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/lakeload/lakeload/cdc"
 )
@@ -21,4 +22,60 @@ type catalog interface {
 	// from the catalogue. It returns nil and no error where the table is
 	// published but not selected: its changes are then left out.
 	tableByOID(ctx context.Context, oid uint32, msg relationMessage) (*tableInfo, error)
+}
+
+// relation is what the decoder keeps of a table that the server announced.
+type relation struct {
+	name string // for errors
+	// columns is the number of values in each of its tuples.
+	columns int
+	info    *tableInfo // nil: published, but not ours
+	builder *batchBuilder
+	// txn is the serial number of the transaction that the builder's last
+	// rows belong to; 0 while it has none.
+	txn uint64
+	// listed says that the decoder's list of builders with rows has it.
+	listed bool
+}
+
+// announce takes a Relation message: from here on the table has this shape.
+// While the shape stays the same the relation's pointer does, and its rows go
+// on into the same batch.
+func (d *decoder) announce(ctx context.Context, msg relationMessage) error {
+	info, err := d.catalog.tableByOID(ctx, msg.OID, msg)
+	if err != nil {
+		return fmt.Errorf("looking up table %s.%s: %w", msg.Schema, msg.Name, err)
+	}
+	r := d.relations[msg.OID]
+	if r == nil {
+		r = &relation{}
+		d.relations[msg.OID] = r
+	}
+	r.name, r.columns = msg.Schema+"."+msg.Name, len(msg.Columns)
+	if info != nil && (len(info.rel.Columns) != r.columns || len(info.cols) != r.columns) {
+		return fmt.Errorf("the catalogue gives %d columns of table %s where the stream has %d", len(info.rel.Columns), r.name, r.columns)
+	}
+	if info != nil && r.info != nil && sameRelation(info.rel, r.info.rel) {
+		return nil
+	}
+	d.flush(r)
+	r.info, r.builder = info, nil
+	if info != nil {
+		r.builder = newBatchBuilder(info.rel, info.cols, d.mem)
+	}
+	return nil
+}
+
+// sameRelation reports whether o says nothing that r does not.
+func sameRelation(r, o *cdc.Relation) bool {
+	if !r.SameShape(o) {
+		return false
+	}
+	for i := range r.Columns {
+		a, b := &r.Columns[i], &o.Columns[i]
+		if a.SourceType != b.SourceType || a.NotNull != b.NotNull || a.HasMissing != b.HasMissing {
+			return false
+		}
+	}
+	return true
 }
