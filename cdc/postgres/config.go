@@ -1,0 +1,198 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow/memory"
+)
+
+// KeylessPolicy says what becomes of a selected table that has no usable
+// replica identity: an UPDATE of it could not be published, and publishing it
+// would make the application's own UPDATE fail.
+type KeylessPolicy int
+
+// The policies.
+const (
+	// KeylessStop refuses to publish such a table and says what mends it.
+	KeylessStop KeylessPolicy = iota
+	// KeylessInsertOnly publishes its inserts and truncates alone.
+	KeylessInsertOnly
+)
+
+// Config says which database is read, and what of it.
+type Config struct {
+	// DSN is a connection URL ("postgres://user@host/db?sslmode=verify-full")
+	// or libpq's keyword form. The usual PG* environment variables and
+	// ~/.pgpass fill in what it leaves out. Session settings in it are
+	// overridden where the meaning of values depends on them.
+	DSN string
+	// PasswordFile, if not "", holds the password (trailing line ends are cut
+	// off). It is read again for each connection, so it may be rotated.
+	PasswordFile string
+	// Password, if set, is asked for each connection: short-lived tokens. At
+	// most one of Password and PasswordFile may be set; each overrides the DSN.
+	Password func(ctx context.Context) (string, error)
+
+	// Slot is the name of the main slot: 1 to 63 of a-z, 0-9 and _.
+	Slot string
+	// Publication names the publication of the tables with a key; the one of
+	// those without is called the same with "_inserts" after it.
+	Publication string
+
+	// Tables are the patterns of the tables to read: "schema.table", where *
+	// stands for any run of characters and ? for one. A name with a dot, a
+	// star or a question mark in it is put in double quotes. Case counts.
+	Tables []string
+	// Exclude are patterns, too, and win over Tables and All.
+	Exclude []string
+	// All selects every table but those that belong to extensions.
+	All bool
+	// Keyless is the policy for tables without a usable identity.
+	Keyless KeylessPolicy
+
+	// Connections bounds the connections that a snapshot is read with; 0 is 4.
+	// There are up to three more: for the catalogue, for the snapshot's locks,
+	// and for the stream.
+	Connections int
+	// TakeOver lets Stream and DropSlot end the server process that holds the
+	// slot. Only for when that session is known to be dead: two programs that
+	// do this to each other stop both.
+	TakeOver bool
+
+	// Logger gets what is worth knowing; nil drops it.
+	Logger *slog.Logger
+	// Allocator gives the memory of the batches; nil is Arrow's default.
+	Allocator memory.Allocator
+}
+
+const defaultConnections = 4
+
+var slotName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
+
+// validate lists all faults at once.
+func (c *Config) validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if !slotName.MatchString(c.Slot) {
+		fault("the slot's name %q is not 1 to 63 lower-case letters, digits and underscores", c.Slot)
+	}
+	if n := len(c.Publication); n == 0 || n > maxIdentifier-len(insertsSuffix) || strings.ContainsRune(c.Publication, 0) {
+		fault("the publication's name %q is not 1 to %d bytes long", c.Publication, maxIdentifier-len(insertsSuffix))
+	}
+	if len(c.Tables) == 0 && !c.All {
+		fault("no table is selected: name tables, or ask for all")
+	}
+	for _, p := range append(append([]string(nil), c.Tables...), c.Exclude...) {
+		if _, err := parsePattern(p); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if c.Password != nil && c.PasswordFile != "" {
+		fault("both a password file and a password function are given")
+	}
+	if c.Connections < 0 {
+		fault("the number of connections %d is negative", c.Connections)
+	}
+	return errors.Join(faults...)
+}
+
+// maxIdentifier is the longest name that PostgreSQL keeps, in bytes.
+const maxIdentifier = 63
+
+// password gives the password for a new connection; not ok leaves the DSN's.
+func (c *Config) password(ctx context.Context) (pw string, ok bool, err error) {
+	switch {
+	case c.Password != nil:
+		pw, err = c.Password(ctx)
+		return pw, err == nil, err
+	case c.PasswordFile != "":
+		b, err := os.ReadFile(c.PasswordFile)
+		return strings.TrimRight(string(b), "\r\n"), err == nil, err
+	}
+	return "", false, nil
+}
+
+// pattern is a parsed table pattern.
+type pattern struct {
+	text          string
+	schema, table []token
+}
+
+// token is one character of a pattern, or a wildcard.
+type token struct {
+	r    rune
+	wild rune // '*', '?' or 0
+}
+
+// parsePattern reads schema.table with wildcards and quoted parts.
+func parsePattern(s string) (pattern, error) {
+	bad := func(why string) (pattern, error) {
+		return pattern{}, fmt.Errorf(`table pattern %q: %s; write schema.table, as public.orders, public.* or "odd.name".orders`, s, why)
+	}
+	p := pattern{text: s}
+	part, parts, quoted := &p.schema, 1, false
+	runes := []rune(s)
+	for i := 0; i < len(runes); i++ {
+		r := runes[i]
+		switch {
+		case r == '"' && quoted && i+1 < len(runes) && runes[i+1] == '"':
+			*part = append(*part, token{r: '"'})
+			i++
+		case r == '"':
+			quoted = !quoted
+		case quoted:
+			*part = append(*part, token{r: r})
+		case r == '.':
+			if parts++; parts > 2 {
+				return bad("it has more than one dot outside of quotes")
+			}
+			part = &p.table
+		case r == '*' || r == '?':
+			*part = append(*part, token{wild: r})
+		default:
+			*part = append(*part, token{r: r})
+		}
+	}
+	switch {
+	case quoted:
+		return bad("a quote is not closed")
+	case parts != 2 || len(p.schema) == 0 || len(p.table) == 0:
+		return bad("it has no schema or no table")
+	}
+	return p, nil
+}
+
+func (p pattern) matches(schema, table string) bool {
+	return globMatch(p.schema, []rune(schema)) && globMatch(p.table, []rune(table))
+}
+
+// globMatch compares without recursion: on a mismatch it goes back to the last
+// star and lets it take one character more.
+func globMatch(p []token, s []rune) bool {
+	pi, si, star, mark := 0, 0, -1, 0
+	for si < len(s) {
+		switch {
+		case pi < len(p) && p[pi].wild == '*':
+			star, mark = pi, si
+			pi++
+		case pi < len(p) && (p[pi].wild == '?' || p[pi].wild == 0 && p[pi].r == s[si]):
+			pi++
+			si++
+		case star >= 0:
+			mark++
+			pi, si = star+1, mark
+		default:
+			return false
+		}
+	}
+	for pi < len(p) && p[pi].wild == '*' {
+		pi++
+	}
+	return pi == len(p)
+}

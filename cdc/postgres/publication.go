@@ -1,0 +1,266 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/lakeload/lakeload/cdc"
+)
+
+// insertsSuffix makes the second publication's name: that of the tables
+// without identity.
+const insertsSuffix = "_inserts"
+
+// publications are the names that the stream asks for. Both always exist, the
+// second perhaps empty: the server looks them up as of the place in the log
+// that it decodes, so that one made later would not be found by the older part.
+func (c *Config) publications() []string {
+	return []string{c.Publication, c.Publication + insertsSuffix}
+}
+
+// pubWant is what a publication has to be.
+type pubWant struct {
+	name    string
+	actions string // the publish parameter
+	tables  []*cdc.Relation
+}
+
+// pubTable is a table in a publication.
+type pubTable struct {
+	oid            uint32
+	schema, name   string
+	filter, subset bool // it has a row filter, a column list
+}
+
+// pubState is a publication as the catalogue has it.
+type pubState struct {
+	owned               bool // by a role whose rights we have
+	allTables, viaRoot  bool
+	insert, update, del bool
+	truncate            bool
+	tables              []pubTable
+	schemas             []string
+}
+
+// wanted divides the tables between the two publications.
+func (c *Config) wanted(tables []*cdc.Relation) ([]pubWant, error) {
+	names := c.publications()
+	keyed := pubWant{name: names[0], actions: "insert, update, delete, truncate"}
+	inserts := pubWant{name: names[1], actions: "insert, truncate"}
+	for _, t := range tables {
+		switch {
+		case !keyless(t):
+			keyed.tables = append(keyed.tables, t)
+		case c.Keyless == KeylessInsertOnly:
+			inserts.tables = append(inserts.tables, t)
+		default:
+			return nil, refused("publishing a table", t.String(), keylessRemedy(t),
+				errors.New("it has no usable replica identity: if its updates were published, the application's own UPDATE and DELETE would fail"))
+		}
+	}
+	return []pubWant{keyed, inserts}, nil
+}
+
+func keylessRemedy(t *cdc.Relation) string {
+	table := quoteTable(t.Schema, t.Name)
+	if t.Identity == cdc.IdentityNothing {
+		return fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY DEFAULT; -- with a primary key; or mirror it as insert-only, or exclude it", table)
+	}
+	return fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (...); -- or REPLICA IDENTITY USING INDEX a unique index over NOT NULL columns; or mirror it as insert-only, or exclude it", table)
+}
+
+// Publish implements [cdc.Source]. Both publications are checked before either
+// is touched, and changed in one transaction.
+func (s *Source) Publish(ctx context.Context, tables []*cdc.Relation) error {
+	wants, err := s.config.wanted(tables)
+	if err != nil {
+		return err
+	}
+	const attempts = 5
+	for i := 1; ; i++ {
+		err := s.admin.with(ctx, func(conn *pgconn.PgConn) error { return publish(ctx, conn, wants) })
+		if err == nil || i == attempts || !contended(err) {
+			return failed("publishing the tables", "publication "+s.config.Publication, err)
+		}
+		select {
+		case <-time.After(time.Duration(i) * 50 * time.Millisecond):
+		case <-ctx.Done():
+			return failed("publishing the tables", "publication "+s.config.Publication, ctx.Err())
+		}
+	}
+}
+
+// contended tells of errors that come from somebody doing the same just now.
+func contended(err error) bool {
+	switch sqlState(err) {
+	case codeDuplicateObject, codeUniqueViolation, codeDeadlock:
+		return true
+	case codeConcurrentUpdate:
+		return strings.Contains(err.Error(), "concurrently")
+	}
+	return false
+}
+
+func publish(ctx context.Context, conn *pgconn.PgConn, wants []pubWant) error {
+	have, err := readPublications(ctx, conn, wants)
+	if err != nil {
+		return err
+	}
+	var statements []string
+	for _, w := range wants {
+		todo, err := w.plan(have[w.name])
+		if err != nil {
+			return err
+		}
+		statements = append(statements, todo...)
+	}
+	if len(statements) == 0 {
+		return nil
+	}
+	// One string is one transaction.
+	err = exec(ctx, conn, "BEGIN;\n"+strings.Join(statements, "\n")+"\nCOMMIT;")
+	if err != nil && !conn.IsClosed() {
+		if e := exec(context.WithoutCancel(ctx), conn, "ROLLBACK"); e != nil {
+			closeConn(conn)
+		}
+	}
+	if sqlState(err) == codeNoPrivilege {
+		return refused("changing the publications", "", "let a superuser or the owner of the tables run: "+strings.Join(statements, " "), err)
+	}
+	return err
+}
+
+// plan gives the statements that make have what w says, or refuses. It is pure.
+func (w pubWant) plan(have *pubState) ([]string, error) {
+	name := quoteIdent(w.name)
+	if have == nil {
+		for_ := ""
+		if len(w.tables) > 0 {
+			for_ = " FOR TABLE " + tableList(w.tables)
+		}
+		return []string{fmt.Sprintf("CREATE PUBLICATION %s%s WITH (publish = '%s', publish_via_partition_root = true);", name, for_, w.actions)}, nil
+	}
+	if faults, remedy := w.faults(have); len(faults) > 0 {
+		return nil, refused("checking the publication", w.name, remedy, errors.New(strings.Join(faults, "; ")))
+	}
+	var missing []*cdc.Relation
+	for _, t := range w.tables {
+		if !slices.ContainsFunc(have.tables, func(p pubTable) bool { return p.oid == t.OID }) {
+			missing = append(missing, t)
+		}
+	}
+	if len(missing) == 0 {
+		return nil, nil
+	}
+	add := fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE %s;", name, tableList(missing))
+	if !have.owned {
+		return nil, refused("checking the publication", w.name, "let its owner run: "+add, errors.New("it belongs to another role and lacks tables"))
+	}
+	return []string{add}, nil
+}
+
+// faults lists what is wrong with a publication beyond missing tables, and
+// the SQL that mends all of it.
+func (w pubWant) faults(have *pubState) (faults []string, remedy string) {
+	name := quoteIdent(w.name)
+	var sql []string
+	if have.allTables {
+		return []string{"it is FOR ALL TABLES, so that tables without identity would be in it"}, fmt.Sprintf("DROP PUBLICATION %s;", name)
+	}
+	if len(have.schemas) > 0 {
+		faults = append(faults, "it is FOR TABLES IN SCHEMA "+strings.Join(have.schemas, ", "))
+		for _, s := range have.schemas {
+			sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLES IN SCHEMA %s;", name, quoteIdent(s)))
+		}
+	}
+	all := w.actions == "insert, update, delete, truncate"
+	if !have.insert || !have.truncate || have.update != all || have.del != all {
+		faults = append(faults, "it does not publish just "+w.actions)
+		sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s SET (publish = '%s');", name, w.actions))
+	}
+	if !have.viaRoot {
+		faults = append(faults, "it does not publish partitions as their root")
+		sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s SET (publish_via_partition_root = true);", name))
+	}
+	for _, p := range have.tables {
+		table := quoteTable(p.schema, p.name)
+		wanted := slices.ContainsFunc(w.tables, func(t *cdc.Relation) bool { return t.OID == p.oid })
+		switch {
+		case !wanted:
+			faults = append(faults, fmt.Sprintf("it has the table %s.%s, which is not to be in it", p.schema, p.name))
+			sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s;", name, table))
+		case p.filter || p.subset:
+			what := "a row filter"
+			if p.subset {
+				what = "a column list"
+			}
+			faults = append(faults, fmt.Sprintf("it has %s on %s.%s", what, p.schema, p.name))
+			sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s; ALTER PUBLICATION %s ADD TABLE ONLY %s;", name, table, name, table))
+		}
+	}
+	return faults, strings.Join(sql, " ")
+}
+
+// tableList names tables without those that inherit from them.
+func tableList(tables []*cdc.Relation) string {
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = "ONLY " + quoteTable(t.Schema, t.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// readPublications reads those of the wanted publications that exist.
+func readPublications(ctx context.Context, conn *pgconn.PgConn, wants []pubWant) (map[string]*pubState, error) {
+	version := serverVersionNum(conn.ParameterStatus("server_version"))
+	have := map[string]*pubState{}
+	for _, w := range wants {
+		rows, err := query(ctx, conn, `SELECT oid, puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate, pg_has_role(pubowner, 'USAGE')
+			FROM pg_publication WHERE pubname = $1`, w.name)
+		if err != nil {
+			return nil, fmt.Errorf("reading the publication %s: %w", w.name, err)
+		}
+		if len(rows) == 0 {
+			continue
+		}
+		r := rows[0]
+		p := &pubState{
+			allTables: r.bool(1), viaRoot: r.bool(2), insert: r.bool(3), update: r.bool(4), del: r.bool(5), truncate: r.bool(6), owned: r.bool(7),
+		}
+		if err := p.readMembers(ctx, conn, r.str(0), version); err != nil {
+			return nil, fmt.Errorf("reading the tables of the publication %s: %w", w.name, err)
+		}
+		have[w.name] = p
+	}
+	return have, nil
+}
+
+func (p *pubState) readMembers(ctx context.Context, conn *pgconn.PgConn, oid string, version int) error {
+	narrowed := "false, false"
+	if version >= 150000 {
+		narrowed = "r.prqual IS NOT NULL, r.prattrs IS NOT NULL"
+	}
+	rows, err := query(ctx, conn, `SELECT c.oid, n.nspname, c.relname, `+narrowed+`
+		FROM pg_publication_rel r JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE r.prpubid = $1::oid ORDER BY 2, 3`, oid)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		p.tables = append(p.tables, pubTable{oid: r.oid(0), schema: r.str(1), name: r.str(2), filter: r.bool(3), subset: r.bool(4)})
+	}
+	if version < 150000 {
+		return nil
+	}
+	rows, err = query(ctx, conn, `SELECT n.nspname FROM pg_publication_namespace p JOIN pg_namespace n ON n.oid = p.pnnspid WHERE p.pnpubid = $1::oid ORDER BY 1`, oid)
+	for _, r := range rows {
+		p.schemas = append(p.schemas, r.str(0))
+	}
+	return err
+}

@@ -1,0 +1,160 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/lakeload/lakeload/cdc"
+)
+
+// resolver is the [catalog] of a stream. What the stream says of a table is
+// true at its place in the log; the catalogue, asked later, adds what the
+// stream leaves out, where it still fits.
+type resolver struct {
+	admin    *admin
+	types    *typeCache
+	selector *selector
+
+	mu   sync.Mutex
+	last map[uint32]*cdc.Relation // the newest relation made for each table
+}
+
+var _ catalog = (*resolver)(nil)
+
+// remember keeps what the catalogue said of tables, for the time when they are
+// dropped and the stream still speaks of them.
+func (r *resolver) remember(rel *cdc.Relation) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last == nil {
+		r.last = map[uint32]*cdc.Relation{}
+	}
+	r.last[rel.OID] = rel
+}
+
+func (r *resolver) lastOf(oid uint32) *cdc.Relation {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last[oid]
+}
+
+// tableByOID implements [catalog]. A table counts as selected if the patterns
+// name it as the message does, or if it was selected before under another name.
+func (r *resolver) tableByOID(ctx context.Context, oid uint32, msg relationMessage) (*tableInfo, error) {
+	if r.lastOf(oid) == nil && !r.selector.wants(msg.Schema, msg.Name) {
+		return nil, nil
+	}
+	var now *shape
+	var types map[uint32]typeInfo
+	oids := make([]uint32, len(msg.Columns))
+	for i, c := range msg.Columns {
+		oids[i] = c.TypeOID
+	}
+	err := r.admin.with(ctx, func(conn *pgconn.PgConn) error {
+		shapes, err := readShapes(ctx, conn, []uint32{oid})
+		if err != nil {
+			return err
+		}
+		if len(shapes) == 1 {
+			now = shapes[0]
+		}
+		types, err = r.types.resolve(ctx, conn, oids)
+		return err
+	})
+	if err != nil {
+		return nil, failed("looking up a table of the stream in the catalogue", msg.Schema+"."+msg.Name, err)
+	}
+	info := describe(oid, msg, now, types, r.lastOf(oid))
+	r.remember(info.rel)
+	return info, nil
+}
+
+// describe joins a Relation message with the catalogue (now; nil where the
+// table is gone) and with what was known of the table before. It is pure.
+func describe(oid uint32, msg relationMessage, now *shape, types map[uint32]typeInfo, last *cdc.Relation) *tableInfo {
+	t := &tableInfo{rel: &cdc.Relation{OID: oid, Schema: msg.Schema, Name: msg.Name, Identity: msg.Identity}}
+	for i, c := range msg.Columns {
+		ct := resolveType(c.TypeOID, c.TypeMod, types[c.TypeOID])
+		col := cdc.Column{Name: c.Name, Type: ct.arrowType(), TypeOID: c.TypeOID, TypeMod: c.TypeMod, SourceType: types[c.TypeOID].Name}
+		if a := now.attribute(c); a != nil {
+			col.SourceType, col.NotNull, col.HasMissing = a.typeName, a.notNull, a.hasMissing
+		} else if k := lastColumn(last, c); k != nil {
+			col.SourceType, col.NotNull, col.HasMissing = k.SourceType, k.NotNull, k.HasMissing
+		}
+		t.rel.Columns = append(t.rel.Columns, col)
+		t.cols = append(t.cols, ct)
+		if c.Key && msg.Identity != cdc.IdentityFull {
+			t.rel.Key = append(t.rel.Key, i)
+		}
+	}
+	if msg.Identity == cdc.IdentityFull {
+		t.rel.Key = fullKey(msg, now, last)
+	}
+	t.rel.InsertOnly = keyless(t.rel)
+	return t
+}
+
+// attribute is the column of the same name and type, nil where there is none.
+func (s *shape) attribute(c relationColumn) *attribute {
+	if s == nil {
+		return nil
+	}
+	for i := range s.columns {
+		if a := &s.columns[i]; a.name == c.Name && a.typeOID == c.TypeOID && a.typeMod == c.TypeMod {
+			return a
+		}
+	}
+	return nil
+}
+
+func lastColumn(last *cdc.Relation, c relationColumn) *cdc.Column {
+	if last == nil {
+		return nil
+	}
+	for i := range last.Columns {
+		if k := &last.Columns[i]; k.Name == c.Name && k.TypeOID == c.TypeOID && k.TypeMod == c.TypeMod {
+			return k
+		}
+	}
+	return nil
+}
+
+// fullKey finds the primary key's columns, which the stream does not tell
+// under REPLICA IDENTITY FULL.
+func fullKey(msg relationMessage, now *shape, last *cdc.Relation) []int {
+	var names []string
+	if now != nil {
+		for _, a := range now.columns {
+			if slices.Contains(now.primary, a.num) {
+				names = append(names, a.name)
+			}
+		}
+	}
+	if key := positions(msg, names); key != nil || now != nil && len(now.primary) == 0 {
+		return key
+	}
+	names = nil
+	if last != nil {
+		for _, k := range last.Key {
+			names = append(names, last.Columns[k].Name)
+		}
+	}
+	return positions(msg, names)
+}
+
+// positions gives the names' places in the message; nil unless all are there.
+func positions(msg relationMessage, names []string) []int {
+	var key []int
+	for i, c := range msg.Columns {
+		if slices.Contains(names, c.Name) {
+			key = append(key, i)
+		}
+	}
+	if len(key) != len(names) {
+		return nil
+	}
+	return key
+}

@@ -1,0 +1,134 @@
+package postgres
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/lakeload/lakeload/cdc"
+)
+
+// Source reads one PostgreSQL database. It implements [cdc.Source] and
+// [cdc.Checker]; make it with [Open].
+type Source struct {
+	config    Config
+	connector *connector
+	admin     *admin
+	selector  *selector
+	types     *typeCache
+	resolver  *resolver
+	log       *slog.Logger
+	mem       memory.Allocator
+
+	closeOnce sync.Once
+}
+
+var (
+	_ cdc.Source  = (*Source)(nil)
+	_ cdc.Checker = (*Source)(nil)
+)
+
+// Open checks the configuration and reaches the server once, so that what is
+// wrong with the address, the password or the database's name is said here.
+// It changes nothing on the server.
+func Open(ctx context.Context, config Config) (*Source, error) {
+	s, err := newSource(config)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.admin.with(ctx, func(*pgconn.PgConn) error { return nil }); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func newSource(config Config) (*Source, error) {
+	const op = "reading the source's configuration"
+	if err := config.validate(); err != nil {
+		return nil, refused(op, "", "", err)
+	}
+	if config.Connections == 0 {
+		config.Connections = defaultConnections
+	}
+	s := &Source{config: config, log: config.Logger, mem: config.Allocator, types: &typeCache{}}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.mem == nil {
+		s.mem = memory.DefaultAllocator
+	}
+	var err error
+	if s.selector, err = newSelector(&s.config); err != nil {
+		return nil, refused(op, "", "", err)
+	}
+	if s.connector, err = newConnector(&s.config, s.log); err != nil {
+		return nil, err
+	}
+	s.admin = newAdmin(s.connector)
+	s.resolver = &resolver{admin: s.admin, types: s.types, selector: s.selector}
+	return s, nil
+}
+
+// Identify implements [cdc.Source], over the replication protocol: it also
+// shows that this user may use it. The timeline that it tells is the one that
+// later connections are held to.
+func (s *Source) Identify(ctx context.Context) (cdc.Identity, error) {
+	s.connector.forgetTimeline()
+	conn, err := s.connector.connect(ctx, connWalsender)
+	if err != nil {
+		return cdc.Identity{}, err
+	}
+	closeConn(conn)
+	s.connector.mu.Lock()
+	defer s.connector.mu.Unlock()
+	return s.connector.known, nil
+}
+
+// Tables implements [cdc.Source]. A table without a usable identity is in the
+// list, with InsertOnly set, whatever the policy says; Publish heeds that.
+func (s *Source) Tables(ctx context.Context) ([]*cdc.Relation, error) {
+	var rels []*cdc.Relation
+	err := s.admin.with(ctx, func(conn *pgconn.PgConn) error {
+		rels = nil
+		sel, err := s.selector.find(ctx, conn)
+		if err != nil {
+			return err
+		}
+		infos, err := s.describeTables(ctx, conn, sel.oids())
+		for _, t := range infos {
+			rels = append(rels, t.rel)
+			s.resolver.remember(t.rel)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, failed("listing the source's tables", s.connector.address(), err)
+	}
+	return rels, nil
+}
+
+// describeTables reads the tables' present shapes.
+func (s *Source) describeTables(ctx context.Context, conn *pgconn.PgConn, oids []uint32) ([]*tableInfo, error) {
+	shapes, err := readShapes(ctx, conn, oids)
+	if err != nil {
+		return nil, err
+	}
+	types, err := s.types.resolve(ctx, conn, columnTypeOIDs(shapes))
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]*tableInfo, len(shapes))
+	for i, sh := range shapes {
+		infos[i] = sh.relation(types)
+	}
+	return infos, nil
+}
+
+// Close implements [cdc.Source].
+func (s *Source) Close() error {
+	s.closeOnce.Do(s.admin.close)
+	return nil
+}
