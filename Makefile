@@ -25,8 +25,8 @@ test: install ## vet, lint, and all tests against the real parts: a missing one 
 	LAKELOAD_REAL=1 go run ./internal/testcount -counts bin/test-counts -- -count=1 -p $(PARALLEL) -timeout $(TIMEOUT) $(PACKAGES) || status=1; \
 	exit $$status
 
-test-short: ## plain go test: what is not on the machine is left out
-	go test -short $(PACKAGES)
+test-short: ## the quick tests: what is not on the machine is left out, and named at the end
+	@go run ./internal/testcount -- -short -timeout $(TIMEOUT) $(PACKAGES)
 
 race: ## the quick tests under the race detector
 	go test -race -short -timeout $(TIMEOUT) $(PACKAGES)

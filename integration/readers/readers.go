@@ -152,6 +152,7 @@ func (r *Reader) start(ctx context.Context) (err error) {
 	if r.stderr, err = os.CreateTemp("", "lakeload-reader-*.log"); err != nil {
 		return fmt.Errorf("start the reader %s: %w", r.kind, err)
 	}
+	_ = os.Remove(r.stderr.Name()) // the open file is enough, and nothing is left when we are killed
 	cmd := exec.Command(testbed.Python(), "-u", "-c", testbed.ReadersScript, string(r.kind))
 	cmd.Env = append(os.Environ(), "LAKELOAD_TOOLS="+testbed.Tools(), "TZ=UTC", "PYTHONUTF8=1", "PYTHONDONTWRITEBYTECODE=1")
 	cmd.Stderr = r.stderr
@@ -159,7 +160,6 @@ func (r *Reader) start(ctx context.Context) (err error) {
 	out, err2 := cmd.StdoutPipe()
 	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
 		_ = r.stderr.Close()
-		_ = os.Remove(r.stderr.Name())
 		return fmt.Errorf("start the reader %s with %s: %w (run %s)", r.kind, testbed.Python(), err, testbed.Install)
 	}
 	r.cmd, r.in, r.out = cmd, in, bufio.NewReaderSize(out, 1<<16)
@@ -176,7 +176,7 @@ func (r *Reader) start(ctx context.Context) (err error) {
 func (r *Reader) reap() error {
 	err := r.cmd.Wait()
 	r.cmd = nil
-	return errors.Join(err, r.stderr.Close(), os.Remove(r.stderr.Name()))
+	return errors.Join(err, r.stderr.Close())
 }
 
 // log is the end of what the process wrote to standard error.
