@@ -26,6 +26,8 @@ type decoder struct {
 	mem     memory.Allocator
 	// from: transactions whose commit begins before it are left out, whole.
 	from cdc.LSN
+	// binary: the stream was asked for in binary.
+	binary bool
 
 	relations map[uint32]*relation
 
@@ -50,8 +52,8 @@ type decoder struct {
 	before []value // the old tuple of an update, reused
 }
 
-func newDecoder(from cdc.LSN, cat catalog, mem memory.Allocator) *decoder {
-	return &decoder{catalog: cat, mem: mem, from: from, relations: map[uint32]*relation{}, cut: from, given: from}
+func newDecoder(from cdc.LSN, cat catalog, binary bool, mem memory.Allocator) *decoder {
+	return &decoder{catalog: cat, mem: mem, from: from, binary: binary, relations: map[uint32]*relation{}, cut: from, given: from}
 }
 
 // message takes the next message of the stream. It keeps nothing of msg.

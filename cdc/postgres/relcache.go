@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/lakeload/lakeload/cdc"
@@ -23,6 +24,9 @@ type catalog interface {
 	// published but not selected: its changes are then left out.
 	tableByOID(ctx context.Context, oid uint32, msg relationMessage) (*tableInfo, error)
 }
+
+// errNeedsText says that the stream has to be begun anew in the text format.
+var errNeedsText = errors.New("a table has come up whose values can be read exactly in the text format only")
 
 // relation is what the decoder keeps of a table that the server announced.
 type relation struct {
@@ -54,6 +58,14 @@ func (d *decoder) announce(ctx context.Context, msg relationMessage) error {
 	r.name, r.columns = msg.Schema+"."+msg.Name, len(msg.Columns)
 	if info != nil && (len(info.rel.Columns) != r.columns || len(info.cols) != r.columns) {
 		return fmt.Errorf("the catalogue gives %d columns of table %s where the stream has %d", len(info.rel.Columns), r.name, r.columns)
+	}
+	if info != nil && d.binary {
+		for i, t := range info.cols {
+			if !binaryOK(t) {
+				c := &info.rel.Columns[i]
+				return retry(fmt.Errorf("%w: column %q of table %s is %s", errNeedsText, c.Name, r.name, c.SourceType))
+			}
+		}
 	}
 	if info != nil && r.info != nil && sameRelation(info.rel, r.info.rel) {
 		return nil

@@ -38,6 +38,11 @@ type streamConfig struct {
 	from cdc.LSN
 	// binary asks for values in binary; see binaryOK.
 	binary bool
+	// needText, if set, is called when a table turns up in a binary stream
+	// that can only be read in the text format. The stream then ends with an
+	// error to retry; the next one has to be begun with binary unset, also if
+	// the catalogue shows no such table any more.
+	needText func()
 	// serverVersion is server_version_num.
 	serverVersion int
 	// senderTimeout is the server's wal_sender_timeout; 0: none.

@@ -34,6 +34,9 @@ func (s *stream) read() {
 	if cause := context.Cause(s.ctx); cause != nil {
 		err = cause // why the connection was closed under the reader
 	}
+	if errors.Is(err, errNeedsText) && s.cfg.needText != nil {
+		s.cfg.needText()
+	}
 	s.cancel(err)
 	s.mu.Lock()
 	s.err = failed("reading the replication stream", s.object, err)

@@ -42,7 +42,7 @@ func startStream(ctx context.Context, cfg streamConfig) (cdc.Stream, error) {
 	frames.startStreaming()
 	s := &stream{
 		cfg: cfg, conn: conn, frames: frames, object: object,
-		decoder: newDecoder(cfg.from, cfg.catalog, cfg.allocator),
+		decoder: newDecoder(cfg.from, cfg.catalog, cfg.binary, cfg.allocator),
 		done:    make(chan struct{}), news: make(chan struct{}, 1), taken: make(chan struct{}, 1),
 	}
 	s.progress.Store(uint64(cfg.from))
