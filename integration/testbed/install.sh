@@ -7,7 +7,7 @@
 #   jars         Delta for Spark, by Maven
 #   lint         golangci-lint
 #   compose      checks docker-compose.yml, with docker compose where that is, else with the library that it is made of
-#   minio        an S3 store, built from its Go module; only when named
+#   minio        an S3 store, built from its Go module
 #
 # It may be run again at any time: a part that is up to date costs nothing. Parts can be named: install.sh venv jars
 # The folder is $LAKELOAD_TOOLS, else $XDG_CACHE_HOME/lakeload, else ~/.cache/lakeload.
@@ -192,7 +192,6 @@ install_compose() {
 	say "compose: $by accepts docker-compose.yml"
 }
 
-# Only when named: no test of the default run needs it yet, and it takes minutes.
 install_minio() {
 	local want
 	want="$minio_version $(go env GOVERSION)"
@@ -207,7 +206,7 @@ install_minio() {
 	stamp minio "$want"
 }
 
-[ $# -gt 0 ] || set -- postgresql java venv jars lint compose
+[ $# -gt 0 ] || set -- postgresql java venv jars lint compose minio
 for part in "$@"; do
 	case $part in
 	postgresql | java | venv | jars | lint | compose | minio) "install_$part" ;;

@@ -62,6 +62,17 @@ func Spark() error {
 	return nil
 }
 
+// MinIOBinary is the program that install.sh builds.
+func MinIOBinary() string { return filepath.Join(Tools(), "bin", "minio") }
+
+// MinIO tells whether it is there.
+func MinIO() error {
+	if _, err := os.Stat(MinIOBinary()); err != nil {
+		return fmt.Errorf("MinIO is %w in %s (run %s)", ErrMissing, Tools(), Install)
+	}
+	return nil
+}
+
 // stamped holds the stamp of a part against the hash of what it is made from.
 func stamped(part, what string, inputs []byte) error {
 	path := filepath.Join(Tools(), "stamps", part)
