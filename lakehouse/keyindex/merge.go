@@ -1,0 +1,209 @@
+package keyindex
+
+import "context"
+
+// segReader reads a segment from its first entry to its last.
+type segReader struct {
+	cur slot // the entry it stands at
+
+	g      *segment
+	buf    []byte
+	blocks []byte // what is read and not used
+	next   int    // the block after those
+	block  []byte // entries not used of the block at hand
+}
+
+func newSegReader(g *segment, bufBytes int) *segReader {
+	n := min(max(bufBytes/blockBytes, 1), len(g.sec.fences))
+	return &segReader{g: g, buf: make([]byte, n*blockBytes)}
+}
+
+// advance goes to the next entry; false at the end.
+func (r *segReader) advance() (bool, error) {
+	if len(r.block) == 0 {
+		if ok, err := r.load(); !ok {
+			return false, err
+		}
+	}
+	r.cur = getSlot(r.block)
+	r.block = r.block[entryBytes:]
+	return true, nil
+}
+
+func (r *segReader) load() (bool, error) {
+	sec := r.g.sec
+	if len(r.blocks) == 0 {
+		left := len(sec.fences) - r.next
+		if left == 0 {
+			return false, nil
+		}
+		r.blocks = r.buf[:min(left*blockBytes, len(r.buf))]
+		if err := r.g.run.readBlocks(r.blocks, sec.first+uint32(r.next)); err != nil {
+			return false, err
+		}
+		r.next += len(r.blocks) / blockBytes
+	}
+	no := r.next - len(r.blocks)/blockBytes
+	b := r.blocks[:blockBytes]
+	if err := r.g.run.checkBlock(b, sec.first+uint32(no)); err != nil {
+		return false, err
+	}
+	r.blocks = r.blocks[blockBytes:]
+	r.block = b[:sec.entriesIn(no)*entryBytes]
+	return true, nil
+}
+
+// merger gives the entries of several segments in order, of one hash the
+// newest only.
+type merger struct {
+	heap []mergeSource
+	last slot
+	any  bool
+}
+
+type mergeSource struct {
+	r   *segReader
+	age int // 0 is the newest
+}
+
+func (a *mergeSource) less(b *mergeSource) bool {
+	x, y := &a.r.cur, &b.r.cur
+	if x.hi != y.hi {
+		return x.hi < y.hi
+	}
+	if x.lo != y.lo {
+		return x.lo < y.lo
+	}
+	return a.age < b.age
+}
+
+func newMerger(newestFirst []*segment, bufBytes int) (*merger, error) {
+	m := &merger{}
+	for age, g := range newestFirst {
+		r := newSegReader(g, bufBytes)
+		ok, err := r.advance()
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			m.heap = append(m.heap, mergeSource{r, age})
+		}
+	}
+	for i := len(m.heap)/2 - 1; i >= 0; i-- {
+		m.sift(i)
+	}
+	return m, nil
+}
+
+func (m *merger) sift(i int) {
+	for {
+		c := 2*i + 1
+		if c >= len(m.heap) {
+			return
+		}
+		if c+1 < len(m.heap) && m.heap[c+1].less(&m.heap[c]) {
+			c++
+		}
+		if !m.heap[c].less(&m.heap[i]) {
+			return
+		}
+		m.heap[i], m.heap[c] = m.heap[c], m.heap[i]
+		i = c
+	}
+}
+
+// next gives the next entry, nil at the end. It is good until the next call.
+func (m *merger) next() (*slot, error) {
+	for len(m.heap) > 0 {
+		top := m.heap[0].r
+		s := top.cur
+		ok, err := top.advance()
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			m.heap[0] = m.heap[len(m.heap)-1]
+			m.heap = m.heap[:len(m.heap)-1]
+		}
+		m.sift(0)
+		if m.any && s.hi == m.last.hi && s.lo == m.last.lo {
+			continue
+		}
+		m.last, m.any = s, true
+		return &m.last, nil
+	}
+	return nil, nil
+}
+
+// mergeInto writes a section that holds what the segments hold. If bottom is
+// set there is nothing older, and keys that are gone are left out.
+func mergeInto(ctx context.Context, w *runWriter, part int, newestFirst []*segment, bottom, filtered bool, bufBytes int) error {
+	var n int64
+	for _, g := range newestFirst {
+		n += g.sec.n
+	}
+	if !filtered {
+		n = 0
+	}
+	m, err := newMerger(newestFirst, bufBytes)
+	if err != nil {
+		return err
+	}
+	w.begin(part, n)
+	for i := 0; ; i++ {
+		if i%4096 == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		s, err := m.next()
+		if err != nil {
+			return err
+		}
+		if s == nil {
+			break
+		}
+		if bottom && s.gone() {
+			continue
+		}
+		if err := w.add(s); err != nil {
+			return err
+		}
+	}
+	w.end()
+	return nil
+}
+
+// writeTable writes a table's entries as the sections of a run.
+func writeTable(ctx context.Context, w *runWriter, t *table, parts int, filtered bool) error {
+	shift := 64 - partitionBits(parts)
+	i := 0
+	for p := range parts {
+		to := i
+		n := int64(0)
+		for ; to < len(t.slots) && (t.slots[to].empty() || int(t.slots[to].hi>>shift) == p); to++ {
+			if !t.slots[to].empty() {
+				n++
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if n == 0 {
+			i = to
+			continue
+		}
+		keys := n
+		if !filtered {
+			keys = 0
+		}
+		w.begin(p, keys)
+		for ; i < to; i++ {
+			if s := &t.slots[i]; !s.empty() {
+				if err := w.add(s); err != nil {
+					return err
+				}
+			}
+		}
+		w.end()
+	}
+	return nil
+}
