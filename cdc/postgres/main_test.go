@@ -99,7 +99,9 @@ func newDatabase(t testing.TB) *database {
 		for _, r := range slots {
 			mustExec(t, root, "SELECT pg_drop_replication_slot('"+r.str(0)+"')")
 		}
-		mustExec(t, root, "DROP DATABASE "+d.name+" WITH (FORCE)")
+		require.Eventually(t, func() bool { // sessions that have just ended may hold it for a moment
+			return exec(context.Background(), root, "DROP DATABASE "+d.name+" WITH (FORCE)") == nil
+		}, 10*time.Second, 20*time.Millisecond)
 	})
 	return d
 }

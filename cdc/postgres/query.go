@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -29,7 +30,16 @@ func query(ctx context.Context, conn *pgconn.PgConn, sql string, params ...strin
 		values[i] = []byte(p)
 	}
 	res := conn.ExecParams(ctx, sql, values, nil, nil, nil).Read()
-	return toRows(res), res.Err
+	return toRows(res), becauseOf(ctx, res.Err)
+}
+
+// becauseOf adds that ctx has ended to the error of a statement that the
+// server gave up for it.
+func becauseOf(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil || errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return fmt.Errorf("%w (%w)", ctx.Err(), err)
 }
 
 // simple runs a statement or a replication command by the simple protocol, the
@@ -37,7 +47,7 @@ func query(ctx context.Context, conn *pgconn.PgConn, sql string, params ...strin
 func simple(ctx context.Context, conn *pgconn.PgConn, sql string) ([]row, error) {
 	results, err := conn.Exec(ctx, sql).ReadAll()
 	if err != nil || len(results) == 0 {
-		return nil, err
+		return nil, becauseOf(ctx, err)
 	}
 	last := results[len(results)-1]
 	return toRows(last), last.Err

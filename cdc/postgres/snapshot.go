@@ -85,10 +85,12 @@ func (s *Source) takeSnapshot(ctx context.Context, slot string, temporary bool) 
 		return nil, err
 	}
 	exported, err := keeper.takeOver(ctx, name)
+	if err != nil || temporary {
+		// A temporary slot would end with its connection, but some time after
+		// we have gone on, and there may be room for one only.
+		err = errors.Join(err, dropSlot(ctx, sender, slot))
+	}
 	if err != nil {
-		if !temporary {
-			err = errors.Join(err, s.undoSlot(ctx, sender))
-		}
 		return nil, err
 	}
 	snap := &snapshot{
@@ -115,12 +117,12 @@ func (r *reader) takeOver(ctx context.Context, snapshot string) (string, error) 
 	return rows[0].str(0), nil
 }
 
-// undoSlot drops the main slot that has just been made, as nobody will learn
-// its consistent point.
-func (s *Source) undoSlot(ctx context.Context, sender *pgconn.PgConn) error {
+// dropSlot drops a slot that has just been made over sender: one that has done
+// its work, or the main slot if nobody will learn its consistent point.
+func dropSlot(ctx context.Context, sender *pgconn.PgConn, slot string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropWait)
 	defer cancel()
-	if err := exec(ctx, sender, "DROP_REPLICATION_SLOT "+quoteIdent(s.config.Slot)); err != nil {
+	if err := exec(ctx, sender, "DROP_REPLICATION_SLOT "+quoteIdent(slot)); err != nil {
 		return fmt.Errorf("dropping the slot again: %w", err)
 	}
 	return nil

@@ -1,0 +1,144 @@
+package postgres
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lakeload/lakeload/cdc"
+)
+
+// members lists "publication: schema.table", and the publish parameters.
+func members(d *database) (tables, parameters []string) {
+	for _, r := range d.exec(`SELECT pubname || ': ' || schemaname || '.' || tablename FROM pg_publication_tables ORDER BY 1`) {
+		tables = append(tables, r.str(0))
+	}
+	for _, r := range d.exec(`SELECT concat_ws(' ', pubname, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot) FROM pg_publication ORDER BY 1`) {
+		parameters = append(parameters, r.str(0))
+	}
+	return tables, parameters
+}
+
+func TestPublish(t *testing.T) {
+	d := newDatabase(t)
+	d.exec(`CREATE SCHEMA "Odd ""S"".x"; CREATE TABLE "Odd ""S"".x"."täble.1" (id int PRIMARY KEY);
+		CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child () INHERITS (parent);
+		CREATE TABLE root (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF root DEFAULT;
+		CREATE TABLE bare (v int); CREATE TABLE nothing (id int PRIMARY KEY); ALTER TABLE nothing REPLICA IDENTITY NOTHING`)
+	ctx := testContext(t)
+	pub := "Pub " + d.name
+
+	strict := d.open(func(c *Config) { c.Exclude = []string{"public.nothing", "public.child"} })
+	rels, err := strict.Tables(ctx)
+	require.NoError(t, err)
+	err = strict.Publish(ctx, rels)
+	require.ErrorContains(t, err, "replica identity")
+	var e *cdc.Error
+	require.ErrorAs(t, err, &e)
+	require.Contains(t, e.Remedy, `ALTER TABLE "public"."bare" ADD PRIMARY KEY`)
+	tables, _ := members(d)
+	require.Empty(t, tables, "it refused, and changed something all the same")
+
+	s := d.open(func(c *Config) { c.Keyless, c.Exclude = KeylessInsertOnly, []string{"public.child"} })
+	rels, err = s.Tables(ctx)
+	require.NoError(t, err)
+	var wg sync.WaitGroup // many at once, as after a restart of everything
+	for range 4 {
+		twin := d.open(func(c *Config) { c.Keyless, c.Exclude = KeylessInsertOnly, []string{"public.child"} })
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if err := twin.Publish(ctx, rels); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	wg.Wait()
+	tables, parameters := members(d)
+	require.Equal(t, []string{
+		pub + `: Odd "S".x.täble.1`, pub + ": public.parent", pub + ": public.root",
+		pub + "_inserts: public.bare", pub + "_inserts: public.nothing",
+	}, tables)
+	require.Equal(t, []string{pub + " f t t t t t", pub + "_inserts f t f f t t"}, parameters)
+
+	// What is missing is added, and nothing is done twice.
+	d.exec("CREATE TABLE later (id int PRIMARY KEY)")
+	rels, err = s.Tables(ctx)
+	require.NoError(t, err)
+	require.NoError(t, s.Publish(ctx, rels))
+	require.NoError(t, s.Publish(ctx, rels))
+	tables, _ = members(d)
+	require.Contains(t, tables, pub+": public.later")
+	d.exec("UPDATE bare SET v = 1; DELETE FROM bare") // the application is not hindered
+}
+
+// Each difference is refused, changes nothing, and its remedy mends it.
+func TestPublishRefusesWhatIsNotOurs(t *testing.T) {
+	for name, make_ := range map[string]string{
+		"FOR ALL TABLES":  `CREATE PUBLICATION %[1]s FOR ALL TABLES WITH (publish_via_partition_root = true)`,
+		"IN SCHEMA":       `CREATE PUBLICATION %[1]s FOR TABLES IN SCHEMA public WITH (publish_via_partition_root = true)`,
+		"row filter":      `CREATE PUBLICATION %[1]s FOR TABLE a WHERE (id > 5) WITH (publish_via_partition_root = true)`,
+		"column list":     `CREATE PUBLICATION %[1]s FOR TABLE a (id) WITH (publish_via_partition_root = true)`,
+		"not to be in it": `CREATE PUBLICATION %[1]s FOR TABLE a, other WITH (publish_via_partition_root = true)`,
+		"root":            `CREATE PUBLICATION %[1]s FOR TABLE a`,
+		"publish just":    `CREATE PUBLICATION %[1]s FOR TABLE a WITH (publish = 'insert', publish_via_partition_root = true)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDatabase(t)
+			d.exec("CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE other (id int PRIMARY KEY)")
+			if strings.Contains(make_, "SCHEMA") && testServer(t).Version() < 15 {
+				t.Skip("left out: PostgreSQL 14 has no publications of schemas")
+			}
+			d.exec(fmt.Sprintf(make_, quoteIdent("Pub "+d.name)))
+			s := d.open(func(c *Config) { c.All, c.Tables = false, []string{"public.a"} })
+			ctx := testContext(t)
+			rels, err := s.Tables(ctx)
+			require.NoError(t, err)
+			before, parameters := members(d)
+			err = s.Publish(ctx, rels)
+			require.ErrorContains(t, err, name)
+			require.False(t, cdc.Retryable(err) || cdc.NeedsResync(err))
+			after, parametersAfter := members(d)
+			require.Equal(t, before, after)
+			require.Equal(t, parameters, parametersAfter)
+
+			var e *cdc.Error
+			require.ErrorAs(t, err, &e)
+			d.exec(e.Remedy)
+			require.NoError(t, s.Publish(ctx, rels))
+			after, _ = members(d)
+			require.Equal(t, []string{"Pub " + d.name + ": public.a"}, after)
+		})
+	}
+}
+
+func TestPublishWithoutRights(t *testing.T) {
+	d := newDatabase(t)
+	role := "r_" + d.name
+	d.exec(fmt.Sprintf("CREATE TABLE a (id int PRIMARY KEY); CREATE ROLE %[1]s LOGIN REPLICATION PASSWORD '%[2]s'; GRANT SELECT ON a TO %[1]s", role, testPassword))
+	defer d.exec(fmt.Sprintf("DROP OWNED BY %[1]s; DROP ROLE %[1]s", role))
+	s := d.open(func(c *Config) { c.DSN = strings.Replace(c.DSN, "postgres:"+testPassword, role+":"+testPassword, 1) })
+	ctx := testContext(t)
+	rels, err := s.Tables(ctx)
+	require.NoError(t, err)
+	err = s.Publish(ctx, rels)
+	require.Equal(t, codeNoPrivilege, sqlState(err))
+	var e *cdc.Error
+	require.ErrorAs(t, err, &e)
+	_, sql, _ := strings.Cut(e.Remedy, "run: ")
+	d.exec(sql) // as the superuser
+	require.NoError(t, s.Publish(ctx, rels), "what another role made fits, and is used")
+
+	d.exec("CREATE TABLE b (id int PRIMARY KEY)")
+	rels, err = s.Tables(ctx)
+	require.NoError(t, err)
+	err = s.Publish(ctx, rels)
+	require.ErrorContains(t, err, "belongs to another role")
+	require.ErrorAs(t, err, &e)
+	require.Contains(t, e.Remedy, `ADD TABLE ONLY "public"."b"`)
+	require.NoError(t, s.Close())
+}
