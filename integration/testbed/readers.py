@@ -304,7 +304,18 @@ class Spark(Reader):
         self.spark.sql(statement).collect()
 
     def close(self):
+        from pyspark import SparkContext
+
         self.spark.stop()
+        gateway = SparkContext._gateway
+        if gateway is not None and getattr(gateway, "proc", None) is not None:
+            gateway.shutdown()
+            gateway.proc.stdin.close()  # Java ends when its input does
+            try:
+                gateway.proc.wait(timeout=20)
+            except Exception:
+                gateway.proc.kill()
+                gateway.proc.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
