@@ -154,12 +154,12 @@ func decompressZstd(dst, src []byte, size int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	room := min(size, max(32*len(src), 1<<16))
+	room := max(min(size, max(32*len(src), 1<<16)), 1)
 	for {
 		if cap(dst) < room {
 			dst = make([]byte, 0, room)
 		}
-		out, err := dec.DecodeAll(src, dst[:0:max(room, 1)])
+		out, err := dec.DecodeAll(src, dst[:0:room])
 		if err == nil || room >= size {
 			return out, err
 		}

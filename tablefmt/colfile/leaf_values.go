@@ -100,7 +100,9 @@ func (l *leafWriter) appendValues(arr arrow.Array, sel selection, s *scratch) er
 	case *array.Float64:
 		addNumbers(l, pick(a.Float64Values(), sel, &s.f64), addFloats[float64])
 	case *array.Decimal128:
-		return l.addDecimals(a.Values(), sel, s)
+		if err := l.addDecimals(a.Values(), sel, s); err != nil {
+			return err
+		}
 	case *array.String:
 		l.addBytes(byteArrays(a.Data()), sel, l.track != nil)
 	case *array.Binary:

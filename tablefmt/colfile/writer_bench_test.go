@@ -19,7 +19,9 @@ import (
 // orderSchema is the 12-column table that the figures in the documentation
 // are about: an order with a key, references, amounts, times and short texts.
 func orderSchema() *arrow.Schema {
-	f := func(name string, t arrow.DataType) arrow.Field { return arrow.Field{Name: name, Type: t, Nullable: true} }
+	f := func(name string, t arrow.DataType) arrow.Field {
+		return arrow.Field{Name: name, Type: t, Nullable: true}
+	}
 	ts := &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}
 	return arrow.NewSchema([]arrow.Field{
 		f("id", arrow.PrimitiveTypes.Int64),
