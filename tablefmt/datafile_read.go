@@ -1,0 +1,265 @@
+package tablefmt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/lakeload/lakeload/tablefmt/dv"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
+)
+
+// ReadOptions says what to read of a data file. The zero value is all columns
+// of all rows that are not deleted.
+type ReadOptions struct {
+	// Columns are columns of the table, in the order wanted; nil is all.
+	Columns []string
+	// IncludeDeleted reads all rows of the data file, deleted ones too.
+	IncludeDeleted bool
+	// Deleted are the rows to leave out, if the caller has the file's
+	// deletion vector already or wants another; nil is the file's own.
+	Deleted *dv.Bitmap
+	// BatchRows is the greatest number of rows of a batch; 0 is the default of
+	// package colfile.
+	BatchRows int
+}
+
+// ReadFile gives the rows of a logical file as record batches: the columns
+// asked for, partition columns filled in, columns that the file is too old to
+// have null. rows firstRow, firstRow+1, ... of the data file make a batch:
+// where rows are deleted, a batch ends before them. A batch is released when
+// emit returns; who keeps it retains it.
+//
+// An error of emit ends the reading and is returned as it is. A file that is
+// missing or does not decode is ErrCorrupt.
+func (s *Snapshot) ReadFile(ctx context.Context, a *AddFile, o ReadOptions, emit func(rec arrow.RecordBatch, firstRow int64) error) error {
+	return s.readFile(ctx, a, o, func(rec arrow.RecordBatch, firstRow int64, live []span) error {
+		for _, r := range live {
+			if r.from == 0 && r.to == rec.NumRows() {
+				return emit(rec, firstRow)
+			}
+			part := rec.NewSlice(r.from, r.to)
+			err := emit(part, firstRow+r.from)
+			part.Release()
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// span is rows from to to, to excluded, of a batch.
+type span struct{ from, to int64 }
+
+// readFile is ReadFile with whole batches and the spans of them that are not
+// deleted, at least one.
+func (s *Snapshot) readFile(ctx context.Context, a *AddFile, o ReadOptions, emit func(rec arrow.RecordBatch, firstRow int64, live []span) error) error {
+	fail := func(err error) error {
+		var e *emitError
+		if errors.As(err, &e) {
+			return e.err
+		}
+		return fmt.Errorf("reading %s of table %s, version %d: %w", a.Path, s.loc, s.Version(), err)
+	}
+	path, err := a.DataPath()
+	if err != nil {
+		return fail(err)
+	}
+	p, err := s.project(a, o.Columns)
+	if err != nil {
+		return fail(err)
+	}
+	deleted := o.Deleted
+	switch {
+	case o.IncludeDeleted:
+		deleted = nil
+	case deleted == nil:
+		if deleted, err = readVector(ctx, s.loc.Data, a); err != nil {
+			return fail(err)
+		}
+	}
+	r := parquetRead{want: p.data, batchRows: o.BatchRows}
+	err = readParquet(ctx, s.loc.Data, path, r, func(in arrow.RecordBatch, firstRow int64) error {
+		live := liveSpans(deleted, firstRow, in.NumRows())
+		if len(live) == 0 {
+			return nil
+		}
+		out := p.batch(in)
+		defer out.Release()
+		if err := emit(out, firstRow, live); err != nil {
+			return &emitError{err}
+		}
+		return nil
+	})
+	if err != nil {
+		if errors.Is(err, errBadParquet) || errors.Is(err, objstore.ErrNotFound) {
+			err = corrupt(path, -1, err)
+		}
+		return fail(err)
+	}
+	return nil
+}
+
+// liveSpans gives what is left of rows first to first+n without the deleted.
+func liveSpans(deleted *dv.Bitmap, first, n int64) []span {
+	if deleted == nil {
+		return []span{{0, n}}
+	}
+	var out []span
+	from := int64(0)
+	for row := range deleted.Rows(uint64(first), uint64(first+n)) {
+		at := int64(row) - first
+		if at > from {
+			out = append(out, span{from, at})
+		}
+		from = at + 1
+	}
+	if from < n {
+		out = append(out, span{from, n})
+	}
+	return out
+}
+
+// projection turns batches of a data file into batches of the table's rows.
+type projection struct {
+	data    *arrow.Schema // what to read from the file
+	schema  *arrow.Schema // what to give
+	fill    []func(n int) arrow.Array
+	columns []string
+}
+
+// project plans the reading of some columns of a file.
+func (s *Snapshot) project(a *AddFile, columns []string) (*projection, error) {
+	if columns == nil {
+		for _, f := range s.arrow.Fields() {
+			columns = append(columns, f.Name)
+		}
+	}
+	p := &projection{columns: columns, fill: make([]func(int) arrow.Array, len(columns))}
+	partition := make(map[string]bool)
+	for _, name := range s.PartitionColumns() {
+		partition[name] = true
+	}
+	var data, out []arrow.Field
+	for i, name := range columns {
+		at := s.st.schema.Index(name)
+		if at < 0 {
+			return nil, fmt.Errorf("the table has no column %q", name)
+		}
+		f := s.arrow.Field(at)
+		out = append(out, f)
+		p.fill[i] = func(n int) arrow.Array { return array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, n) }
+		if !partition[name] {
+			data = append(data, f)
+			continue
+		}
+		value, err := partitionAppender(s.st.schema.Fields[at].Type, a.PartitionValues[name])
+		if err != nil {
+			return nil, corrupt(a.Path, -1, fmt.Errorf("partition column %q: %w", name, err))
+		}
+		p.fill[i] = func(n int) arrow.Array {
+			b := array.NewBuilder(memory.DefaultAllocator, f.Type)
+			defer b.Release()
+			value(b, n)
+			return b.NewArray()
+		}
+	}
+	p.data, p.schema = arrow.NewSchema(data, nil), arrow.NewSchema(out, nil)
+	return p, nil
+}
+
+// batch gives the table's rows for a batch of the file, which may lack
+// columns.
+func (p *projection) batch(in arrow.RecordBatch) arrow.RecordBatch {
+	cols := make([]arrow.Array, len(p.columns))
+	for i, name := range p.columns {
+		if at := in.Schema().FieldIndices(name); len(at) > 0 && p.data.HasField(name) {
+			cols[i] = in.Column(at[0])
+			cols[i].Retain()
+		} else {
+			cols[i] = p.fill[i](int(in.NumRows()))
+		}
+	}
+	out := array.NewRecordBatch(p.schema, cols, in.NumRows())
+	for _, c := range cols {
+		c.Release() // the batch holds it
+	}
+	return out
+}
+
+// ScanOptions says what to read of a table. The zero value is everything.
+type ScanOptions struct {
+	// Columns are columns of the table, in the order wanted; nil is all.
+	Columns []string
+	// Keep chooses files; nil is all.
+	Keep func(*AddFile) bool
+	// BatchRows is the greatest number of rows of a batch; 0 is a default.
+	BatchRows int
+}
+
+// Scan gives the table's rows as record batches, file after file, as ReadFile
+// does: columns as asked for, without deleted rows. Their order has no
+// meaning. A batch is released when emit returns; who keeps it retains it. An
+// error of emit ends the scan and is returned as it is.
+func (s *Snapshot) Scan(ctx context.Context, o ScanOptions, emit func(rec arrow.RecordBatch) error) error {
+	for a := range s.Files() {
+		if o.Keep != nil && !o.Keep(a) {
+			continue
+		}
+		err := s.readFile(ctx, a, ReadOptions{Columns: o.Columns, BatchRows: o.BatchRows}, func(rec arrow.RecordBatch, _ int64, live []span) error {
+			part, err := pick(rec, live)
+			if err != nil {
+				return err
+			}
+			defer part.Release()
+			return emit(part)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pick gives the spans of a batch as one batch.
+func pick(rec arrow.RecordBatch, live []span) (arrow.RecordBatch, error) {
+	if len(live) == 1 {
+		return rec.NewSlice(live[0].from, live[0].to), nil
+	}
+	cols := make([]arrow.Array, rec.NumCols())
+	defer func() {
+		for _, c := range cols {
+			if c != nil {
+				c.Release()
+			}
+		}
+	}()
+	var n int64
+	for _, r := range live {
+		n += r.to - r.from
+	}
+	if n > math.MaxInt32 {
+		return nil, fmt.Errorf("a batch of %d rows is too large", n)
+	}
+	for i, c := range rec.Columns() {
+		parts := make([]arrow.Array, len(live))
+		for j, r := range live {
+			parts[j] = array.NewSlice(c, r.from, r.to)
+		}
+		var err error
+		cols[i], err = array.Concatenate(parts, memory.DefaultAllocator)
+		for _, p := range parts {
+			p.Release()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return array.NewRecordBatch(rec.Schema(), cols, n), nil
+}

@@ -1,0 +1,153 @@
+package tablefmt
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/google/uuid"
+
+	"github.com/lakeload/lakeload/tablefmt/colfile"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
+)
+
+// FileOptions says how a data file is written. The zero value is a file of a
+// table without partitions, compressed with zstd.
+type FileOptions struct {
+	// PartitionValues has one entry for each partition column of the table,
+	// nil for null; see [FormatPartitionValue]. It is kept.
+	PartitionValues map[string]*string
+	// PartitionColumns is the order of the partition folders; nil is by name.
+	// Readers do not look at folders.
+	PartitionColumns []string
+	Codec            colfile.Codec
+	// StatsColumns is as in colfile.WriterOptions: 0 is the first 32.
+	StatsColumns int
+	// RowGroupRows and RowGroupBytes are as in colfile.WriterOptions.
+	RowGroupRows  int
+	RowGroupBytes int64
+	// Prefix is a folder that comes before the partition folders, as
+	// "_change_data"; "" for none.
+	Prefix string
+	// Rearranges says that the rows were in the table already: DataChange of
+	// the action is false.
+	Rearranges bool
+	Tags       map[string]string // of the action; kept
+}
+
+// FileWriter writes one data file of a table. It is used by one goroutine.
+// The file is invisible until Close, and no part of the table until a commit
+// adds it.
+type FileWriter struct {
+	path string // in the store
+	out  objstore.Writer
+	w    *colfile.Writer
+	opts FileOptions
+	done bool
+}
+
+// NewFileWriter begins a data file in the table's folder, of the given
+// columns, which are the table's without its partition columns
+// ([Snapshot.DataArrow]). ctx covers the whole of the writing.
+func NewFileWriter(ctx context.Context, loc Location, schema *arrow.Schema, o FileOptions) (*FileWriter, error) {
+	path := dataFilePath(o)
+	out, err := loc.Data.Create(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("creating data file %s of table %s: %w", path, loc, err)
+	}
+	w, err := colfile.NewWriter(out, schema, colfile.WriterOptions{
+		Codec: o.Codec, StatsColumns: o.StatsColumns, RowGroupRows: o.RowGroupRows, RowGroupBytes: o.RowGroupBytes,
+	})
+	if err != nil {
+		out.Abort()
+		return nil, fmt.Errorf("creating data file %s of table %s: %w", path, loc, err)
+	}
+	return &FileWriter{path: path, out: out, w: w, opts: o}, nil
+}
+
+// dataFilePath makes a unique path as Spark's are, folders included.
+func dataFilePath(o FileOptions) string {
+	columns := o.PartitionColumns
+	if columns == nil {
+		columns = slices.Sorted(maps.Keys(o.PartitionValues))
+	}
+	var parts []string
+	if o.Prefix != "" {
+		parts = append(parts, o.Prefix)
+	}
+	for _, c := range columns {
+		parts = append(parts, partitionFolder(c, o.PartitionValues[c]))
+	}
+	ext := map[colfile.Codec]string{
+		colfile.Zstd: ".zstd", colfile.Snappy: ".snappy", colfile.Gzip: ".gz",
+	}[o.Codec]
+	parts = append(parts, fmt.Sprintf("part-00000-%s.c000%s.parquet", uuid.NewString(), ext))
+	return strings.Join(parts, "/")
+}
+
+// Write appends all rows of a record batch and gives the physical number of
+// the first. The batch is not kept.
+func (f *FileWriter) Write(rec arrow.RecordBatch) (firstRow int64, err error) {
+	firstRow = f.w.Rows()
+	if err := f.w.Write(rec); err != nil {
+		return 0, fmt.Errorf("writing data file %s: %w", f.path, err)
+	}
+	return firstRow, nil
+}
+
+// WriteRows appends the given rows of a record batch in the given order, and
+// gives the physical number of the first. Nothing is kept.
+func (f *FileWriter) WriteRows(rec arrow.RecordBatch, rows []int32) (firstRow int64, err error) {
+	firstRow = f.w.Rows()
+	if err := f.w.WriteRows(rec, rows); err != nil {
+		return 0, fmt.Errorf("writing data file %s: %w", f.path, err)
+	}
+	return firstRow, nil
+}
+
+// Rows is the number of rows written so far.
+func (f *FileWriter) Rows() int64 { return f.w.Rows() }
+
+// Bytes is about the size that the file would have if it were closed now.
+func (f *FileWriter) Bytes() int64 { return f.w.Bytes() }
+
+// Path is the AddFile.Path that the file will have.
+func (f *FileWriter) Path() string { return encodePath(f.path) }
+
+// Close makes the file durable and gives the action that adds it, with exact
+// statistics. After an error the file is gone.
+func (f *FileWriter) Close() (*AddFile, error) {
+	f.done = true
+	defer f.out.Abort() // nothing after a Close that succeeded
+	st, err := f.w.Close()
+	if err == nil {
+		err = f.out.Close()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("finishing data file %s: %w", f.path, err)
+	}
+	a := &AddFile{
+		Path: encodePath(f.path), PartitionValues: f.opts.PartitionValues, Size: st.Bytes,
+		ModificationTime: time.Now().UnixMilli(), DataChange: !f.opts.Rearranges,
+		Stats: statsJSON(st), Tags: f.opts.Tags,
+	}
+	if a.PartitionValues == nil {
+		a.PartitionValues = map[string]*string{}
+	}
+	return a, nil
+}
+
+// Abort gives the file up. After Close it does nothing, so it can be
+// deferred.
+func (f *FileWriter) Abort() {
+	if f.done {
+		return
+	}
+	f.done = true
+	f.out.Abort()
+	_, _ = f.w.Close() // gives its memory back; the file is gone already
+}

@@ -1,0 +1,31 @@
+// Package tablefmt reads and writes Delta Lake tables: the transaction log,
+// its replay to a [Snapshot], the [Transaction] that adds one version to it,
+// checkpoints, and the rows of the data files as Arrow record batches. It
+// follows the Delta protocol (PROTOCOL.md of delta-io/delta); doc comments
+// name its sections.
+//
+// # Reading
+//
+// [Load] gives a table's newest snapshot, [LoadAt] and [LoadAsOf] an older
+// one, [Snapshot.Update] follows newer commits at the price of those commits
+// alone. A snapshot never changes; any number of goroutines may use it.
+// [Snapshot.Scan] gives its rows, [Snapshot.ReadFile] one file's.
+//
+// # Writing
+//
+// [NewFileWriter] makes data files, [WriteDeletionVectors] deletion vectors;
+// neither is part of the table until a commit names it. [Begin] starts a
+// transaction, [Transaction.Commit] adds it to the log with one put-if-absent
+// of one JSON file. A commit that loses a race is judged by a pure function
+// and either rebased or refused with a [ConflictError]. A commit whose outcome
+// is unknown is read back: its commit id tells whether it is ours.
+//
+// # What is refused
+//
+// A table that needs a protocol feature that is not implemented here is
+// refused by the feature's name ([UnsupportedFeatureError]). A log that
+// breaks the protocol's rules is refused with an error for which
+// errors.Is(err, ErrCorrupt) holds and which names the file and version.
+// Unknown actions and unknown fields of known actions are ignored, as the
+// protocol demands.
+package tablefmt

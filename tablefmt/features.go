@@ -1,0 +1,218 @@
+package tablefmt
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The protocol versions that this package knows. Above legacy versions, what
+// a table needs stands in its feature lists.
+const (
+	maxReaderVersion = 3
+	maxWriterVersion = 7
+)
+
+// Feature is what is known of a table feature. (Valid Feature Names in Table
+// Features)
+type Feature struct {
+	Name   string
+	Reader bool // readers must support it too, not writers alone
+	Read   bool // a table that uses it can be read here
+	Write  bool // a table that uses it can be written here
+
+	// legacyReader and legacyWriter are the versions that imply the feature
+	// in tables without feature lists; 0 for none.
+	legacyReader, legacyWriter int
+	// active tells whether a table that lists the feature makes use of it:
+	// one that does not needs no support. Nil: listing it is using it.
+	active func(*Metadata, *Schema) bool
+	// dataOnly says that the feature constrains new rows alone, so that a
+	// commit which only rearranges rows needs no support for it.
+	dataOnly bool
+}
+
+// features is every feature of the protocol, by name.
+var features = []Feature{
+	{Name: "appendOnly", Read: true, Write: true, legacyWriter: 2},
+	{Name: "invariants", Read: true, legacyWriter: 2, active: columnsWith("delta.invariants"), dataOnly: true},
+	{Name: "checkConstraints", Read: true, legacyWriter: 3, active: propertiesWith("delta.constraints."), dataOnly: true},
+	{Name: "changeDataFeed", Read: true, Write: true, legacyWriter: 4},
+	// Whoever writes rows into a generated column computes its values.
+	{Name: "generatedColumns", Read: true, Write: true, legacyWriter: 4},
+	{Name: "columnMapping", Reader: true, legacyReader: 2, legacyWriter: 5, active: mapsColumns},
+	{Name: "identityColumns", Read: true, legacyWriter: 6, active: columnsWith("delta.identity.start"), dataOnly: true},
+	{Name: "deletionVectors", Reader: true, Read: true, Write: true},
+	{Name: "timestampNtz", Reader: true, Read: true, Write: true},
+	{Name: "vacuumProtocolCheck", Reader: true, Read: true, Write: true},
+	{Name: "v2Checkpoint", Reader: true, Read: true, Write: true},
+	{Name: "domainMetadata", Read: true, Write: true},
+	{Name: "inCommitTimestamp", Read: true, Write: true},
+	// A default matters where a writer lets a column out; we never do.
+	{Name: "allowColumnDefaults", Read: true, Write: true},
+	{Name: "rowTracking", Read: true},
+	{Name: "clustering", Read: true},
+	{Name: "icebergCompatV1", Read: true},
+	{Name: "icebergCompatV2", Read: true},
+	{Name: "icebergCompatV3", Read: true},
+	{Name: "icebergWriterCompatV1", Read: true},
+	{Name: "icebergWriterCompatV3", Read: true},
+	{Name: "checkpointProtection", Read: true},
+	{Name: "materializePartitionColumns", Read: true},
+	{Name: "redirectWriterOnly-preview", Read: true},
+	{Name: "redirectReaderWriter-preview", Reader: true},
+	{Name: "typeWidening", Reader: true},
+	{Name: "typeWidening-preview", Reader: true},
+	{Name: "variantType", Reader: true},
+	{Name: "variantType-preview", Reader: true},
+	{Name: "variantShredding", Reader: true},
+	{Name: "variantShredding-preview", Reader: true},
+	{Name: "collations-preview", Reader: true},
+	{Name: "catalogManaged", Reader: true},
+	{Name: "catalogOwned-preview", Reader: true},
+	{Name: "coordinatedCommits-preview", Read: true},
+	{Name: "managedCommit-preview", Read: true},
+}
+
+// Features gives every table feature that is known, supported or not.
+func Features() []Feature { return slices.Clone(features) }
+
+// UnsupportedFeatureError says that a table needs something that this package
+// does not do.
+type UnsupportedFeatureError struct {
+	Feature string // the feature's name in the protocol, or a few words
+	Writing bool   // it is needed to write only
+	Detail  string // where it is needed, "" for the table as a whole
+}
+
+func (e *UnsupportedFeatureError) Error() string {
+	verb := "read"
+	if e.Writing {
+		verb = "write"
+	}
+	s := fmt.Sprintf("lakeload cannot %s a table with %s", verb, e.Feature)
+	if e.Detail != "" {
+		s += " (" + e.Detail + ")"
+	}
+	return s
+}
+
+// featureByName gives what is known of a feature; ok is false for an unknown
+// one.
+func featureByName(name string) (Feature, bool) {
+	i := slices.IndexFunc(features, func(f Feature) bool { return f.Name == name })
+	if i < 0 {
+		return Feature{}, false
+	}
+	return features[i], true
+}
+
+// validate refuses a protocol action that breaks the rules for one.
+func (p *Protocol) validate() error {
+	switch {
+	case p.MinReaderVersion < 1 || p.MinWriterVersion < 1:
+		return fmt.Errorf("protocol versions %d and %d must be at least 1", p.MinReaderVersion, p.MinWriterVersion)
+	case p.MinReaderVersion >= 3 && p.MinWriterVersion < 7:
+		return fmt.Errorf("reader version %d goes with writer version 7, not %d", p.MinReaderVersion, p.MinWriterVersion)
+	case p.MinReaderVersion < 3 && len(p.ReaderFeatures) > 0:
+		return fmt.Errorf("reader version %d has no reader features, but %q are listed", p.MinReaderVersion, p.ReaderFeatures)
+	case p.MinWriterVersion < 7 && len(p.WriterFeatures) > 0:
+		return fmt.Errorf("writer version %d has no writer features, but %q are listed", p.MinWriterVersion, p.WriterFeatures)
+	}
+	for _, f := range p.ReaderFeatures {
+		if !slices.Contains(p.WriterFeatures, f) {
+			return fmt.Errorf("feature %q is listed for readers and not for writers", f)
+		}
+	}
+	return nil
+}
+
+// Has reports whether the table supports a feature, by its list or by its
+// legacy version.
+func (p *Protocol) Has(feature string) bool {
+	if slices.Contains(p.ReaderFeatures, feature) || slices.Contains(p.WriterFeatures, feature) {
+		return true
+	}
+	f, ok := featureByName(feature)
+	return ok && (f.legacyReader > 0 && p.MinReaderVersion < 3 && p.MinReaderVersion >= f.legacyReader ||
+		f.legacyWriter > 0 && p.MinWriterVersion < 7 && p.MinWriterVersion >= f.legacyWriter)
+}
+
+// checkRead refuses a table that cannot be read here.
+func checkRead(p *Protocol, m *Metadata, s *Schema) error {
+	if p.MinReaderVersion > maxReaderVersion {
+		return &UnsupportedFeatureError{Feature: fmt.Sprintf("reader version %d", p.MinReaderVersion)}
+	}
+	for _, name := range p.ReaderFeatures {
+		f, known := featureByName(name)
+		if !known || !f.Read && (f.active == nil || f.active(m, s)) {
+			return &UnsupportedFeatureError{Feature: fmt.Sprintf("the feature %q", name)}
+		}
+	}
+	for _, f := range features {
+		if f.legacyReader > 0 && p.MinReaderVersion < 3 && p.MinReaderVersion >= f.legacyReader && !f.Read &&
+			(f.active == nil || f.active(m, s)) {
+			return &UnsupportedFeatureError{Feature: fmt.Sprintf("the feature %q", f.Name)}
+		}
+	}
+	if m.Format.Provider != "parquet" && m.Format.Provider != "" {
+		return &UnsupportedFeatureError{Feature: fmt.Sprintf("data files in %q", m.Format.Provider)}
+	}
+	return s.checkReadable()
+}
+
+// checkWrite refuses a table that cannot be written here. newRows says that
+// rows are added, not only rearranged or removed.
+func checkWrite(p *Protocol, m *Metadata, s *Schema, newRows bool) error {
+	if err := checkRead(p, m, s); err != nil {
+		return err
+	}
+	if p.MinWriterVersion > maxWriterVersion {
+		return &UnsupportedFeatureError{Feature: fmt.Sprintf("writer version %d", p.MinWriterVersion), Writing: true}
+	}
+	needs := func(f Feature) bool {
+		return !f.Write && (f.active == nil || f.active(m, s)) && (newRows || !f.dataOnly)
+	}
+	for _, name := range p.WriterFeatures {
+		f, known := featureByName(name)
+		if !known || needs(f) {
+			return &UnsupportedFeatureError{Feature: fmt.Sprintf("the feature %q", name), Writing: true}
+		}
+	}
+	for _, f := range features {
+		if f.legacyWriter > 0 && p.MinWriterVersion < 7 && p.MinWriterVersion >= f.legacyWriter && needs(f) {
+			return &UnsupportedFeatureError{Feature: fmt.Sprintf("the feature %q", f.Name), Writing: true}
+		}
+	}
+	return nil
+}
+
+func mapsColumns(m *Metadata, _ *Schema) bool {
+	mode := m.Property("delta.columnMapping.mode")
+	return mode != "" && mode != "none"
+}
+
+func propertiesWith(prefix string) func(*Metadata, *Schema) bool {
+	return func(m *Metadata, _ *Schema) bool {
+		for k := range m.Configuration {
+			if strings.HasPrefix(strings.ToLower(k), prefix) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func columnsWith(key string) func(*Metadata, *Schema) bool {
+	return func(_ *Metadata, s *Schema) bool {
+		found := false
+		_ = walkStructs(s, "", func(_ string, s *Struct) error { // the callback never fails
+			for _, f := range s.Fields {
+				_, ok := f.Metadata[key]
+				found = found || ok
+			}
+			return nil
+		})
+		return found
+	}
+}

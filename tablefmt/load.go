@@ -1,0 +1,286 @@
+package tablefmt
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/lakeload/lakeload/tablefmt/objstore"
+)
+
+// Load gives a table's newest snapshot. ErrNoTable where there is no log,
+// ErrCorrupt for a damaged one, *[UnsupportedFeatureError] for one that
+// cannot be read here.
+func Load(ctx context.Context, loc Location) (*Snapshot, error) { return loadSnapshot(ctx, loc, -1) }
+
+// LoadAt gives the snapshot at a version. Errors are as of Load, and
+// ErrNoVersion where the version was not reached or is gone.
+func LoadAt(ctx context.Context, loc Location, version int64) (*Snapshot, error) {
+	if version < 0 {
+		return nil, fmt.Errorf("loading table %s: %w: %d", loc, ErrNoVersion, version)
+	}
+	return loadSnapshot(ctx, loc, version)
+}
+
+func loadSnapshot(ctx context.Context, loc Location, want int64) (*Snapshot, error) {
+	st, err := loadState(ctx, loc, want)
+	if err != nil {
+		return nil, fmt.Errorf("loading table %s: %w", loc, err)
+	}
+	return newSnapshot(loc, st, nil)
+}
+
+func loadState(ctx context.Context, loc Location, want int64) (*state, error) {
+	log := loc.log()
+	plans, err := findSegments(ctx, log, want)
+	if err != nil {
+		return nil, err
+	}
+	st, first := plans[0].load(ctx, log)
+	if !errors.Is(first, ErrCorrupt) && !errors.Is(first, objstore.ErrNotFound) {
+		return st, first
+	}
+	// A damaged checkpoint need not be the end: an older one, or the whole
+	// log, may lead to the same version.
+	all, err := allSegments(ctx, log, plans[0].end)
+	if err != nil {
+		return nil, first
+	}
+	for _, p := range all {
+		if p.base >= plans[0].base {
+			continue
+		}
+		if st, err := p.load(ctx, log); err == nil {
+			return st, nil
+		}
+	}
+	return nil, first
+}
+
+// findSegments lists the log, from the last checkpoint on where that is
+// enough, and plans how to read it.
+func findSegments(ctx context.Context, log objstore.Store, want int64) ([]segment, error) {
+	if hint := getLastCheckpoint(ctx, log).Version; hint >= 0 && (want < 0 || hint <= want) {
+		files, err := listLog(ctx, log, hint)
+		if err != nil {
+			return nil, err
+		}
+		// A stale or wrong hint makes a listing that leads nowhere.
+		if plans, err := planSegments(files, want); err == nil {
+			return plans, nil
+		}
+	}
+	return allSegments(ctx, log, want)
+}
+
+// allSegments plans from a listing of the whole log.
+func allSegments(ctx context.Context, log objstore.Store, want int64) ([]segment, error) {
+	files, err := listLog(ctx, log, 0)
+	if err != nil {
+		return nil, err
+	}
+	plans, err := planSegments(files, want)
+	if errors.Is(err, errEmptyLog) {
+		return nil, ErrNoTable
+	}
+	return plans, err
+}
+
+// listLog lists the files of the log of versions from on.
+func listLog(ctx context.Context, log objstore.Store, from int64) ([]logFile, error) {
+	after := ""
+	if from > 0 {
+		after = fmt.Sprintf("%020d", from) // less than every name of that version
+	}
+	var files []logFile
+	// A version fills at most 19 of its 20 digits, so all names that matter
+	// begin with 0, and folders (_sidecars, _staged_commits) do not.
+	for info, err := range log.List(ctx, "0", after) {
+		if err != nil {
+			return nil, fmt.Errorf("listing the log: %w", err)
+		}
+		if f := parseLogName(info.Path); f.kind != logOther {
+			f.size = info.Size
+			files = append(files, f)
+		}
+	}
+	return files, nil
+}
+
+// lastCheckpoint is the content of _last_checkpoint that we write. (Last
+// Checkpoint File Schema)
+type lastCheckpoint struct {
+	Version       int64 `json:"version"`
+	Size          int64 `json:"size"`
+	SizeInBytes   int64 `json:"sizeInBytes,omitempty"`
+	NumOfAddFiles int64 `json:"numOfAddFiles"`
+}
+
+// getLastCheckpoint reads _last_checkpoint; its version is -1 where it is
+// missing or cannot be read: it is a hint, and everything works without it.
+func getLastCheckpoint(ctx context.Context, log objstore.Store) lastCheckpoint {
+	c := lastCheckpoint{Version: -1}
+	data, err := log.Get(ctx, lastCheckpointName)
+	if err != nil {
+		return c
+	}
+	if json.Unmarshal(data, &c) != nil {
+		return lastCheckpoint{Version: -1}
+	}
+	return c
+}
+
+// load replays a segment.
+func (p segment) load(ctx context.Context, log objstore.Store) (*state, error) {
+	st := noState()
+	if p.checkpoint != nil {
+		var err error
+		if st, err = readCheckpoint(ctx, log, p.checkpoint); err != nil {
+			return nil, err
+		}
+	}
+	if p.base == p.end {
+		return st.withInfo(ctx, log, p.endCommit)
+	}
+	err := readCommits(ctx, log, p.base+1, p.end, func(v int64, data []byte) error {
+		actions, err := collectActions(data, v)
+		if err != nil {
+			return err
+		}
+		st, err = st.next(v, actions, len(data))
+		return err
+	})
+	return st, err
+}
+
+// withInfo adds the commitInfo of the state's version, which checkpoints do
+// not hold. A commit that log cleanup took away has none.
+func (st *state) withInfo(ctx context.Context, log objstore.Store, exists bool) (*state, error) {
+	if !exists {
+		return st, nil
+	}
+	data, err := log.Get(ctx, commitName(st.version))
+	if errors.Is(err, objstore.ErrNotFound) {
+		return st, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", commitName(st.version), err)
+	}
+	actions, err := collectActions(data, st.version)
+	if err != nil {
+		return nil, err
+	}
+	c := *st
+	c.info = infoOf(actions)
+	return &c, nil
+}
+
+func infoOf(actions []Action) *CommitInfo {
+	for i := range actions {
+		if actions[i].CommitInfo != nil {
+			return actions[i].CommitInfo
+		}
+	}
+	return nil
+}
+
+// readAhead is how many commits are fetched at a time: enough to hide an
+// object store's latency.
+const readAhead = 8
+
+// readCommits fetches commits from to to, several at a time, and gives them
+// to fn in order. A commit that is not there is ErrCorrupt.
+func readCommits(ctx context.Context, log objstore.Store, from, to int64, fn func(v int64, data []byte) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	type result struct {
+		data []byte
+		err  error
+	}
+	var flying []chan result
+	defer func() { // nobody is left behind
+		cancel()
+		for _, c := range flying {
+			<-c
+		}
+	}()
+	start := from
+	for v := from; v <= to; v++ {
+		for ; start <= to && start < v+readAhead; start++ {
+			c, name := make(chan result, 1), commitName(start)
+			go func() {
+				data, err := log.Get(ctx, name)
+				c <- result{data, err}
+			}()
+			flying = append(flying, c)
+		}
+		r := <-flying[0]
+		flying = flying[1:]
+		if errors.Is(r.err, objstore.ErrNotFound) {
+			return corrupt(commitName(v), v, r.err)
+		}
+		if r.err != nil {
+			return fmt.Errorf("reading %s: %w", commitName(v), r.err)
+		}
+		if err := fn(v, r.data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow gives the newest state, from st on; st itself where there is no
+// newer commit.
+func follow(ctx context.Context, loc Location, st *state) (*state, error) {
+	log := loc.log()
+	// Asking for the next commit costs the same whatever the log's length; a
+	// long way behind, a listing and reading ahead are cheaper.
+	for range readAhead {
+		data, err := log.Get(ctx, commitName(st.version+1))
+		if errors.Is(err, objstore.ErrNotFound) {
+			if getLastCheckpoint(ctx, log).Version > st.version {
+				return loadState(ctx, loc, -1) // cleanup went past us
+			}
+			return st, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", commitName(st.version+1), err)
+		}
+		actions, err := collectActions(data, st.version+1)
+		if err != nil {
+			return nil, err
+		}
+		if st, err = st.next(st.version+1, actions, len(data)); err != nil {
+			return nil, err
+		}
+	}
+	return followFar(ctx, loc, st)
+}
+
+func followFar(ctx context.Context, loc Location, st *state) (*state, error) {
+	log := loc.log()
+	files, err := listLog(ctx, log, st.version+1)
+	if err != nil {
+		return nil, err
+	}
+	end := st.version
+	for _, f := range files {
+		if f.kind == logCommit && f.version == end+1 {
+			end++
+		} else if f.kind == logCommit {
+			return loadState(ctx, loc, -1) // cleanup went past us, or a gap: it tells
+		}
+	}
+	if end == st.version {
+		return st, nil
+	}
+	err = readCommits(ctx, log, st.version+1, end, func(v int64, data []byte) error {
+		actions, err := collectActions(data, v)
+		if err != nil {
+			return err
+		}
+		st, err = st.next(v, actions, len(data))
+		return err
+	})
+	return st, err
+}

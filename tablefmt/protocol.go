@@ -1,0 +1,85 @@
+package tablefmt
+
+// Table properties that this package looks at.
+const (
+	PropAppendOnly         = "delta.appendOnly"
+	PropChangeDataFeed     = "delta.enableChangeDataFeed"
+	PropDeletionVectors    = "delta.enableDeletionVectors"
+	PropDeletedRetention   = "delta.deletedFileRetentionDuration"
+	PropInCommitTimestamps = "delta.enableInCommitTimestamps"
+	PropTxnRetention       = "delta.setTransactionRetentionDuration"
+	PropCheckpointStats    = "delta.checkpoint.writeStatsAsJson"
+)
+
+// Keys of column metadata that this package looks at.
+const MetaGenerationExpression = "delta.generationExpression"
+
+// ProtocolOptions says what a table needs beyond the least.
+type ProtocolOptions struct {
+	TimestampNTZ     bool // a column is of type timestamp_ntz
+	GeneratedColumns bool // a column has MetaGenerationExpression
+	ChangeDataFeed   bool // PropChangeDataFeed is to be set
+	DomainMetadata   bool // a domain is to be set
+}
+
+// OptionsFor gives the options that a schema needs.
+func OptionsFor(s *Schema) ProtocolOptions {
+	return ProtocolOptions{
+		TimestampNTZ:     s.has(TimestampNTZ),
+		GeneratedColumns: columnsWith(MetaGenerationExpression)(nil, s),
+	}
+}
+
+// ChangelogProtocol is the protocol of an append-only table of ours: reader 1
+// and writer 7, so that the oldest readers can read it, and reader 3 only
+// where a timestamp_ntz column needs it. appendOnly and invariants stand
+// together because Spark refuses a list with one of them.
+func ChangelogProtocol(o ProtocolOptions) *Protocol { return o.protocol(nil) }
+
+// MirrorProtocol is the protocol of a table of ours whose rows are deleted by
+// deletion vectors: reader 3 and writer 7. The table's property
+// [PropDeletionVectors] is to be "true" as well.
+func MirrorProtocol(o ProtocolOptions) *Protocol { return o.protocol([]string{"deletionVectors"}) }
+
+func (o ProtocolOptions) protocol(readers []string) *Protocol {
+	if o.TimestampNTZ {
+		readers = append(readers, "timestampNtz")
+	}
+	p := &Protocol{MinReaderVersion: 1, MinWriterVersion: maxWriterVersion, WriterFeatures: []string{"appendOnly", "invariants"}}
+	if len(readers) > 0 {
+		p.MinReaderVersion, p.ReaderFeatures = maxReaderVersion, readers
+		p.WriterFeatures = append(p.WriterFeatures, readers...)
+	}
+	for _, f := range []struct {
+		name string
+		on   bool
+	}{{"changeDataFeed", o.ChangeDataFeed}, {"generatedColumns", o.GeneratedColumns}, {"domainMetadata", o.DomainMetadata}} {
+		if f.on {
+			p.WriterFeatures = append(p.WriterFeatures, f.name)
+		}
+	}
+	return p
+}
+
+// checkFeaturesListed refuses a schema or properties that use a feature which
+// the protocol does not list, for such a table would be read or written
+// wrongly by others.
+func checkFeaturesListed(p *Protocol, m *Metadata, s *Schema) error {
+	for _, u := range []struct {
+		feature string
+		used    bool
+	}{
+		{"timestampNtz", s.has(TimestampNTZ)},
+		{"deletionVectors", m.Property(PropDeletionVectors) == "true"},
+		{"appendOnly", m.Property(PropAppendOnly) == "true"},
+		{"changeDataFeed", m.Property(PropChangeDataFeed) == "true"},
+		{"inCommitTimestamp", m.Property(PropInCommitTimestamps) == "true"},
+		{"columnMapping", mapsColumns(m, s)},
+		{"generatedColumns", columnsWith(MetaGenerationExpression)(m, s)},
+	} {
+		if u.used && !p.Has(u.feature) {
+			return invalidf("the table uses %q, which its protocol does not list", u.feature)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,227 @@
+package tablefmt
+
+import (
+	"fmt"
+)
+
+// state is what the log's replay up to a version gives. (Action
+// Reconciliation) It is immutable. Tombstones are not part of it: their
+// number is bounded by time alone, and only checkpoints and vacuum want them;
+// see Snapshot.Tombstones.
+type state struct {
+	version  int64
+	protocol *Protocol
+	metadata *Metadata
+	schema   *Schema
+	files    pmap[*AddFile] // by path: a path has at most one logical file at a time
+	txns     pmap[*Txn]
+	domains  pmap[*DomainMetadata]
+	size     int64 // of files, in bytes
+	info     *CommitInfo
+	tail     tail
+}
+
+// noState is the state before version 0.
+func noState() *state { return &state{version: -1, tail: newTail()} }
+
+// next applies the commit that makes version, which must be the one after
+// st's. It refuses a commit that breaks the protocol's rules, and one that
+// leads to a table which cannot be read here. The order of the actions does
+// not matter, as the protocol says.
+// size is that of the commit's file in bytes.
+func (st *state) next(version int64, actions []Action, size int) (*state, error) {
+	if version != st.version+1 {
+		return nil, fmt.Errorf("version %d cannot follow version %d", version, st.version)
+	}
+	b := st.build()
+	if err := b.commit(actions); err != nil {
+		return nil, corrupt(commitName(version), version, err)
+	}
+	b.st.tail = st.tail.grow(size)
+	return b.finish(version, commitName(version))
+}
+
+// builder makes a state out of another one and actions.
+type builder struct {
+	st       state
+	files    *peditor[*AddFile]
+	txns     *peditor[*Txn]
+	domains  *peditor[*DomainMetadata]
+	protocol bool // changed
+	metadata bool
+}
+
+func (st *state) build() *builder {
+	b := &builder{st: *st, files: st.files.edit(), txns: st.txns.edit(), domains: st.domains.edit()}
+	b.st.info = nil
+	return b
+}
+
+// commit applies the actions of one commit: what it removes first, then what
+// it adds, since both may name one path with different deletion vectors.
+func (b *builder) commit(actions []Action) error {
+	if err := checkCommitShape(actions); err != nil {
+		return err
+	}
+	for i := range actions {
+		if r := actions[i].Remove; r != nil {
+			b.remove(r)
+		}
+	}
+	for i := range actions {
+		a := &actions[i]
+		switch {
+		case a.Add != nil:
+			if old, ok := b.files.get(a.Add.Path); ok && vectorID(old.DeletionVector) != vectorID(a.Add.DeletionVector) {
+				return fmt.Errorf("it adds %q with another deletion vector and does not remove it first", a.Add.Path)
+			}
+			b.add(a.Add)
+		case a.CommitInfo != nil:
+			b.st.info = a.CommitInfo
+		default:
+			b.other(a)
+		}
+	}
+	return nil
+}
+
+// checkCommitShape refuses a commit in which two actions would have to be
+// taken in order. (Delta Log Entries, under Requirements for Writers)
+func checkCommitShape(actions []Action) error {
+	adds, removes := make(map[string]*AddFile), make(map[string]*RemoveFile)
+	once := make(map[string]bool)
+	unique := func(what string) error {
+		if once[what] {
+			return fmt.Errorf("it has %s twice", what)
+		}
+		once[what] = true
+		return nil
+	}
+	for i := range actions {
+		var err error
+		switch a := &actions[i]; {
+		case a.Add != nil:
+			if adds[a.Add.Path] != nil {
+				return fmt.Errorf("it adds %q twice", a.Add.Path)
+			}
+			adds[a.Add.Path] = a.Add
+		case a.Remove != nil:
+			if removes[a.Remove.Path] != nil {
+				return fmt.Errorf("it removes %q twice", a.Remove.Path)
+			}
+			removes[a.Remove.Path] = a.Remove
+		case a.Protocol != nil:
+			err = unique("a protocol")
+		case a.Metadata != nil:
+			err = unique("metaData")
+		case a.Txn != nil:
+			err = unique("txn " + a.Txn.AppID)
+		case a.Domain != nil:
+			err = unique("domainMetadata " + a.Domain.Domain)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for path, r := range removes {
+		if a := adds[path]; a != nil && vectorID(a.DeletionVector) == vectorID(r.DeletionVector) {
+			return fmt.Errorf("it adds and removes %q with the same deletion vector", path)
+		}
+	}
+	return nil
+}
+
+func (b *builder) add(a *AddFile) {
+	if old, ok := b.files.get(a.Path); ok {
+		b.st.size -= old.Size
+	}
+	b.files.set(a.Path, a)
+	b.st.size += a.Size
+}
+
+// remove takes out a logical file. One that is not there, or is there with
+// another deletion vector, stays as it is: the removal is of older state.
+func (b *builder) remove(r *RemoveFile) {
+	if old, ok := b.files.get(r.Path); ok && vectorID(old.DeletionVector) == vectorID(r.DeletionVector) {
+		b.files.del(r.Path)
+		b.st.size -= old.Size
+	}
+}
+
+// other applies what is no file and no commitInfo.
+func (b *builder) other(a *Action) {
+	switch {
+	case a.Protocol != nil:
+		b.st.protocol, b.protocol = a.Protocol, true
+	case a.Metadata != nil:
+		b.st.metadata, b.metadata = a.Metadata, true
+	case a.Txn != nil:
+		b.txns.set(a.Txn.AppID, a.Txn)
+	case a.Domain != nil && a.Domain.Removed:
+		b.domains.del(a.Domain.Domain)
+	case a.Domain != nil:
+		b.domains.set(a.Domain.Domain, a.Domain)
+	}
+}
+
+// checkpoint applies an action of a checkpoint, where everything stands once
+// and there are no removals to reckon with.
+func (b *builder) checkpoint(a *Action) error {
+	if a.Add == nil {
+		b.other(a)
+		return nil
+	}
+	if _, ok := b.files.get(a.Add.Path); ok {
+		return fmt.Errorf("it holds %q twice", a.Add.Path)
+	}
+	b.add(a.Add)
+	return nil
+}
+
+// finish gives the state at version, after file was applied last.
+func (b *builder) finish(version int64, file string) (*state, error) {
+	st := &b.st
+	st.version = version
+	st.files, st.txns, st.domains = b.files.done(), b.txns.done(), b.domains.done()
+	if st.protocol == nil || st.metadata == nil {
+		return nil, corrupt(file, version, fmt.Errorf("the table has no protocol or no metaData up to here"))
+	}
+	if !b.protocol && !b.metadata {
+		return st, nil
+	}
+	if b.metadata {
+		var err error
+		if st.schema, err = schemaOf(st.metadata); err != nil {
+			return nil, corrupt(file, version, err)
+		}
+	}
+	if err := checkRead(st.protocol, st.metadata, st.schema); err != nil {
+		return nil, fmt.Errorf("%s (version %d): %w", file, version, err)
+	}
+	return st, nil
+}
+
+// schemaOf parses and checks a table's schema and partition columns.
+func schemaOf(m *Metadata) (*Schema, error) {
+	s, err := ParseSchema(m.SchemaString)
+	if err != nil {
+		return nil, err
+	}
+	// A table that exists may have names that we would refuse to create.
+	if err := s.CheckNames(true); err != nil {
+		return nil, err
+	}
+	seen := make(map[string]bool)
+	for _, name := range m.PartitionColumns {
+		f, ok := s.Field(name)
+		if !ok || seen[name] {
+			return nil, fmt.Errorf("partition column %q is not in the schema, or twice in the list", name)
+		}
+		seen[name] = true
+		switch f.Type.(type) {
+		case *Struct, *Array, *Map:
+			return nil, fmt.Errorf("partition column %q is of type %s", name, f.Type)
+		}
+	}
+	return s, nil
+}

@@ -1,0 +1,108 @@
+package tablefmt
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// fileKey identifies a logical file.
+type fileKey struct{ path, vector string }
+
+// Tombstones gives the removals that the log holds up to the snapshot's
+// version, of logical files that are not part of it: what a checkpoint keeps
+// and vacuum must spare until they expire ([Snapshot.TombstoneRetention],
+// counted from RemoveFile.DeletionTimestamp). Expired ones may be among them.
+//
+// They are read from the log each time, because a busy table has far more of
+// them than live files: memory is bounded by the commits since the last
+// checkpoint. emit must not keep what it gets unless it copies it.
+func (s *Snapshot) Tombstones(ctx context.Context, emit func(*RemoveFile) error) error {
+	log := s.loc.log()
+	plans, err := findSegments(ctx, log, s.Version())
+	if err != nil {
+		return fmt.Errorf("reading the removals of table %s: %w", s.loc, err)
+	}
+	p := plans[0]
+	later := make(map[fileKey]*RemoveFile) // since the checkpoint; nil: added again
+	if p.base < p.end {
+		err := readCommits(ctx, log, p.base+1, p.end, func(v int64, data []byte) error {
+			actions, err := collectActions(data, v)
+			for i := range actions {
+				if a := actions[i].Add; a != nil {
+					later[fileKey{a.Path, vectorID(a.DeletionVector)}] = nil
+				} else if r := actions[i].Remove; r != nil {
+					later[fileKey{r.Path, vectorID(r.DeletionVector)}] = r
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("reading the removals of table %s: %w", s.loc, err)
+		}
+	}
+	if p.checkpoint != nil {
+		err := checkpointRows(ctx, log, p.checkpoint, []int{colRemove}, func(a *Action) error {
+			if r := a.Remove; r != nil {
+				if _, known := later[fileKey{r.Path, vectorID(r.DeletionVector)}]; !known {
+					return emit(r)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("reading the removals of table %s: %w", s.loc, err)
+		}
+	}
+	for _, r := range later {
+		if r != nil {
+			if err := emit(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// DefaultTombstoneRetention is how long removed files stay where the table
+// does not say otherwise.
+const DefaultTombstoneRetention = 7 * 24 * time.Hour
+
+// TombstoneRetention is how long a removed file must stay for readers of
+// older snapshots: the table's delta.deletedFileRetentionDuration. A value
+// that is no interval counts as the default.
+func (s *Snapshot) TombstoneRetention() time.Duration {
+	if d, err := ParseInterval(s.Property(PropDeletedRetention)); err == nil {
+		return d
+	}
+	return DefaultTombstoneRetention
+}
+
+// ParseInterval reads an interval as table properties hold it: "interval 1
+// week", "interval 36 hours 30 minutes". Months and years have no length and
+// are refused, as Delta does.
+func ParseInterval(s string) (time.Duration, error) {
+	words := strings.Fields(strings.ToLower(s))
+	if len(words) > 0 && words[0] == "interval" {
+		words = words[1:]
+	}
+	if len(words) == 0 || len(words)%2 != 0 {
+		return 0, fmt.Errorf("%q is no interval", s)
+	}
+	units := map[string]time.Duration{
+		"week": 7 * 24 * time.Hour, "day": 24 * time.Hour, "hour": time.Hour, "minute": time.Minute,
+		"second": time.Second, "millisecond": time.Millisecond, "microsecond": time.Microsecond,
+	}
+	var sum time.Duration
+	for i := 0; i < len(words); i += 2 {
+		n, err := strconv.ParseInt(words[i], 10, 32)
+		unit, ok := units[strings.TrimSuffix(words[i+1], "s")]
+		if err != nil || !ok || n < 0 || time.Duration(n) > (1<<62-sum)/unit {
+			return 0, fmt.Errorf("%q is no interval", s)
+		}
+		sum += time.Duration(n) * unit
+	}
+	return sum, nil
+}

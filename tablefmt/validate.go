@@ -1,0 +1,198 @@
+package tablefmt
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// validate refuses a transaction that would break the protocol or the table's
+// own properties. Errors are ErrInvalid or *UnsupportedFeatureError.
+func (t *Transaction) validate() error {
+	p, m, s := t.protocol, t.metadata, (*Schema)(nil)
+	if t.base == nil {
+		if p == nil || m == nil {
+			return invalidf("a new table needs a protocol and metadata")
+		}
+	} else {
+		if p == nil {
+			p = t.base.Protocol()
+		}
+		if m == nil {
+			m, s = t.base.Metadata(), t.base.Schema()
+		}
+	}
+	if err := p.validate(); err != nil {
+		return invalidf("%w", err)
+	}
+	if s == nil {
+		var err error
+		if s, err = schemaOf(m); err != nil {
+			return invalidf("%w", err)
+		}
+		if err := t.checkNewMetadata(m, s); err != nil {
+			return err
+		}
+	}
+	if err := checkFeaturesListed(p, m, s); err != nil {
+		return err
+	}
+	newRows := slices.ContainsFunc(t.adds, func(a AddFile) bool { return a.DataChange })
+	if err := checkWrite(p, m, s, newRows); err != nil {
+		return err
+	}
+	if len(t.domains) > 0 && !p.Has("domainMetadata") {
+		return invalidf("the table's protocol does not list domainMetadata")
+	}
+	for i := range t.adds {
+		if err := checkAdd(&t.adds[i], p, m, s); err != nil {
+			return err
+		}
+	}
+	if err := t.checkRemoves(p, m); err != nil {
+		return err
+	}
+	return t.checkChangeFeed(m)
+}
+
+// checkNewMetadata looks at a schema that is about to become the table's.
+func (t *Transaction) checkNewMetadata(m *Metadata, s *Schema) error {
+	if err := s.CheckNames(mapsColumns(m, s)); err != nil {
+		return invalidf("%w", err)
+	}
+	if len(s.Fields) > 0 && len(m.PartitionColumns) >= len(s.Fields) {
+		return invalidf("all columns are partition columns: none is left for the data files")
+	}
+	if t.base == nil {
+		return nil
+	}
+	if m.ID != t.base.Metadata().ID {
+		return invalidf("the table's id cannot change")
+	}
+	if len(t.removes) >= t.base.NumFiles() {
+		return nil // nothing stays that was written under the old schema
+	}
+	if !slices.Equal(m.PartitionColumns, t.base.PartitionColumns()) {
+		return invalidf("the partition columns cannot change while files of the old partitioning stay")
+	}
+	return checkEvolution(t.base.Schema(), s, "")
+}
+
+// checkEvolution refuses a schema under which files written under the old one
+// would be read wrongly.
+func checkEvolution(old, new *Struct, at string) error {
+	for _, f := range new.Fields {
+		was, ok := old.Field(f.Name)
+		if !f.Nullable && (!ok || was.Nullable) {
+			return invalidf("column %q cannot become required while files stay that may lack it", at+f.Name)
+		}
+		if !ok {
+			continue
+		}
+		if err := checkTypeChange(was.Type, f.Type, at+f.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkTypeChange(old, new Type, at string) error {
+	switch n := new.(type) {
+	case *Struct:
+		if o, ok := old.(*Struct); ok {
+			return checkEvolution(o, n, at+".")
+		}
+	case *Array:
+		if o, ok := old.(*Array); ok {
+			return checkTypeChange(o.Element, n.Element, at+".element")
+		}
+	case *Map:
+		if o, ok := old.(*Map); ok {
+			if err := checkTypeChange(o.Key, n.Key, at+".key"); err != nil {
+				return err
+			}
+			return checkTypeChange(o.Value, n.Value, at+".value")
+		}
+	default:
+		if old == new {
+			return nil
+		}
+	}
+	return invalidf("column %q cannot turn from %s to %s while files of the old type stay", at, old, new)
+}
+
+func checkAdd(a *AddFile, p *Protocol, m *Metadata, s *Schema) error {
+	if _, err := a.DataPath(); err != nil {
+		return invalidf("adding a file: %w", err)
+	}
+	if len(a.PartitionValues) != len(m.PartitionColumns) {
+		return invalidf("adding %s: it has values for %d partition columns, the table has %d", a.Path, len(a.PartitionValues), len(m.PartitionColumns))
+	}
+	for _, name := range m.PartitionColumns {
+		v, ok := a.PartitionValues[name]
+		if !ok {
+			return invalidf("adding %s: no value for partition column %q", a.Path, name)
+		}
+		if v != nil && *v == "" {
+			return invalidf("adding %s: partition column %q is an empty text, which readers take for null", a.Path, name)
+		}
+		f, _ := s.Field(name)
+		if _, err := partitionAppender(f.Type, v); err != nil {
+			return invalidf("adding %s: partition column %q: %w", a.Path, name, err)
+		}
+	}
+	if a.DeletionVector == nil {
+		return nil
+	}
+	if !p.Has("deletionVectors") {
+		return invalidf("adding %s: the table's protocol does not list deletionVectors", a.Path)
+	}
+	st, err := a.ParseStats()
+	if err != nil || st.NumRecords == nil {
+		return invalidf("adding %s: a file with a deletion vector needs statistics with the physical number of rows (%v)", a.Path, err)
+	}
+	return nil
+}
+
+func (t *Transaction) checkRemoves(p *Protocol, m *Metadata) error {
+	for i := range t.removes {
+		r := &t.removes[i]
+		if t.base == nil {
+			return invalidf("removing %s: the table is new", r.Path)
+		}
+		a, ok := t.base.File(r.Path)
+		if !ok {
+			return invalidf("removing %s: it is not in version %d", r.Path, t.base.Version())
+		}
+		if vectorID(a.DeletionVector) != vectorID(r.DeletionVector) {
+			return invalidf("removing %s: version %d has it with another deletion vector", r.Path, t.base.Version())
+		}
+		if r.DataChange && p.Has("appendOnly") && strings.EqualFold(m.Property(PropAppendOnly), "true") {
+			return invalidf("removing %s: the table is append-only (%s)", r.Path, PropAppendOnly)
+		}
+	}
+	return nil
+}
+
+// checkChangeFeed refuses a commit from which change data readers could not
+// tell what changed: where rows go and come, deletes and inserts would be
+// derived from whole files.
+func (t *Transaction) checkChangeFeed(m *Metadata) error {
+	if m.Property(PropChangeDataFeed) != "true" || len(t.cdcs) > 0 {
+		return nil
+	}
+	removed := slices.ContainsFunc(t.removes, func(r RemoveFile) bool { return r.DataChange })
+	added := slices.ContainsFunc(t.adds, func(a AddFile) bool { return a.DataChange })
+	if removed && added {
+		return invalidf("the table has a change data feed (%s): a commit that removes and adds rows needs cdc files", PropChangeDataFeed)
+	}
+	return nil
+}
+
+// place names the transaction's table and version for errors.
+func (t *Transaction) place() string {
+	if t.base == nil {
+		return fmt.Sprintf("creating table %s", t.loc)
+	}
+	return fmt.Sprintf("committing to table %s, read at version %d", t.loc, t.base.Version())
+}
