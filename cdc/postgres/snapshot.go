@@ -196,7 +196,9 @@ func (s *snapshot) copyRange(ctx context.Context, r *reader, plan *tablePlan, id
 		d.discard()
 		return err
 	}
-	return d.finish()
+	err := d.finish()
+	d.discard()
+	return err
 }
 
 // reader gives an idle connection, or opens one.
