@@ -155,7 +155,8 @@ func relationOIDs(infos []*tableInfo) []uint32 {
 func (c *checker) rights(ctx context.Context, infos []*tableInfo) error {
 	rows, err := c.query(ctx, `SELECT n.nspname, k.relname, has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(k.oid, 'SELECT'),
 		pg_has_role(k.relowner, 'USAGE'), k.oid = r.oid,
-		row_security_active(k.oid), current_user, pg_get_userbyid(k.relowner), k.oid
+		row_security_active(k.oid), current_user, pg_get_userbyid(k.relowner), k.oid,
+		(SELECT rolsuper FROM pg_roles WHERE oid = k.relowner)
 		FROM unnest($1::oid[]) AS r (oid), LATERAL (SELECT r.oid UNION SELECT t.relid FROM pg_partition_tree(r.oid::regclass) t) AS m (oid)
 		JOIN pg_class k ON k.oid = m.oid JOIN pg_namespace n ON n.oid = k.relnamespace ORDER BY 1, 2`, oidArray(relationOIDs(infos)))
 	if err != nil {
@@ -177,8 +178,12 @@ func (c *checker) rights(ctx context.Context, infos []*tableInfo) error {
 			c.blocker("row_security", name, "row security hides rows from this user", "all rows", fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", user))
 		}
 		if root := r.bool(5); root && !r.bool(4) && !published(have, r.oid(9)) {
+			mend := fmt.Sprintf("GRANT %s TO %s;", quoteIdent(r.str(8)), user)
+			if r.bool(10) {
+				mend = fmt.Sprintf("ALTER TABLE %s OWNER TO %s;", table, user) // nobody is to be made a superuser for this
+			}
 			c.blocker("table_owner", name, "owned by "+r.str(8), "ownership, to add the table to the publication; or a publication that has it",
-				fmt.Sprintf("GRANT %s TO %s; -- or let the owner run ALTER PUBLICATION %s ADD TABLE ONLY %s;", quoteIdent(r.str(8)), user, quoteIdent(c.config.Publication), table))
+				fmt.Sprintf("%s -- or let the owner run ALTER PUBLICATION %s ADD TABLE ONLY %s;", mend, quoteIdent(c.config.Publication), table))
 		}
 	}
 	return nil
