@@ -111,7 +111,7 @@ func (ix *diskIndex) commitSmall(c *change, s Stamp) error {
 		}
 	}
 	ix.vis.Unlock()
-	if ix.keys == nil && ix.frozen == nil && ix.recent.n >= ix.opt.memtableKeys() {
+	if ix.keys == nil && ix.frozen == nil && ix.recentIsFull() {
 		if err := ix.freeze(); err != nil {
 			return err
 		}
@@ -120,6 +120,13 @@ func (ix *diskIndex) commitSmall(c *change, s Stamp) error {
 		ix.changed.Broadcast()
 	}
 	return nil
+}
+
+// recentIsFull says that recent should be written to a run: it is large, or
+// its journal is, as commits to the same few keys make it.
+func (ix *diskIndex) recentIsFull() bool {
+	n := ix.opt.memtableKeys()
+	return ix.recent.n >= n || ix.journal.meta.size > int64(n)*4*entryBytes
 }
 
 // pin makes the journal durable and the manifest say how long it is.

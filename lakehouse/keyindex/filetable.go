@@ -142,6 +142,16 @@ func (t *fileTable) takeUnsaved() fileEdits {
 	return e
 }
 
+// liveBytes is about what all takes in the log of files.
+func (t *fileTable) liveBytes() (n int64) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for path := range t.ids {
+		n += int64(len(path)) + 6
+	}
+	return n
+}
+
 // all is the whole table, by id, as one edit.
 func (t *fileTable) all() fileEdits {
 	t.mu.RLock()

@@ -35,7 +35,10 @@ func createLog(path string, id, uid uint64, sync bool) (*logFile, error) {
 	}
 	head, sum := logHeader(uid)
 	l := &logFile{meta: logMeta{id: id, uid: uid, sum: sum}, f: f, path: path, sync: sync}
-	if err := l.write(head); err != nil {
+	if err = l.write(head); err == nil {
+		err = l.flush()
+	}
+	if err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(path))
 	}
 	return l, nil

@@ -191,14 +191,3 @@ func removeAll(dir string, keep map[string]bool) error {
 	}
 	return nil
 }
-
-// fileSize is the size of a file that the manifest names.
-func fileSize(path string) (int64, error) {
-	st, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return 0, unfit(path, "the file is missing")
-	} else if err != nil {
-		return 0, fmt.Errorf("look at a file of the key index: %w", err)
-	}
-	return st.Size(), nil
-}

@@ -135,11 +135,10 @@ func (ix *diskIndex) load(ctx context.Context, m *manifest) error {
 	if ix.fileLog, err = openLog(ix.path(logName(files.id)), files, ix.opt.Sync); err != nil {
 		return err
 	}
-	ix.fileBase = files.size
 	if err := ix.replay(ctx, m.journals); err != nil {
 		return err
 	}
-	ix.files.pending = fileEdits{}
+	ix.fileBase = ix.files.liveBytes()
 	return nil
 }
 

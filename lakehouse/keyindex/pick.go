@@ -36,5 +36,8 @@ func pickMerge(sizes []int64) (n int, urgency int) {
 			n = i + 1
 		}
 	}
+	if n == 0 && len(sizes) > maxSegments/2 {
+		n = len(sizes) - 1 // sizes that grow just too fast for the rule above
+	}
 	return n, len(sizes)
 }

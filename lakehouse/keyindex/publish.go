@@ -129,11 +129,6 @@ func (ix *diskIndex) rotate() error {
 	if err != nil {
 		return err
 	}
-	if ix.opt.Sync {
-		if err := l.flush(); err != nil {
-			return err
-		}
-	}
 	old := ix.journal
 	ix.journal = l
 	ix.sealed = append(ix.sealed, old.meta)

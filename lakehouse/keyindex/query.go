@@ -26,6 +26,7 @@ func compareQueries(a, b query) int {
 type scratch struct {
 	qs, sorted []query
 	counts     []int32
+	bounds     []int // of the partitions' queries
 	readers    []blockReader
 }
 

@@ -1,50 +1,69 @@
 package keyindex
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
-// replay reads the journals, oldest first, over the runs, into keys if all
-// fits into memory. The journal's edits of the file table become unsaved
-// again: they are not sure to be in the log of files.
+// errOutgrown ends a replay into memory that turns out not to fit.
+var errOutgrown = errors.New("the keys do not fit into memory")
+
+// replay reads the journals, oldest first, over the runs: into memory if all
+// fits there, which is tried unless the runs alone say that it does not.
 func (ix *diskIndex) replay(ctx context.Context, journals []logMeta) error {
-	sizes, err := ix.journalSizes(journals)
-	if err != nil {
+	if ix.view.keys()*bytesPerKey <= ix.opt.keysBytes() {
+		err := ix.replayToKeys(ctx, journals)
+		if !errors.Is(err, errOutgrown) {
+			return err
+		}
+		ix.keys = nil
+	}
+	b := &buffer{ix: ix, table: &table{}, limit: ix.opt.memtableKeys()}
+	defer func() { _ = b.drop() }()
+	if err := ix.replayAll(ctx, journals, func(s slot) error { return b.put(ctx, s) }); err != nil {
 		return err
-	}
-	var apply func(slot) error
-	var b *buffer
-	if n := ix.view.keys() + sizes/entryBytes; n*bytesPerKey <= ix.opt.keysBytes() {
-		ix.keys = newTableSet()
-		if err := ix.loadKeys(ctx); err != nil {
-			return err
-		}
-		apply = func(s slot) error { ix.keys.apply(s); return nil }
-	} else {
-		b = &buffer{ix: ix, table: &table{}, limit: ix.opt.memtableKeys()}
-		defer func() { _ = b.drop() }()
-		apply = func(s slot) error { return b.put(ctx, s) }
-	}
-	for i, j := range journals {
-		end, err := ix.replayOne(ctx, j, i < len(journals)-1, apply)
-		if err != nil {
-			return err
-		}
-		if i < len(journals)-1 {
-			ix.sealed = append(ix.sealed, end)
-			ix.oldBytes += end.size
-			continue
-		}
-		if ix.journal, err = openLog(ix.path(logName(end.id)), end, ix.opt.Sync); err != nil {
-			return err
-		}
-	}
-	if b == nil {
-		return nil
 	}
 	ix.recent = b.table
 	if b.spills == nil {
 		return nil
 	}
 	return ix.keepSpills(ctx, b)
+}
+
+func (ix *diskIndex) replayToKeys(ctx context.Context, journals []logMeta) error {
+	ix.keys = newTableSet()
+	if err := ix.loadKeys(ctx); err != nil {
+		return err
+	}
+	return ix.replayAll(ctx, journals, func(s slot) error {
+		ix.keys.apply(s)
+		if ix.outgrown() {
+			return errOutgrown
+		}
+		return nil
+	})
+}
+
+// replayAll replays all journals and opens the last one for more. The edits
+// of the file table become unsaved again: they are not sure to be in the log
+// of files.
+func (ix *diskIndex) replayAll(ctx context.Context, journals []logMeta, apply func(slot) error) error {
+	ix.sealed, ix.oldBytes, ix.files.unsaved = nil, 0, fileEdits{}
+	last := len(journals) - 1
+	for _, j := range journals[:last] {
+		end, err := ix.replayOne(ctx, j, true, apply)
+		if err != nil {
+			return err
+		}
+		ix.sealed = append(ix.sealed, end)
+		ix.oldBytes += end.size
+	}
+	end, err := ix.replayOne(ctx, journals[last], false, apply)
+	if err != nil {
+		return err
+	}
+	ix.journal, err = openLog(ix.path(logName(end.id)), end, ix.opt.Sync)
+	return err
 }
 
 // keepSpills makes what the journals spilled part of the index, and the
@@ -89,18 +108,6 @@ func (ix *diskIndex) replayOne(ctx context.Context, j logMeta, sealed bool, appl
 		return nil
 	}
 	return scanLog(ix.path(logName(j.id)), j, sealed, use)
-}
-
-// journalSizes is the size of all journals as the disk has them.
-func (ix *diskIndex) journalSizes(journals []logMeta) (n int64, err error) {
-	for _, j := range journals {
-		size, err := fileSize(ix.path(logName(j.id)))
-		if err != nil {
-			return 0, err
-		}
-		n += size
-	}
-	return n, nil
 }
 
 // loadKeys fills keys from the runs.

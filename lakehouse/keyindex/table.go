@@ -18,10 +18,6 @@ const (
 func (s *slot) empty() bool { return s.file == 0 && s.row == 0 }
 func (s *slot) gone() bool  { return s.file == 0 }
 
-func (s *slot) less(o *slot) bool {
-	return s.hi < o.hi || (s.hi == o.hi && s.lo < o.lo)
-}
-
 // loc is where the slot's key is, the zero Loc if it is gone.
 func (s *slot) loc() Loc {
 	if s.file == 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/bits"
 	"runtime"
+	"sort"
 	"sync"
 	"sync/atomic"
 )
@@ -111,6 +112,7 @@ func (v *view) lookup(ctx context.Context, sc *scratch, locs []Loc) error {
 		return nil
 	}
 	qs := sc.sort()
+	sc.split(qs, len(v.parts))
 	workers := 1
 	if len(qs) >= parallelFrom {
 		workers = min(len(v.parts), 2*runtime.GOMAXPROCS(0), 16)
@@ -119,14 +121,14 @@ func (v *view) lookup(ctx context.Context, sc *scratch, locs []Loc) error {
 		sc.readers = append(sc.readers, make([]blockReader, workers-len(sc.readers))...)
 	}
 	if workers == 1 {
-		return v.lookupParts(ctx, qs, locs, &sc.readers[0], new(atomic.Int64))
+		return v.lookupParts(ctx, sc, 0, qs, locs, new(atomic.Int64))
 	}
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	errs := make([]error, workers)
 	for w := range workers {
 		wg.Go(func() {
-			errs[w] = v.lookupParts(ctx, qs, locs, &sc.readers[w], &next)
+			errs[w] = v.lookupParts(ctx, sc, w, qs, locs, &next)
 		})
 	}
 	wg.Wait()
@@ -134,15 +136,16 @@ func (v *view) lookup(ctx context.Context, sc *scratch, locs []Loc) error {
 }
 
 // lookupParts answers the queries of one partition after the other, as next
-// gives them out.
-func (v *view) lookupParts(ctx context.Context, qs []query, locs []Loc, r *blockReader, next *atomic.Int64) error {
+// gives them out, with the scratch's reader of a worker.
+func (v *view) lookupParts(ctx context.Context, sc *scratch, worker int, qs []query, locs []Loc, next *atomic.Int64) error {
+	r := &sc.readers[worker]
 	skip := partitionBits(len(v.parts))
 	for {
 		p := int(next.Add(1) - 1)
 		if p >= len(v.parts) {
 			return nil
 		}
-		pend := queriesOf(qs, p, skip)
+		pend := qs[sc.bounds[p]:sc.bounds[p+1]:sc.bounds[p+1]]
 		for _, g := range v.parts[p] {
 			if len(pend) == 0 {
 				break
@@ -158,29 +161,20 @@ func (v *view) lookupParts(ctx context.Context, qs []query, locs []Loc, r *block
 	}
 }
 
-// queriesOf is the part of the sorted queries that is in a partition.
-func queriesOf(qs []query, part int, skip uint) []query {
-	if skip == 0 {
-		return qs
+// split sets s.bounds so that the sorted queries of partition p are those
+// from bounds[p] to bounds[p+1]. It is done before any is answered, as that
+// moves them.
+func (s *scratch) split(qs []query, parts int) {
+	s.bounds = append(s.bounds[:0], 0)
+	skip := partitionBits(parts)
+	for p := 1; p < parts; p++ {
+		from := s.bounds[p-1]
+		s.bounds = append(s.bounds, from+searchQueries(qs[from:], uint64(p)<<(64-skip)))
 	}
-	lo := uint64(part) << (64 - skip)
-	a := searchQueries(qs, lo)
-	if hi := lo + 1<<(64-skip); hi != 0 {
-		return qs[a : a+searchQueries(qs[a:], hi)]
-	}
-	return qs[a:]
+	s.bounds = append(s.bounds, len(qs))
 }
 
 // searchQueries is the number of queries before hi.
 func searchQueries(qs []query, hi uint64) int {
-	i, j := 0, len(qs)
-	for i < j {
-		m := int(uint(i+j) >> 1)
-		if qs[m].hi < hi {
-			i = m + 1
-		} else {
-			j = m
-		}
-	}
-	return i
+	return sort.Search(len(qs), func(i int) bool { return qs[i].hi >= hi })
 }

@@ -211,11 +211,11 @@ func (ix *diskIndex) mergeJob() func() error {
 	v.retain()
 	ix.merging[part] = true
 	return func() error {
-		err := ix.merge(v, part, count)
+		err := errors.Join(ix.merge(v, part, count), v.release())
 		ix.mu.Lock()
 		ix.merging[part] = false
 		ix.mu.Unlock()
-		return errors.Join(err, v.release())
+		return err
 	}
 }
 

@@ -57,7 +57,7 @@ func runDamage(t *testing.T, f Factory) {
 	for v := range uint64(12) {
 		file := ix.FileID(fmt.Sprint("file-", v))
 		var es []keyindex.Entry
-		for k := v * 150; k < v*150+400; k++ {
+		for k := v * 150; k < v*150+90+310*(v%2); k++ {
 			e := entry(k, file, uint32(v))
 			if k%7 == 0 {
 				e.Loc = keyindex.Loc{}
