@@ -1,0 +1,49 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Summary writes what came of a demo and what to try next. program is how
+// lakeload is called here.
+func (r *Result) Summary(w io.Writer, program string) error {
+	var rows int64
+	for _, t := range r.Tables {
+		rows += t.LakeRows
+	}
+	lake := r.Lake
+	f := r.Freshness
+	_, err := fmt.Fprintf(w, `
+  %[1]s rows in %[2]d tables are equal after %[3]s changes in %[4]s transactions, one of them of %[5]s rows; %[6]s epochs.
+  A change was visible in the lake %[7]s after its commit (median; 99 of 100 within %[8]s; %[9]s samples by an outside poller);
+  over the crash it took %[10]s at most.
+
+  The lake is in %[11]s
+
+  Look at it:
+    duckdb -c "INSTALL delta; LOAD delta; SELECT status, count(*) FROM delta_scan('%[11]s/public/orders') GROUP BY ALL"
+    spark-sql --packages io.delta:delta-spark_4.1_2.13:4.4.0 --conf spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension \
+      --conf spark.sql.catalog.spark_catalog=org.apache.spark.sql.delta.catalog.DeltaCatalog \
+      -e "SELECT status, count(*) FROM delta.%[12]s GROUP BY 1"
+    %[13]s tables --lake %[14]s
+    %[13]s epochs --lake %[14]s --last 5
+    %[13]s cat public.orders --lake %[14]s --epoch 2 --limit 5
+    %[13]s history public.orders --lake %[14]s
+
+  Your own database, read-only:
+    %[13]s check --source postgres://user@host/database
+`, count(rows), len(r.Tables), count(r.Changes), count(r.Transactions), count(r.BigRows), count(r.Epochs),
+		seconds(f.P50), seconds(f.P99), count(int64(f.Samples)), seconds(f.OverCrash),
+		lake, "\\`"+lake+"/public/orders\\`", program, quoted(lake))
+	return err
+}
+
+// quoted makes one word of a path for a shell.
+func quoted(s string) string {
+	if !strings.ContainsAny(s, " '\"\\$&;()*?[]<>|`!#~") {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
