@@ -97,8 +97,8 @@ type Snapshot interface {
 	// divides its rows into ranges. An empty table has no range.
 	Plan(ctx context.Context, rel *Relation) ([]Range, error)
 
-	// Read reads one range. emit gets batches of inserts and owns them; an
-	// error of emit ends Read with that error.
+	// Read reads one range. emit gets batches of inserts, without Seqs and
+	// Txns, and owns them; an error of emit ends Read with that error.
 	Read(ctx context.Context, rel *Relation, r Range, emit func(*Batch) error) error
 
 	// Close ends the snapshot's transactions and connections.

@@ -19,15 +19,25 @@ const (
 // TableState is what the pipeline's state records of a table.
 type TableState struct {
 	OID        uint32     `json:"oid"`
-	Name       string     `json:"name"` // schema.table of the source
+	Schema     string     `json:"schema"`
+	Table      string     `json:"table"`
 	Phase      TablePhase `json:"phase"`
 	Modes      []Mode     `json:"modes"`
 	InsertOnly bool       `json:"insert_only,omitempty"`
 	Generation int        `json:"generation"` // each copy of the table is a new one
 	Reason     string     `json:"reason,omitempty"`
 	Remedy     string     `json:"remedy,omitempty"`
-	Since      time.Time  `json:"since"`
+	// StoppedAt is, for a table that stopped, the cut that it shows: it is
+	// resumed from there. It outlives the phase until the table has passed it.
+	StoppedAt cdc.LSN `json:"stopped_at,omitempty"`
+	// SnapshotTime is when the snapshot of the table's copy was taken, by
+	// this machine's clock.
+	SnapshotTime time.Time `json:"snapshot_time"`
+	Since        time.Time `json:"since"`
 }
+
+// Name is the qualified name, for people and for epochs.
+func (t *TableState) Name() string { return t.Schema + "." + t.Table }
 
 // Status is a running engine's account of itself.
 type Status struct {

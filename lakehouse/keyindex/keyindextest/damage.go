@@ -90,7 +90,7 @@ func runDamage(t *testing.T, f Factory) {
 		}
 	}
 	for name, b := range whole {
-		for i := 0; i < len(b); i += 1 + len(b)/40 {
+		for i := 0; i < len(b); i += 1 + len(b)/25 {
 			flipped := append([]byte(nil), b...)
 			flipped[i] ^= 1 << (i % 8)
 			try(name, flipped, fmt.Sprintf("a flipped bit in byte %d", i))

@@ -1,0 +1,292 @@
+package lakehouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/lakehouse/keyindex"
+	"github.com/lakeload/lakeload/lakehouse/mirror"
+)
+
+// application stages one run of batches of one shape in a mirror: reduce to
+// the last state of each key, find the old rows, write the new ones, mark the
+// old ones.
+type application struct {
+	m       *mirrorWriter
+	ctx     context.Context //nolint:containedctx // lives within one call
+	batches []*cdc.Batch
+
+	hashes  [][]keyindex.Hash   // per batch and row
+	records []arrow.RecordBatch // per batch, laid out as the table's columns; nil until needed
+	locs    []keyindex.Loc      // per entry: where the key was
+	entries []keyindex.Entry    // for the index
+}
+
+func (a *application) run() error {
+	if err := a.reduce(); err != nil {
+		return err
+	}
+	if err := a.lookup(); err != nil {
+		return err
+	}
+	if err := a.write(); err != nil {
+		return err
+	}
+	if err := a.mark(); err != nil {
+		return err
+	}
+	return a.m.change.Put(a.ctx, a.entries)
+}
+
+func (a *application) release() {
+	for _, r := range a.records {
+		if r != nil {
+			r.Release()
+		}
+	}
+}
+
+// reduce hashes the keys and finds the last state of each.
+func (a *application) reduce() error {
+	red := &a.m.red
+	red.Reset()
+	a.hashes = make([][]keyindex.Hash, len(a.batches))
+	for bi, b := range a.batches {
+		first := a.m.skipBefore(b)
+		hashes := make([]keyindex.Hash, b.Len())
+		if err := a.m.hasher.hashRows(keyColumns(b), exactOf(b), first, hashes); err != nil {
+			return stopf("report this as a bug of lakeload", "its key cannot be hashed: %v", err)
+		}
+		a.hashes[bi] = hashes
+		if err := a.reduceBatch(red, bi, first); err != nil {
+			return a.stop(err)
+		}
+	}
+	return nil
+}
+
+func (a *application) reduceBatch(red *mirror.Reducer, bi, first int) error {
+	b, h := a.batches[bi], a.hashes[bi]
+	unchanged := unchangedByRow(b)
+	for row := first; row < b.Len(); row++ {
+		at := mirror.Ref{Batch: int32(bi), Row: int32(row)}
+		var err error
+		switch b.Ops[row] {
+		case cdc.OpInsert:
+			err = red.Insert(h[row], at)
+		case cdc.OpDelete:
+			err = red.Delete(h[row], at)
+		case cdc.OpUpdate:
+			if err = keySent(b, unchanged[at.Row]); err == nil {
+				err = red.Update(h[row], at, unchanged[at.Row])
+			}
+		case cdc.OpBefore:
+			if row+1 == b.Len() || b.Ops[row+1] != cdc.OpUpdate {
+				return errors.New("an old row image came without its new one")
+			}
+			before := h[row]
+			row++
+			at.Row++
+			if err = keySent(b, unchanged[at.Row]); err == nil {
+				err = red.Move(before, h[row], at, unchanged[at.Row])
+			}
+		default:
+			err = fmt.Errorf("an operation that is not known (%q) came", b.Ops[row])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func keySent(b *cdc.Batch, unchanged []int32) error {
+	for _, c := range unchanged {
+		if b.Relation.IsKey(int(c)) {
+			return fmt.Errorf("an update came without the value of the key column %q", b.Relation.Columns[c].Name)
+		}
+	}
+	return nil
+}
+
+// unchangedByRow turns the lists of rows per column into lists of columns per
+// row; nil where there are none.
+func unchangedByRow(b *cdc.Batch) map[int32][]int32 {
+	if b.Unchanged == nil {
+		return nil
+	}
+	out := map[int32][]int32{}
+	for c, rows := range b.Unchanged {
+		for _, r := range rows {
+			out[r] = append(out[r], int32(c))
+		}
+	}
+	return out
+}
+
+// stop makes what contradicts the mirror stop the table (I5).
+func (a *application) stop(err error) error {
+	var v *mirror.Violation
+	if errors.As(err, &v) {
+		where := ""
+		if v.Row.Batch >= 0 && int(v.Row.Batch) < len(a.batches) {
+			where = ", key " + a.keyText(v.Row)
+		}
+		return stopf(remedyResync, "%v%s: the lake's copy is not what the source's was", v, where)
+	}
+	return stopf(remedyResync, "%v", err)
+}
+
+func (a *application) keyText(at mirror.Ref) string {
+	b := a.batches[at.Batch]
+	parts := make([]string, len(b.Relation.Key))
+	for i, k := range b.Relation.Key {
+		parts[i] = b.Relation.Columns[k].Name + "=" + b.Rows.Column(k).ValueStr(int(at.Row))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// lookup finds where the touched keys are, and checks that the changes fit.
+func (a *application) lookup() error {
+	entries := a.m.red.Entries()
+	hashes := make([]keyindex.Hash, len(entries))
+	for i := range entries {
+		hashes[i] = entries[i].Hash
+	}
+	a.locs = make([]keyindex.Loc, len(entries))
+	if err := a.m.change.Lookup(a.ctx, hashes, a.locs); err != nil {
+		return fmt.Errorf("looking up keys of %s: %w", &a.m.spec, err)
+	}
+	for i, loc := range a.locs {
+		if loc == (keyindex.Loc{}) {
+			continue
+		}
+		v, err := a.m.view(a.ctx, loc.File)
+		if err != nil {
+			return err
+		}
+		if v.deleted(loc.Row) {
+			a.locs[i] = keyindex.Loc{}
+		}
+	}
+	err := a.m.red.Check(func(i int) bool { return a.locs[i] != keyindex.Loc{} })
+	if err != nil {
+		return a.stop(err)
+	}
+	return nil
+}
+
+// rowOf says that a row of a batch is the final image of an entry.
+type rowOf struct{ row, entry int32 }
+
+// write writes the final images into new files.
+func (a *application) write() error {
+	perBatch := make([][]rowOf, len(a.batches))
+	var filled []int32
+	red := &a.m.red
+	for i, e := range red.Entries() {
+		switch {
+		case !e.Present:
+		case len(red.Fills(i)) > 0:
+			filled = append(filled, int32(i))
+		default:
+			perBatch[e.Final.Batch] = append(perBatch[e.Final.Batch], rowOf{e.Final.Row, int32(i)})
+		}
+	}
+	a.records = make([]arrow.RecordBatch, len(a.batches))
+	out := a.m.newStager(a.ctx)
+	defer out.abort()
+	var written []run
+	var rows []int32
+	for bi, list := range perBatch {
+		if len(list) == 0 {
+			continue
+		}
+		slices.SortFunc(list, func(x, y rowOf) int { return int(x.row) - int(y.row) })
+		rows = rows[:0]
+		for _, r := range list {
+			rows = append(rows, r.row)
+		}
+		rec, err := a.record(bi)
+		if err != nil {
+			return err
+		}
+		at, err := out.write(rec, rows)
+		if err != nil {
+			return err
+		}
+		written = append(written, run{at, list})
+	}
+	if len(filled) > 0 {
+		r, err := a.writeFilled(out, filled)
+		if err != nil {
+			return err
+		}
+		written = append(written, r)
+	}
+	if err := out.close(); err != nil {
+		return err
+	}
+	a.locate(out.done, written)
+	return nil
+}
+
+// run is a run of rows that were written one after the other.
+type run struct {
+	at   place
+	rows []rowOf
+}
+
+// locate notes for the index where the written rows are.
+func (a *application) locate(files []*stagedFile, written []run) {
+	for _, f := range files {
+		a.m.views[a.m.index.FileID(f.add.Path)] = &fileView{add: f.add, staged: f}
+	}
+	entries := a.m.red.Entries()
+	for _, w := range written {
+		id := a.m.index.FileID(w.at.path)
+		for i, r := range w.rows {
+			a.entries = append(a.entries, keyindex.Entry{
+				Hash: entries[r.entry].Hash,
+				Loc:  keyindex.Loc{File: id, Row: uint32(w.at.first) + uint32(i)},
+			})
+		}
+	}
+}
+
+// mark marks the rows that were replaced or deleted, and notes for the index
+// which keys are gone.
+func (a *application) mark() error {
+	for i, e := range a.m.red.Entries() {
+		if a.locs[i] == (keyindex.Loc{}) {
+			continue
+		}
+		v, err := a.m.view(a.ctx, a.locs[i].File)
+		if err != nil {
+			return err
+		}
+		v.kill(a.locs[i].Row)
+		a.m.staged = true
+		if !e.Present {
+			a.entries = append(a.entries, keyindex.Entry{Hash: e.Hash})
+		}
+	}
+	return nil
+}
+
+// record gives a batch in the table's columns.
+func (a *application) record(bi int) (arrow.RecordBatch, error) {
+	if a.records[bi] == nil {
+		if err := a.m.adapt(a.batches[bi].Relation); err != nil {
+			return nil, err
+		}
+		a.records[bi] = a.m.record(a.batches[bi], nil)
+	}
+	return a.records[bi], nil
+}

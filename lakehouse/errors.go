@@ -1,0 +1,68 @@
+package lakehouse
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kind divides the engine's errors by what they mean for a caller.
+type Kind int
+
+// The kinds.
+const (
+	KindFailed    Kind = iota // it did not work; the remedy says what to do
+	KindPreflight             // refused before anything was changed
+	KindConflict              // somebody else works on the same lake or table
+	KindDamaged               // what is in the lake contradicts itself
+)
+
+// Error is an error of the engine: what was being done, to what, why it
+// failed and what to do.
+type Error struct {
+	Op     string // "opening the lake"
+	Object string // "public.orders"
+	Kind   Kind
+	Remedy string
+	Err    error
+}
+
+func (e *Error) Error() string {
+	s := e.Op
+	if e.Object != "" {
+		s += " (" + e.Object + ")"
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint is what to do about it; may be empty.
+func (e *Error) Hint() string { return e.Remedy }
+
+// KindOf is the kind of the first Error in the chain, else KindFailed.
+func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return KindFailed
+}
+
+// stopError says that one table cannot follow its source any further. It
+// stops that table and nothing else.
+type stopError struct {
+	reason string
+	remedy string
+}
+
+func (e *stopError) Error() string { return e.reason }
+
+func stopf(remedy, format string, args ...any) error {
+	return &stopError{reason: fmt.Sprintf(format, args...), remedy: remedy}
+}
+
+const remedyResync = "copy the table again: stop the engine, `lakeload resync SCHEMA.TABLE`, start it; the old content stays readable until the new copy is published"

@@ -1,0 +1,260 @@
+package lakehouse
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/internal/crashpoint"
+	"github.com/lakeload/lakeload/lakehouse/epoch"
+	"github.com/lakeload/lakeload/tablefmt"
+)
+
+// parallelTables bounds the tables that one flush works on at a time. A
+// commit waits for the store more than it computes.
+const parallelTables = 8
+
+// flusher writes batches into the tables, records the epochs and acknowledges
+// (I1, I3). It is used by one goroutine.
+type flusher struct {
+	e      *Engine
+	ack    func(cdc.LSN)
+	shown  cdc.LSN // the cut that every table that goes on shows
+	staged bool    // a part of an unfinished transaction is staged
+	rows   int64   // staged and not committed
+	txns   int
+	warned map[uint32]bool
+}
+
+func (f *flusher) flush(ctx context.Context, b *batch) error {
+	begun := time.Now()
+	crashpoint.At(crashpoint.FlushBegin)
+	f.rows += b.rows
+	f.txns += b.transactions
+	if err := f.apply(ctx, b); err != nil {
+		return err
+	}
+	if b.open {
+		f.staged = true
+		return nil
+	}
+	versions, err := f.commit(ctx, b.cut)
+	if err != nil {
+		return err
+	}
+	f.staged, f.shown = false, b.cut
+	crashpoint.At(crashpoint.TablesCommitted)
+	number, err := f.record(ctx, b, len(versions) > 0)
+	if err != nil {
+		return err
+	}
+	at := f.e.resumeAt()
+	f.ack(at)
+	crashpoint.At(crashpoint.Acknowledged)
+	f.tell(b, at, number, versions, begun)
+	f.upkeep(ctx)
+	return nil
+}
+
+// each calls do for every table that goes on, several at a time. A *stopError
+// stops the table that it is of.
+func (f *flusher) each(ctx context.Context, do func(ctx context.Context, t *fedTable) error) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelTables)
+	var (
+		mu      sync.Mutex
+		stopped []func() error
+	)
+	for _, t := range f.e.tables {
+		if t.stopped {
+			continue
+		}
+		g.Go(func() error {
+			err := do(gctx, t)
+			var stop *stopError
+			if !errors.As(err, &stop) {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			stopped = append(stopped, func() error {
+				t.stoppedAt = max(f.shown, t.position())
+				return f.e.stopTable(ctx, t, stop)
+			})
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, s := range stopped {
+		if err := s(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply stages the batch's changes.
+func (f *flusher) apply(ctx context.Context, b *batch) error {
+	f.warnUnknown(b)
+	return f.each(ctx, func(ctx context.Context, t *fedTable) error {
+		items := b.tables[t.state.OID]
+		if len(items) == 0 {
+			return nil
+		}
+		for _, w := range t.writers {
+			if err := w.Apply(ctx, items); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// warnUnknown tells once of each table that the stream delivers and the lake
+// does not hold: somebody put it into the publication. It is copied when the
+// engine starts again and the table is selected, so nothing is lost.
+func (f *flusher) warnUnknown(b *batch) {
+	for oid, items := range b.tables {
+		if f.e.state.table(oid) != nil || f.warned[oid] {
+			continue
+		}
+		if f.warned == nil {
+			f.warned = map[uint32]bool{}
+		}
+		f.warned[oid] = true
+		f.e.opt.Log.Warn("changes arrive for a table that is not in the lake; it will be copied at the next start, if it is selected",
+			"table", items[0].Relation.String())
+	}
+}
+
+// commit publishes what is staged, and gives the new versions.
+func (f *flusher) commit(ctx context.Context, cut cdc.LSN) (map[string]int64, error) {
+	versions := map[string]int64{}
+	var mu sync.Mutex
+	err := f.each(ctx, func(ctx context.Context, t *fedTable) error {
+		for i, w := range t.writers {
+			changed, err := w.Commit(ctx, cut)
+			if err != nil {
+				return err
+			}
+			if changed {
+				mu.Lock()
+				versions[epochKey(t.modes[i], &t.state)] = w.Version()
+				mu.Unlock()
+			}
+		}
+		return nil
+	})
+	return versions, err
+}
+
+// record records the cut: as an epoch if anything changed, else as an idle
+// position, and not at all while some table shows more than the cut (I1).
+func (f *flusher) record(ctx context.Context, b *batch, changed bool) (int64, error) {
+	e := f.e
+	if b.cut < e.epochs.Position() {
+		return 0, nil // a table that had stopped catches up
+	}
+	now := epoch.Epoch{LSN: b.cut, Timeline: e.identity.Timeline, CommitTime: b.cutTime, Tables: map[string]int64{}}
+	for _, t := range e.tables {
+		if t.stopped {
+			now.Incomplete = append(now.Incomplete, t.state.Name())
+			continue
+		}
+		if t.reached() > b.cut {
+			return 0, nil
+		}
+		for i, w := range t.writers {
+			now.Tables[epochKey(t.modes[i], &t.state)] = w.Version()
+		}
+	}
+	last, any := e.epochs.Last()
+	if any && !changed && sameTables(last.Tables, now.Tables) {
+		crashpoint.At(crashpoint.IdleBefore)
+		if err := e.epochs.Idle(ctx, b.cut); err != nil {
+			return 0, err
+		}
+		crashpoint.At(crashpoint.IdleAfter)
+		return last.Number, f.passed(ctx)
+	}
+	recorded, err := e.epochs.Record(ctx, now)
+	if err != nil {
+		return 0, err
+	}
+	crashpoint.At(crashpoint.EpochCommitted)
+	return recorded.Number, f.passed(ctx)
+}
+
+func sameTables(a, b map[string]int64) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for t, v := range a {
+		if w, ok := b[t]; !ok || w != v {
+			return false
+		}
+	}
+	return true
+}
+
+// passed forgets where tables had stopped that have caught up with the rest.
+func (f *flusher) passed(ctx context.Context) error {
+	for _, t := range f.e.tables {
+		if t.stopped || t.state.StoppedAt == 0 {
+			continue
+		}
+		err := f.e.save(ctx, func(s *State) { s.table(t.state.OID).StoppedAt = 0 })
+		if err != nil {
+			return err
+		}
+		t.state.StoppedAt = 0
+	}
+	return nil
+}
+
+// upkeep writes checkpoints that are due. One that fails costs readers time
+// and nothing else, and is tried again after the next flush.
+func (f *flusher) upkeep(ctx context.Context) {
+	due := []*tablefmt.Snapshot{f.e.epochs.Snapshot()}
+	for _, t := range f.e.tables {
+		for _, w := range t.writers {
+			due = append(due, w.Snapshot())
+		}
+	}
+	for _, s := range due {
+		if s == nil {
+			continue
+		}
+		if _, err := tablefmt.MaybeCheckpoint(ctx, s, tablefmt.CheckpointPolicy{}); err != nil {
+			f.e.opt.Log.Warn("writing a checkpoint failed; it is tried again", "table", s.Location().String(), "error", err)
+		}
+	}
+}
+
+func (f *flusher) tell(b *batch, at cdc.LSN, number int64, versions map[string]int64, begun time.Time) {
+	rows, txns := f.rows, f.txns
+	f.rows, f.txns = 0, 0
+	now := time.Now()
+	f.e.setStatus(func(s *Status) {
+		s.Durable, s.Rows = at, s.Rows+rows
+		if number != 0 {
+			s.Epoch = number
+		}
+		if !b.cutTime.IsZero() {
+			s.EpochTime = b.cutTime
+		}
+	})
+	if f.e.opt.Events.BatchCommitted == nil || len(versions) == 0 {
+		return
+	}
+	f.e.opt.Events.BatchCommitted(BatchCommitted{
+		Epoch: number, LSN: b.cut, CommitTime: b.cutTime, Transactions: txns, Rows: rows,
+		Tables: versions, Elapsed: now.Sub(begun), Freshness: now.Sub(b.cutTime),
+	})
+}

@@ -1,0 +1,163 @@
+package lakehouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/google/uuid"
+
+	"github.com/lakeload/lakeload/lakehouse/keyindex"
+	"github.com/lakeload/lakeload/lakehouse/typemap"
+	"github.com/lakeload/lakeload/tablefmt"
+)
+
+// openMirror makes the writer of a mirror: it opens the key index, or
+// rebuilds it from the table where it is missing or shows another state.
+func openMirror(ctx context.Context, t *table) (*mirrorWriter, error) {
+	m := &mirrorWriter{table: t, views: map[keyindex.FileID]*fileView{}}
+	if len(t.key) == 0 {
+		return m, nil
+	}
+	m.hasher.hasher = newHasher(t.snap.Metadata())
+	if t.spec.indexDir != "" {
+		index, err := keyindex.Open(ctx, indexOptions(&t.spec), stampOf(t.snap))
+		if err == nil {
+			m.index = index
+			return m, nil
+		}
+		if !errors.Is(err, keyindex.ErrUnfit) {
+			return nil, fmt.Errorf("opening the key index of %s: %w", &t.spec, err)
+		}
+	}
+	if err := m.rebuildIndex(ctx); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// newHasher is keyed by the table's id, so that whoever chooses keys at the
+// source cannot choose hashes.
+func newHasher(md *tablefmt.Metadata) keyindex.Hasher {
+	id, err := uuid.Parse(md.ID)
+	if err != nil {
+		id = uuid.NewSHA1(uuid.NameSpaceOID, []byte(md.ID))
+	}
+	return keyindex.NewHasher(id)
+}
+
+func indexOptions(spec *tableSpec) keyindex.Options {
+	return keyindex.Options{Dir: spec.indexDir, Memory: spec.indexMemory}
+}
+
+func stampOf(snap *tablefmt.Snapshot) keyindex.Stamp {
+	return keyindex.Stamp{Table: snap.Metadata().ID, Version: snap.Version(), Commit: snap.CommitID()}
+}
+
+func createIndex(ctx context.Context, spec *tableSpec) (keyindex.Index, error) {
+	if spec.indexDir == "" {
+		return keyindex.NewMemory(), nil
+	}
+	index, err := keyindex.Create(ctx, indexOptions(spec))
+	if err != nil {
+		return nil, fmt.Errorf("making the key index of %s: %w", spec, err)
+	}
+	return index, nil
+}
+
+// freshIndex replaces the index by an empty one.
+func (m *mirrorWriter) freshIndex(ctx context.Context) error {
+	if m.change != nil {
+		m.change.Rollback()
+		m.change = nil
+	}
+	if m.index != nil {
+		if err := m.index.Close(); err != nil {
+			return fmt.Errorf("closing the key index of %s: %w", &m.spec, err)
+		}
+		m.index = nil
+	}
+	clear(m.views) // their ids were the old index's
+	index, err := createIndex(ctx, &m.spec)
+	m.index = index
+	return err
+}
+
+// rebuildIndex reads the key columns of all rows of the table.
+func (m *mirrorWriter) rebuildIndex(ctx context.Context) error {
+	if err := m.freshIndex(ctx); err != nil {
+		return err
+	}
+	change := m.index.Change()
+	defer change.Rollback()
+	columns := append([]string(nil), m.key...)
+	hasExact := m.snap.Schema().Index(typemap.Exact) >= 0
+	if hasExact {
+		columns = append(columns, typemap.Exact)
+	}
+	var (
+		hashes  []keyindex.Hash
+		entries []keyindex.Entry
+	)
+	for add := range m.snap.Files() {
+		id := m.index.FileID(add.Path)
+		deleted, err := m.snap.DeletionVector(ctx, add)
+		if err != nil {
+			return fmt.Errorf("rebuilding the key index of %s: %w", &m.spec, err)
+		}
+		err = m.snap.ReadFile(ctx, add, tablefmt.ReadOptions{Columns: columns, IncludeDeleted: true}, func(rec arrow.RecordBatch, first int64) error {
+			cols, exact := storedKey(rec, m.key, hasExact)
+			n := int(rec.NumRows())
+			hashes = append(hashes[:0], make([]keyindex.Hash, n)...)
+			if err := m.hasher.hashRows(cols, exact, 0, hashes); err != nil {
+				return err
+			}
+			entries = entries[:0]
+			for i, h := range hashes {
+				row := uint32(first) + uint32(i)
+				if deleted == nil || !deleted.Contains(uint64(row)) {
+					entries = append(entries, keyindex.Entry{Hash: h, Loc: keyindex.Loc{File: id, Row: row}})
+				}
+			}
+			return change.Put(ctx, entries)
+		})
+		if err != nil {
+			return fmt.Errorf("rebuilding the key index of %s: %w", &m.spec, err)
+		}
+	}
+	if err := change.Commit(ctx, stampOf(m.snap)); err != nil {
+		return fmt.Errorf("rebuilding the key index of %s: %w", &m.spec, err)
+	}
+	return nil
+}
+
+// storedKey finds the key's columns, and their exact texts, in rows of the
+// lake.
+func storedKey(rec arrow.RecordBatch, key []string, hasExact bool) ([]arrow.Array, exactText) {
+	cols := make([]arrow.Array, len(key))
+	for i, k := range key {
+		cols[i] = rec.Column(rec.Schema().FieldIndices(k)[0])
+	}
+	if !hasExact {
+		return cols, nil
+	}
+	texts := rec.Column(rec.Schema().FieldIndices(typemap.Exact)[0]).(*array.Map)
+	return cols, func(row, keyColumn int) (string, bool) { return mapText(texts, row, key[keyColumn]) }
+}
+
+// mapText looks a key up in a row of a map column.
+func mapText(m *array.Map, row int, key string) (string, bool) {
+	if m.IsNull(row) {
+		return "", false
+	}
+	start, end := m.ValueOffsets(row)
+	keys, items := m.Keys().(*array.String), m.Items().(*array.String)
+	for i := start; i < end; i++ {
+		if keys.Value(int(i)) == key {
+			return items.Value(int(i)), true
+		}
+	}
+	return "", false
+}

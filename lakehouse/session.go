@@ -1,0 +1,235 @@
+package lakehouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/internal/crashpoint"
+	"github.com/lakeload/lakeload/lakehouse/keyindex"
+)
+
+const (
+	retryFirst = 200 * time.Millisecond
+	retryMost  = 30 * time.Second
+	// stopGrace bounds the last flush after Run was asked to stop.
+	stopGrace = 30 * time.Second
+)
+
+// follow streams until it is told to stop, and begins again after failures
+// that can pass.
+func (e *Engine) follow(ctx context.Context) error {
+	wait := retryFirst
+	for {
+		before := e.resumeAt()
+		err := e.session(ctx)
+		for _, t := range e.tables {
+			t.rollback()
+		}
+		e.setStatus(func(s *Status) { s.Streaming = false })
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, keyindex.ErrUnfit):
+			// A damaged local cache is made anew.
+			e.opt.Log.Warn("a key index is damaged; it is rebuilt", "error", err)
+			if err := e.openTables(ctx); err != nil {
+				return err
+			}
+		case !cdc.Retryable(err):
+			return err
+		}
+		if e.resumeAt() > before {
+			wait = retryFirst
+		}
+		if e.pause(ctx, "streaming", err, wait) != nil {
+			return nil
+		}
+		wait = min(2*wait, retryMost)
+	}
+}
+
+// session is one stream with its three goroutines: the receiver waits for
+// chunks, the session's own gathers them into the next batch, the flusher
+// writes the one before. All end before session returns.
+type session struct {
+	e      *Engine
+	stream cdc.Stream
+	pace   pace
+	target cdc.LSN // UntilCurrent: where to stop; zero for never
+
+	chunks  chan *cdc.Chunk
+	failed  chan error // of the receiver
+	batches chan *batch
+	flushed chan flushResult
+
+	next   *batch    // being filled
+	first  time.Time // when the first change of next arrived
+	busy   bool      // the flusher works
+	staged bool      // a part of an unfinished transaction is staged
+}
+
+type flushResult struct {
+	staged bool
+	record bool
+	cut    cdc.LSN
+	err    error
+}
+
+func (e *Engine) session(ctx context.Context) (err error) {
+	from := e.resumeAt()
+	s := &session{
+		e: e, next: &batch{}, chunks: make(chan *cdc.Chunk), failed: make(chan error, 1),
+		batches: make(chan *batch), flushed: make(chan flushResult, 1),
+		pace: pace{freshness: e.opt.Freshness, idle: e.opt.IdleInterval, maxBytes: e.opt.Memory / 8, lastRecord: time.Now()},
+	}
+	if e.opt.UntilCurrent {
+		slot, err := e.opt.Source.Slot(ctx)
+		if err != nil {
+			return err
+		}
+		if s.target = slot.Current; from >= s.target {
+			return nil
+		}
+	}
+	if s.stream, err = e.opt.Source.Stream(ctx, from); err != nil {
+		return err
+	}
+	if e.opt.Events.StreamStarted != nil {
+		e.opt.Events.StreamStarted(StreamStarted{From: from})
+	}
+	e.setStatus(func(st *Status) { st.Streaming, st.Durable = true, from })
+
+	// The flusher outlives a cancelled ctx, so that what has arrived is flushed.
+	work, abort := context.WithCancel(context.WithoutCancel(ctx))
+	receive, stopReceiving := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { s.receive(receive) })
+	wg.Go(func() { s.flushLoop(work, from) })
+	err = s.loop(ctx)
+	stopReceiving()
+	close(s.batches) // what is being flushed is flushed: its outcome must be known
+	if ctx.Err() != nil {
+		defer time.AfterFunc(stopGrace, abort).Stop()
+	}
+	wg.Wait()
+	abort()
+	select {
+	case r := <-s.flushed: // of a flush that was under way when the stream failed
+		if r.err != nil {
+			err = r.err
+		}
+	default:
+	}
+	s.next.release()
+	if closeErr := s.stream.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// receive waits for chunks. It ends with its context or the stream's error.
+func (s *session) receive(ctx context.Context) {
+	for {
+		c, err := s.stream.Next(ctx)
+		if err != nil {
+			s.failed <- err
+			return
+		}
+		crashpoint.At(crashpoint.ChunkReceived)
+		select {
+		case s.chunks <- c:
+		case <-ctx.Done():
+			c.Release()
+			s.failed <- ctx.Err()
+			return
+		}
+	}
+}
+
+// loop gathers chunks and hands batches over until the stream fails, a flush
+// fails, ctx ends or the target is reached.
+func (s *session) loop(ctx context.Context) error {
+	done := ctx.Done()
+	stopping := false
+	alarm := time.NewTimer(time.Hour)
+	defer alarm.Stop()
+	for {
+		if s.target != 0 && s.next.cut >= s.target && !s.next.open {
+			s.next.record = true
+		}
+		if stopping && !s.busy {
+			if s.next.open || s.next.empty() && !s.staged && s.next.cut == 0 {
+				return nil // an unfinished transaction is delivered again
+			}
+			s.next.record = true
+		}
+		var (
+			in    <-chan *cdc.Chunk
+			out   chan<- *batch
+			timer <-chan time.Time
+		)
+		if !stopping && s.next.bytes < s.pace.maxBytes {
+			in = s.chunks // else the stream waits: backpressure
+		}
+		if at, ok := s.pace.due(s.next, s.first, s.staged); ok && !s.busy {
+			if wait := time.Until(at); wait <= 0 {
+				out = s.batches
+			} else {
+				alarm.Reset(wait)
+				timer = alarm.C
+			}
+		}
+		select {
+		case c := <-in:
+			s.take(c)
+		case out <- s.next:
+			s.busy = true
+			s.pace.lastFlush = time.Now()
+			s.next = &batch{}
+		case r := <-s.flushed:
+			s.busy, s.staged = false, r.staged
+			if r.err != nil {
+				return r.err
+			}
+			if r.record {
+				s.pace.lastRecord = time.Now()
+			}
+			if stopping || s.target != 0 && r.cut >= s.target && !r.staged {
+				return nil
+			}
+		case err := <-s.failed:
+			if ctx.Err() == nil {
+				return err
+			}
+		case <-timer:
+		case <-done:
+			stopping, done = true, nil
+		}
+	}
+}
+
+func (s *session) take(c *cdc.Chunk) {
+	if s.next.empty() {
+		s.first = time.Now()
+	}
+	s.next.add(c)
+	s.e.setStatus(func(st *Status) { st.Received, st.Server = max(st.Received, c.Cut), s.stream.Progress() })
+}
+
+// flushLoop flushes batches until there are no more.
+func (s *session) flushLoop(ctx context.Context, from cdc.LSN) {
+	f := &flusher{e: s.e, ack: s.stream.Ack, shown: from}
+	for b := range s.batches {
+		r := flushResult{cut: b.cut, record: !b.open}
+		if err := f.flush(ctx, b); err != nil {
+			r.err = fmt.Errorf("flushing up to %s: %w", b.cut, err)
+		}
+		r.staged = f.staged
+		b.release()
+		s.flushed <- r
+	}
+}

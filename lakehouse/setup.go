@@ -1,0 +1,179 @@
+package lakehouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/internal/crashpoint"
+	"github.com/lakeload/lakeload/lakehouse/typemap"
+	"github.com/lakeload/lakeload/tablefmt"
+)
+
+// setup makes slot, publication and state, or finds them as they were left.
+// It gives the slot's own snapshot if it has made the slot now, else nil.
+func (e *Engine) setup(ctx context.Context) (cdc.Snapshot, error) {
+	if e.state == nil || e.state.Phase == PipelineCreating {
+		return e.create(ctx)
+	}
+	return nil, e.resume(ctx)
+}
+
+// create begins a pipeline. Until the state says ready, everything is made
+// again after a crash: no table has been published yet.
+func (e *Engine) create(ctx context.Context) (cdc.Snapshot, error) {
+	src := e.opt.Source
+	tables, err := src.Tables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(tables) == 0 {
+		return nil, &Error{Op: "selecting the tables", Kind: KindPreflight, Err: errors.New("no table of the source matches"),
+			Remedy: "look at the patterns given, or use --all"}
+	}
+	_, err = src.Slot(ctx)
+	switch {
+	case err == nil && e.state == nil:
+		return nil, &Error{Op: "making the replication slot", Object: e.opt.Slot, Kind: KindConflict,
+			Err:    fmt.Errorf("%w, and the lake at %s does not know it", cdc.ErrSlotExists, e.opt.Lake.URL()),
+			Remedy: "name the lake that it feeds; or another slot with --slot; or, if nothing uses it any more, SELECT pg_drop_replication_slot('" + e.opt.Slot + "')"}
+	case err != nil && !errors.Is(err, cdc.ErrNoSlot):
+		return nil, err
+	}
+	states := make([]TableState, len(tables))
+	for i, rel := range tables {
+		states[i] = e.newTable(rel)
+		if err := checkColumns(rel); err != nil {
+			return nil, err
+		}
+	}
+	if err := e.checkFolders(ctx, states); err != nil {
+		return nil, err
+	}
+	if e.state == nil {
+		e.state = &State{Pipeline: e.opt.Name}
+	}
+	err = e.save(ctx, func(s *State) {
+		s.Phase, s.Source, s.Slot, s.Publication = PipelineCreating, e.identity, e.opt.Slot, e.opt.Publication
+		s.Incarnation, s.Session, s.Tables = newIncarnation(), uuid.NewString(), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	crashpoint.At(crashpoint.SlotCreating)
+	if err := src.DropSlot(ctx); err != nil { // of an attempt that crashed
+		return nil, err
+	}
+	if err := src.Publish(ctx, tables); err != nil {
+		return nil, err
+	}
+	snap, err := src.CreateSlot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	crashpoint.At(crashpoint.SlotCreated)
+	now := time.Now().UTC()
+	for i := range states {
+		states[i].SnapshotTime = now
+	}
+	err = e.save(ctx, func(s *State) { s.Phase, s.Tables = PipelineReady, states })
+	if err != nil {
+		return nil, errors.Join(err, snap.Close())
+	}
+	crashpoint.At(crashpoint.SlotReady)
+	return snap, nil
+}
+
+func (e *Engine) newTable(rel *cdc.Relation) TableState {
+	return TableState{
+		OID: rel.OID, Schema: rel.Schema, Table: rel.Name, Phase: PhaseCopying,
+		Modes: e.opt.Modes(rel), InsertOnly: rel.InsertOnly, Generation: 1, Since: time.Now().UTC(),
+	}
+}
+
+// checkColumns refuses a table that has columns which the lake cannot have.
+func checkColumns(rel *cdc.Relation) error {
+	if _, err := typemap.Schema(rel); err != nil {
+		return &Error{Op: "laying out the lake", Object: rel.String(), Kind: KindPreflight, Err: err,
+			Remedy: "exclude the table, or rename the column at the source"}
+	}
+	return nil
+}
+
+// checkFolders refuses, before anything is changed, tables whose folders in
+// the lake are taken.
+func (e *Engine) checkFolders(ctx context.Context, tables []TableState) error {
+	users := map[string]string{}
+	for i := range tables {
+		t := &tables[i]
+		for _, mode := range t.Modes {
+			path := tablePath(mode, t.Schema, t.Table)
+			if other, taken := users[path]; taken {
+				return &Error{Op: "laying out the lake", Object: path, Kind: KindPreflight,
+					Err:    fmt.Errorf("both %s and the %s of %s would lie there", other, mode, t.Name()),
+					Remedy: "exclude one of the two tables, or keep it in another mode"}
+			}
+			users[path] = string(mode) + " of " + t.Name()
+			snap, err := tablefmt.Load(ctx, location(e.opt.Lake, mode, t))
+			if errors.Is(err, tablefmt.ErrNoTable) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("looking at %s in the lake: %w", path, err)
+			}
+			spec := tableSpec{pipeline: e.opt.Name, source: e.identity, state: *t, mode: mode, loc: snap.Location()}
+			if err := checkOwner(snap, &spec); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// resume takes a pipeline up again, and takes in tables that are new.
+func (e *Engine) resume(ctx context.Context) error {
+	src := e.opt.Source
+	slot, err := src.Slot(ctx)
+	if errors.Is(err, cdc.ErrNoSlot) {
+		return &Error{Op: "resuming the pipeline", Object: e.opt.Name, Kind: KindConflict,
+			Err:    fmt.Errorf("the lake has a position, but the slot %q that it was fed from is gone: changes since may be lost", e.opt.Slot),
+			Remedy: "find out who dropped the slot; then copy all tables again into a new lake folder or under a new --name"}
+	}
+	if err != nil {
+		return err
+	}
+	if slot.Lost {
+		return &Error{Op: "resuming the pipeline", Object: e.opt.Name, Kind: KindConflict,
+			Err:    fmt.Errorf("the server has invalidated the slot %q (wal_status %s): changes are lost", e.opt.Slot, slot.WALStatus),
+			Remedy: "raise max_slot_wal_keep_size; drop the slot; then copy all tables again into a new lake folder or under a new --name"}
+	}
+	tables, err := src.Tables(ctx)
+	if err != nil {
+		return err
+	}
+	var fresh []TableState
+	for _, rel := range tables {
+		if e.state.table(rel.OID) == nil {
+			if err := checkColumns(rel); err != nil {
+				return err
+			}
+			fresh = append(fresh, e.newTable(rel))
+		}
+	}
+	if len(fresh) > 0 {
+		if err := e.checkFolders(ctx, fresh); err != nil {
+			return err
+		}
+		if err := src.Publish(ctx, tables); err != nil {
+			return err
+		}
+	}
+	return e.save(ctx, func(s *State) {
+		s.Session = uuid.NewString()
+		s.Tables = append(s.Tables, fresh...)
+	})
+}

@@ -1,0 +1,430 @@
+package lakehouse_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/cdc/cdctest"
+	"github.com/lakeload/lakeload/internal/crashpoint"
+	"github.com/lakeload/lakeload/lakehouse"
+	"github.com/lakeload/lakeload/lakehouse/epoch"
+	"github.com/lakeload/lakeload/tablefmt"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
+)
+
+// simulation plays one history: a scripted source under a random workload, an
+// engine over a store in memory, crashes of both. A seed is a history.
+type simulation struct {
+	t     *testing.T
+	rng   *rand.Rand // of the workload
+	fate  *rand.Rand // of what a crash leaves
+	world *cdctest.World
+	store *objstore.Memory
+	// lossy is the option under which a store forgets what was not synced.
+	lossy bool
+	// crash decides at each crash point whether to crash now.
+	crash func(p crashpoint.Point) bool
+
+	crashed []crashpoint.Point
+	pending chan struct{} // closed when the workload has ended
+	next    int64         // the next key
+}
+
+var simTables = []string{"orders", "pairs", "events", "audit"}
+
+// TestSimulationCrashesEverywhere crashes the engine at every crash point, ten
+// times each at different moments of different histories, and compares the
+// lake with the source at every version that a reader could see.
+func TestSimulationCrashesEverywhere(t *testing.T) {
+	const each = 10
+	total := 0
+	for _, p := range crashpoint.All() {
+		t.Run(string(p), func(t *testing.T) {
+			hit := 0
+			for seed := uint64(0); hit < each && seed < 4*each; seed++ {
+				nth := 1 + int(seed%5)*int(seed%3)
+				hit += runHistory(t, seed, crashAt(p, nth))
+			}
+			require.GreaterOrEqual(t, hit, each, "the point was not reached often enough")
+			t.Logf("%s: %d crashes", p, hit)
+			total += hit
+		})
+	}
+	t.Logf("%d crashes in all", total)
+}
+
+// TestSimulationRandomCrashes crashes again and again at random points.
+func TestSimulationRandomCrashes(t *testing.T) {
+	histories := 60
+	if testing.Short() {
+		histories = 15
+	}
+	crashes := 0
+	for seed := range uint64(histories) {
+		crashes += runHistory(t, 1000+seed, crashRandomly(1000+seed))
+	}
+	t.Logf("%d histories, %d crashes", histories, crashes)
+	require.Positive(t, crashes)
+}
+
+func crashAt(p crashpoint.Point, nth int) func(crashpoint.Point) bool {
+	n := 0
+	return func(at crashpoint.Point) bool {
+		if at == p {
+			n++
+		}
+		return at == p && n == nth
+	}
+}
+
+func crashRandomly(seed uint64) func(crashpoint.Point) bool {
+	rng := rand.New(rand.NewPCG(seed, 7))
+	left := 1 + rng.IntN(6)
+	return func(crashpoint.Point) bool {
+		if left > 0 && rng.IntN(120) == 0 {
+			left--
+			return true
+		}
+		return false
+	}
+}
+
+// runHistory plays the history of a seed and gives the number of crashes.
+func runHistory(t *testing.T, seed uint64, crash func(crashpoint.Point) bool) (crashes int) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSimulation(t, seed)
+		s.crash = crash
+		s.run()
+		s.verify()
+		crashes = len(s.crashed)
+		if t.Failed() {
+			t.Logf("seed %d, crashed at %v", seed, s.crashed)
+		}
+	})
+	return crashes
+}
+
+func newSimulation(t *testing.T, seed uint64) *simulation {
+	s := &simulation{
+		t: t, rng: rand.New(rand.NewPCG(seed, 1)), fate: rand.New(rand.NewPCG(seed, 2)), store: objstore.NewMemory(), pending: make(chan struct{}),
+		world: cdctest.NewWorld(cdctest.Options{Seed: seed, RangeRows: 20, MaxRows: 40}),
+		crash: func(crashpoint.Point) bool { return false },
+	}
+	s.create(cdctest.TableSpec{Name: "orders", Key: []string{"id"}, Columns: []cdc.Column{
+		cdctest.Int64("id"), cdctest.Text("status"), cdctest.Decimal("total", 12, 2), cdctest.Text("note"),
+	}})
+	s.create(cdctest.TableSpec{Name: "pairs", Key: []string{"a", "b"}, Columns: []cdc.Column{
+		cdctest.Text("a"), cdctest.Int64("b"), cdctest.Timestamp("at"),
+	}})
+	s.create(cdctest.TableSpec{Name: "events", InsertOnly: true, Columns: []cdc.Column{cdctest.Int64("n"), cdctest.Text("what")}})
+	s.create(cdctest.TableSpec{Name: "audit", Key: []string{"id"}, Identity: cdc.IdentityFull, Columns: []cdc.Column{
+		cdctest.Int64("id"), cdctest.Text("body"),
+	}})
+	for range 8 {
+		s.commit()
+	}
+	return s
+}
+
+func (s *simulation) create(spec cdctest.TableSpec) {
+	_, err := s.world.CreateTable(spec)
+	require.NoError(s.t, err)
+}
+
+// run plays workload and engine, which is started again after every crash.
+func (s *simulation) run() {
+	var mu sync.Mutex
+	crashpoint.Set(func(p crashpoint.Point) {
+		mu.Lock()
+		defer mu.Unlock()
+		if s.crash(p) {
+			s.crashed = append(s.crashed, p)
+			s.world.Crash()
+			s.store.Crash()
+		}
+	})
+	defer crashpoint.Set(nil)
+	go func() {
+		defer close(s.pending)
+		for range 60 {
+			s.commit()
+			time.Sleep(time.Duration(s.rng.IntN(120)) * time.Millisecond)
+			if s.rng.IntN(25) == 0 {
+				time.Sleep(40 * time.Second) // idle positions are recorded
+			}
+		}
+	}()
+	for again := true; again; {
+		select {
+		case <-s.pending:
+			again = false
+		default:
+		}
+		s.engine(!again)
+		for len(s.crashed) > 0 && s.isCrashed() {
+			s.store = s.store.Survivor(s.fate)
+			again = true
+		}
+	}
+}
+
+func (s *simulation) isCrashed() bool {
+	_, err := s.store.Get(context.Background(), "x")
+	return errors.Is(err, objstore.ErrCrashed)
+}
+
+// engine runs one engine until it crashes, or the workload ends, or (last)
+// it is current.
+func (s *simulation) engine(last bool) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if !last {
+		go func() {
+			select {
+			case <-s.pending:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+	}
+	src := s.world.Source()
+	e, err := lakehouse.Open(ctx, lakehouse.Options{
+		Source: src, Lake: s.store, Slot: "lakeload", Publication: "lakeload",
+		Freshness: 50 * time.Millisecond, CopyWorkers: 2, UntilCurrent: last, Memory: 16 << 20, TargetFileSize: 1 << 20,
+		Modes: func(rel *cdc.Relation) []lakehouse.Mode {
+			if rel.Name == "audit" {
+				return []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}
+			}
+			return []lakehouse.Mode{lakehouse.ModeMirror}
+		},
+		Events: lakehouse.Events{TableStopped: func(e lakehouse.TableStopped) {
+			if !s.isCrashed() {
+				s.t.Errorf("table %s stopped: %s", e.Table, e.Reason)
+			}
+		}},
+	})
+	if err == nil {
+		err = e.Run(ctx)
+		if closeErr := e.Close(); err == nil {
+			err = closeErr
+		}
+	} else {
+		_ = src.Close()
+	}
+	if err != nil && !s.isCrashed() {
+		s.t.Fatalf("the engine ended: %v", err)
+	}
+}
+
+// commit makes a random transaction.
+func (s *simulation) commit() {
+	n := 1 + s.rng.IntN(6)
+	if s.rng.IntN(12) == 0 {
+		n = 60 + s.rng.IntN(120)
+	}
+	_, err := s.world.Commit(func(tx *cdctest.Tx) error {
+		for range n {
+			if err := s.change(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if !errors.Is(err, cdctest.ErrLocked) {
+		require.NoError(s.t, err)
+	}
+}
+
+// change makes a random change. The keys are few, so that rows are changed,
+// moved, deleted and inserted again.
+func (s *simulation) change(tx *cdctest.Tx) error {
+	id := int64(s.rng.IntN(40))
+	key := cdctest.Row{"id": id}
+	pair := cdctest.Row{"a": fmt.Sprint("k", id%7), "b": id % 5, "at": time.UnixMicro(id)}
+	note := func() any {
+		switch s.rng.IntN(4) {
+		case 0:
+			return strings.Repeat(fmt.Sprint(s.rng.IntN(1000)), 1500) // stored out of line
+		case 1:
+			return nil
+		}
+		return fmt.Sprint("note ", s.rng.IntN(1000))
+	}
+	total := func() any {
+		if s.rng.IntN(10) == 0 {
+			return cdctest.Exact("NaN")
+		}
+		return fmt.Sprintf("%d.%02d", s.rng.IntN(1000), s.rng.IntN(100))
+	}
+	try := func(errs ...error) error { // the first that the table's content allows
+		for _, err := range errs {
+			if err == nil || errors.Is(err, cdctest.ErrLocked) {
+				return err
+			}
+		}
+		return nil
+	}
+	switch s.rng.IntN(12) {
+	case 0, 1, 2:
+		return try(tx.Insert("orders", cdctest.Row{"id": id, "status": "new", "total": total(), "note": note()}))
+	case 3, 4:
+		return try(tx.Update("orders", key, cdctest.Row{"status": fmt.Sprint("s", s.rng.IntN(9)), "total": total()}))
+	case 5:
+		return try(tx.Update("orders", key, cdctest.Row{"id": int64(s.rng.IntN(40))}))
+	case 6:
+		return try(tx.Delete("orders", key))
+	case 7:
+		return try(tx.Insert("pairs", pair))
+	case 8:
+		if s.rng.IntN(2) == 0 {
+			return try(tx.Delete("pairs", pair))
+		}
+		return try(tx.Update("pairs", pair, cdctest.Row{"at": time.UnixMicro(s.rng.Int64N(1 << 40))}))
+	case 9:
+		if s.rng.IntN(15) == 0 {
+			return try(tx.Truncate([]string{"orders", "events", "pairs", "audit"}[s.rng.IntN(4)]))
+		}
+		fallthrough
+	case 10:
+		s.next++
+		return tx.Insert("events", cdctest.Row{"n": s.next, "what": fmt.Sprint("e", s.next)})
+	default:
+		if s.rng.IntN(3) == 0 {
+			return try(tx.Delete("audit", key))
+		}
+		if err := tx.Insert("audit", cdctest.Row{"id": id, "body": note()}); err == nil {
+			return nil
+		}
+		return try(tx.Update("audit", key, cdctest.Row{"body": note()}))
+	}
+}
+
+// verify compares the lake with the source: at the end, at every epoch, and
+// at every version of every mirror.
+func (s *simulation) verify() {
+	ctx := context.Background()
+	require.Empty(s.t, s.world.Violations())
+	log, err := epoch.Open(ctx, s.store, "default", "")
+	require.NoError(s.t, err)
+	epochs, err := log.Epochs(ctx)
+	require.NoError(s.t, err)
+	require.NotEmpty(s.t, epochs)
+	require.GreaterOrEqual(s.t, log.Position(), s.world.Head(), "the last position is not the source's end")
+	for _, e := range epochs {
+		require.Empty(s.t, e.Incomplete)
+		for _, table := range simTables {
+			v, ok := e.Tables["public."+table]
+			require.True(s.t, ok, "epoch %d lacks %s", e.Number, table)
+			s.compare(table, v, e.LSN, fmt.Sprintf("epoch %d", e.Number))
+		}
+	}
+	for _, table := range simTables {
+		newest, err := tablefmt.Load(ctx, s.location(table))
+		require.NoError(s.t, err)
+		s.compare(table, newest.Version(), s.world.Head(), "at the end")
+		for v := int64(0); v <= newest.Version(); v++ {
+			snap, err := tablefmt.LoadAt(ctx, s.location(table), v)
+			require.NoError(s.t, err)
+			s.compareSnapshot(table, snap, cutOf(s.t, snap), fmt.Sprintf("version %d", v))
+		}
+	}
+}
+
+func cutOf(t *testing.T, snap *tablefmt.Snapshot) cdc.LSN {
+	var cut cdc.LSN
+	for txn := range snap.Txns() {
+		cut = max(cut, cdc.LSN(txn.Version))
+	}
+	require.NotZero(t, cut)
+	return cut
+}
+
+func (s *simulation) location(table string) tablefmt.Location {
+	return tablefmt.Location{Data: objstore.Sub(s.store, lakehouse.MirrorPath("public", table))}
+}
+
+func (s *simulation) compare(table string, version int64, lsn cdc.LSN, where string) {
+	snap, err := tablefmt.LoadAt(context.Background(), s.location(table), version)
+	require.NoError(s.t, err)
+	s.compareSnapshot(table, snap, lsn, where)
+}
+
+func (s *simulation) compareSnapshot(table string, snap *tablefmt.Snapshot, lsn cdc.LSN, where string) {
+	want := map[string]int{}
+	for _, row := range s.world.Rows(table, lsn) {
+		want[rowText(s.world.Relation(table, lsn), row)]++
+	}
+	got := map[string]int{}
+	err := snap.Scan(context.Background(), tablefmt.ScanOptions{}, func(rec arrow.RecordBatch) error {
+		for i := range int(rec.NumRows()) {
+			got[recordText(rec, i)]++
+		}
+		return nil
+	})
+	require.NoError(s.t, err)
+	require.Equal(s.t, want, got, "%s, %s (version %d, %s)", table, where, snap.Version(), lsn)
+}
+
+// rowText and recordText write a row of the source and one of the lake alike.
+func rowText(rel *cdc.Relation, row cdctest.Row) string {
+	var b strings.Builder
+	for i := range rel.Columns {
+		name := rel.Columns[i].Name
+		switch v := row[name].(type) {
+		case nil:
+			fmt.Fprintf(&b, "%s=NULL;", name)
+		case cdctest.Exact:
+			fmt.Fprintf(&b, "%s=exact %s;", name, string(v))
+		case time.Time:
+			fmt.Fprintf(&b, "%s=%d;", name, v.UnixMicro())
+		default:
+			fmt.Fprintf(&b, "%s=%v;", name, v)
+		}
+	}
+	return b.String()
+}
+
+func recordText(rec arrow.RecordBatch, row int) string {
+	exact := map[string]string{}
+	if at := rec.Schema().FieldIndices("_lakeload_exact"); len(at) == 1 && !rec.Column(at[0]).IsNull(row) {
+		m := rec.Column(at[0]).(*array.Map)
+		for start, end := m.ValueOffsets(row); start < end; start++ {
+			exact[m.Keys().(*array.String).Value(int(start))] = m.Items().(*array.String).Value(int(start))
+		}
+	}
+	var b strings.Builder
+	for c, f := range rec.Schema().Fields() {
+		if f.Name == "_lakeload_exact" {
+			continue
+		}
+		a := rec.Column(c)
+		switch text, ok := exact[f.Name]; {
+		case ok:
+			fmt.Fprintf(&b, "%s=exact %s;", f.Name, text)
+		case a.IsNull(row):
+			fmt.Fprintf(&b, "%s=NULL;", f.Name)
+		default:
+			v := a.ValueStr(row)
+			switch a := a.(type) {
+			case *array.Timestamp:
+				v = fmt.Sprint(int64(a.Value(row)))
+			case *array.Decimal128:
+				v = a.Value(row).ToString(a.DataType().(*arrow.Decimal128Type).Scale)
+			}
+			fmt.Fprintf(&b, "%s=%s;", f.Name, v)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,191 @@
+package lakehouse
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
+)
+
+// StateFormat is the version of the state's layout that this program writes.
+// An older one is read; a newer one is refused.
+const StateFormat = 1
+
+// The phases of a pipeline (I2): while it is creating, the slot is made again
+// after a crash; once it is ready, a missing slot is a loss (I6).
+const (
+	PipelineCreating = "creating"
+	PipelineReady    = "ready"
+)
+
+// State is what a pipeline remembers in the lake beside its tables. It is
+// written as numbered files, put-if-absent, so that of two engines only one
+// can take the next step.
+type State struct {
+	Format   int          `json:"format"`
+	Pipeline string       `json:"pipeline"`
+	Phase    string       `json:"phase"`
+	Source   cdc.Identity `json:"source"`
+	Slot     string       `json:"slot"`
+	// Publication is the name, or the first of the names, that the slot's
+	// stream is opened with.
+	Publication string `json:"publication"`
+	// Incarnation is minted with the slot; it is a part of every txn appId.
+	Incarnation string `json:"incarnation"`
+	// Session is minted by every engine that opens the lake.
+	Session string       `json:"session"`
+	Tables  []TableState `json:"tables"`
+
+	number int64
+}
+
+func (s *State) clone() *State {
+	c := *s
+	c.Tables = append([]TableState(nil), s.Tables...)
+	return &c
+}
+
+// table finds a table by its OID; nil where it is unknown.
+func (s *State) table(oid uint32) *TableState {
+	for i := range s.Tables {
+		if s.Tables[i].OID == oid {
+			return &s.Tables[i]
+		}
+	}
+	return nil
+}
+
+const ownFolder = "_lakeload"
+
+func stateFolder(pipeline string) string { return ownFolder + "/" + pipeline + "/state/" }
+
+// ErrNoState is what ReadState finds in a lake without the pipeline.
+var ErrNoState = errors.New("the lake holds no state of this pipeline")
+
+// ReadState reads the newest state of a pipeline.
+func ReadState(ctx context.Context, lake objstore.Store, pipeline string) (*State, error) {
+	newest := ""
+	for info, err := range lake.List(ctx, stateFolder(pipeline), "") {
+		if err != nil {
+			return nil, &Error{Op: "reading the pipeline's state", Object: lake.URL(), Err: err}
+		}
+		if strings.HasSuffix(info.Path, ".json") {
+			newest = info.Path
+		}
+	}
+	if newest == "" {
+		return nil, &Error{Op: "reading the pipeline's state", Object: lake.URL(), Err: ErrNoState,
+			Remedy: "name the pipeline with --name, or the lake with --lake"}
+	}
+	data, err := lake.Get(ctx, newest)
+	if err != nil {
+		return nil, &Error{Op: "reading the pipeline's state", Object: newest, Err: err}
+	}
+	s := &State{}
+	number, err1 := strconv.ParseInt(strings.TrimSuffix(path.Base(newest), ".json"), 10, 64)
+	err2 := json.Unmarshal(data, s)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, &Error{Op: "reading the pipeline's state", Object: newest, Kind: KindDamaged, Err: err,
+			Remedy: "restore the file from a backup; if only this newest file is damaged, removing it goes back to the state before"}
+	}
+	if s.Format > StateFormat {
+		return nil, &Error{Op: "reading the pipeline's state", Object: newest, Kind: KindConflict,
+			Err:    fmt.Errorf("it has format %d, this program knows up to %d", s.Format, StateFormat),
+			Remedy: "use the newer lakeload that wrote it"}
+	}
+	s.number = number
+	return s, nil
+}
+
+// saveState writes s as the next state. It fails with KindConflict where
+// somebody else did so first.
+func saveState(ctx context.Context, lake objstore.Store, s *State) error {
+	s.Format = StateFormat
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encoding the pipeline's state: %w", err)
+	}
+	data = append(data, '\n')
+	name := fmt.Sprintf("%s%020d.json", stateFolder(s.Pipeline), s.number+1)
+	err = lake.PutIfAbsent(ctx, name, data)
+	if errors.Is(err, objstore.ErrExists) || errors.Is(err, objstore.ErrUnknownOutcome) {
+		// It may be our own write, answered late (I11).
+		there, getErr := lake.Get(ctx, name)
+		switch {
+		case getErr == nil && string(there) == string(data):
+			err = nil
+		case getErr == nil:
+			return &Error{Op: "recording the pipeline's state", Object: name, Kind: KindConflict,
+				Err:    errors.New("another engine has taken this step"),
+				Remedy: "run one engine a pipeline: find the other one that works on this lake and stop it"}
+		}
+	}
+	if err != nil {
+		return &Error{Op: "recording the pipeline's state", Object: name, Err: err,
+			Remedy: "see that the lake can be written to"}
+	}
+	s.number++
+	return nil
+}
+
+// Pipelines lists the pipelines that have state in a lake, in order.
+func Pipelines(ctx context.Context, lake objstore.Store) ([]string, error) {
+	var names []string
+	after := ""
+	for {
+		found := ""
+		for info, err := range lake.List(ctx, ownFolder+"/", after) {
+			if err != nil {
+				return nil, &Error{Op: "listing the lake's pipelines", Object: lake.URL(), Err: err}
+			}
+			found = info.Path
+			break
+		}
+		if found == "" {
+			return names, nil
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(found, ownFolder+"/"), "/")
+		names = append(names, name)
+		after = ownFolder + "/" + name + "0" // '0' is the byte after '/'
+	}
+}
+
+// MirrorPath is where the mirror of a source table lies in the lake.
+func MirrorPath(schema, table string) string { return folderName(schema) + "/" + folderName(table) }
+
+// ChangelogPath is where the changelog of a source table lies in the lake.
+func ChangelogPath(schema, table string) string {
+	return folderName(schema) + "/" + folderName(table) + "_changelog"
+}
+
+func tablePath(m Mode, schema, table string) string {
+	if m == ModeChangelog {
+		return ChangelogPath(schema, table)
+	}
+	return MirrorPath(schema, table)
+}
+
+// folderName makes a folder's name of any name that PostgreSQL allows: what a
+// path, or a reader of partition folders, could misunderstand is
+// percent-encoded, and so is a leading dot or underscore, since such folders
+// are hidden or ours.
+func folderName(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		hidden := i == 0 && (r == '.' || r == '_')
+		if hidden || r < 0x20 || r == 0x7f || strings.ContainsRune(`/\%:*?"<>|=#&`, r) {
+			for _, c := range []byte(string(r)) {
+				fmt.Fprintf(&b, "%%%02X", c)
+			}
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

@@ -1,0 +1,313 @@
+package lakehouse
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/lakehouse/typemap"
+	"github.com/lakeload/lakeload/tablefmt"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
+)
+
+// The table properties by which a table knows what feeds it (I4).
+const (
+	propPipeline = "lakeload.pipeline"
+	propSource   = "lakeload.source" // system identifier/database/OID
+	propKey      = "lakeload.key"    // JSON list of the key's columns, [] for none
+	propMode     = "lakeload.mode"
+)
+
+// writer keeps one table of the lake. It is used by one goroutine at a time.
+//
+// Changes are staged by Apply, as often as needed, and become visible
+// together by Commit; what is staged and not committed is forgotten by
+// Rollback. An error that is a *stopError concerns this table alone.
+type writer interface {
+	// Apply stages changes, in order. Changes of transactions before the
+	// table's position are skipped.
+	Apply(ctx context.Context, items []cdc.Item) error
+	// Commit publishes what is staged as the state at cut. changed is false,
+	// and nothing was written, if nothing was staged.
+	Commit(ctx context.Context, cut cdc.LSN) (changed bool, err error)
+	// Rollback forgets what is staged.
+	Rollback()
+	// Snapshot shows everything committed; Version is its version.
+	Snapshot() *tablefmt.Snapshot
+	Version() int64
+	// Position is the cut of the last commit: what came before it is applied.
+	Position() cdc.LSN
+	// Close releases what the writer holds. It does not commit.
+	Close() error
+}
+
+// tableSpec says which table of the lake is fed, by whom.
+type tableSpec struct {
+	pipeline    string
+	incarnation string
+	source      cdc.Identity
+	state       TableState
+	mode        Mode
+	loc         tablefmt.Location
+	targetSize  int64
+	indexDir    string // empty: the index is kept in memory
+	indexMemory int64
+}
+
+// appID names the application whose progress the table records (I2).
+func (s *tableSpec) appID() string {
+	return s.appPrefix() + strconv.Itoa(s.state.Generation)
+}
+
+// appPrefix is what the appIDs of all of the table's generations begin with.
+func (s *tableSpec) appPrefix() string {
+	return s.incarnation + "/" + strconv.FormatUint(uint64(s.state.OID), 10) + "/"
+}
+
+func (s *tableSpec) sourceProperty() string {
+	return fmt.Sprintf("%s/%s/%d", s.source.SystemID, s.source.Database, s.state.OID)
+}
+
+func (s *tableSpec) String() string {
+	if s.mode == ModeMirror {
+		return s.state.Name()
+	}
+	return s.state.Name() + " " + string(s.mode)
+}
+
+func location(lake objstore.Store, mode Mode, t *TableState) tablefmt.Location {
+	return tablefmt.Location{Data: objstore.Sub(lake, tablePath(mode, t.Schema, t.Table))}
+}
+
+// openWriter opens a table that has been published before.
+func openWriter(ctx context.Context, spec tableSpec) (writer, error) {
+	t, err := openTable(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	if spec.mode == ModeChangelog {
+		return &changelogWriter{table: t}, nil
+	}
+	return openMirror(ctx, t)
+}
+
+// table is what mirrors and changelogs share: the snapshot, its columns, and
+// the files staged for the next commit.
+type table struct {
+	spec   tableSpec
+	snap   *tablefmt.Snapshot
+	schema *tablefmt.Schema // staged, if an uncommitted change added columns
+	arrow  *arrow.Schema
+	key    []string
+
+	shape   *cdc.Relation // the relation that the present column mapping is for
+	columns []int         // for each column of the table its place in shape, -1 for none
+
+	position  cdc.LSN
+	evolved   bool // schema is staged
+	truncated bool // all files of snap are to go
+	files     []*stagedFile
+	staged    bool // something is staged
+}
+
+// openTable loads a published table and checks that it is the one that the
+// pipeline feeds, and that nobody else has written to it (I4).
+func openTable(ctx context.Context, spec tableSpec) (*table, error) {
+	snap, err := tablefmt.Load(ctx, spec.loc)
+	if err != nil {
+		if errors.Is(err, tablefmt.ErrNoTable) {
+			return nil, stopf(remedyResync, "its table is gone from the lake")
+		}
+		return nil, fmt.Errorf("opening %s: %w", &spec, err)
+	}
+	if err := checkOwner(snap, &spec); err != nil {
+		return nil, err
+	}
+	cut, ok := snap.Txn(spec.appID())
+	if !ok {
+		return nil, stopf(remedyResync, "its table holds no commit of this pipeline's present copy: it was replaced or restored")
+	}
+	t := &table{spec: spec, position: cdc.LSN(cut)}
+	if err := json.Unmarshal([]byte(snap.Metadata().Property(propKey)), &t.key); err != nil {
+		return nil, stopf(remedyResync, "its property %s is damaged: %v", propKey, err)
+	}
+	return t, t.follow(snap)
+}
+
+// checkOwner refuses a table that something else feeds.
+func checkOwner(snap *tablefmt.Snapshot, spec *tableSpec) error {
+	md := snap.Metadata()
+	pipeline, source := md.Property(propPipeline), md.Property(propSource)
+	if pipeline == spec.pipeline && source == spec.sourceProperty() {
+		return nil
+	}
+	owner := "another program"
+	if pipeline != "" {
+		owner = fmt.Sprintf("pipeline %q from source %s", pipeline, source)
+	}
+	return &Error{Op: "opening a table of the lake", Object: spec.String(), Kind: KindConflict,
+		Err:    fmt.Errorf("the table at %s belongs to %s", spec.loc.Data.URL(), owner),
+		Remedy: "choose another lake folder, or move that table away"}
+}
+
+// follow takes a newer snapshot as the committed state.
+func (t *table) follow(snap *tablefmt.Snapshot) error {
+	t.snap = snap
+	return t.setSchema(snap.Schema())
+}
+
+func (t *table) setSchema(s *tablefmt.Schema) error {
+	a, err := s.Arrow()
+	if err != nil {
+		return fmt.Errorf("the columns of %s: %w", &t.spec, err)
+	}
+	t.schema, t.arrow, t.shape, t.columns = s, a, nil, nil
+	return nil
+}
+
+// own reports whether a column is the lake's, not the source's.
+func (t *table) own(name string) bool {
+	if name == typemap.Exact {
+		return true
+	}
+	return t.spec.mode == ModeChangelog && slices.ContainsFunc(typemap.ChangelogColumns(),
+		func(f tablefmt.Field) bool { return f.Name == name })
+}
+
+// adapt makes the table ready for rows of a relation: it finds each column's
+// place, adds columns that are new at the source, and refuses what the table
+// cannot follow.
+func (t *table) adapt(rel *cdc.Relation) error {
+	if t.shape == rel {
+		return nil
+	}
+	if t.shape != nil && t.shape.SameShape(rel) {
+		t.shape = rel
+		return nil
+	}
+	if rel.String() != t.spec.state.Name() {
+		return stopf(remedyResync, "the source's table is now called %s", rel)
+	}
+	next, err := typemap.Evolve(t.schema, rel, t.own)
+	if err != nil {
+		return stopf(remedyResync, "the source's columns changed in a way that is not followed: %v", err)
+	}
+	if next != nil {
+		if err := t.stageSchema(next); err != nil {
+			return err
+		}
+	}
+	if key := keyNames(rel); !slices.Equal(key, t.key) {
+		return stopf(remedyResync, "the source's key changed from %v to %v", t.key, key)
+	}
+	t.columns = make([]int, len(t.schema.Fields))
+	for i, f := range t.schema.Fields {
+		t.columns[i] = slices.IndexFunc(rel.Columns, func(c cdc.Column) bool { return c.Name == f.Name })
+		if t.own(f.Name) {
+			t.columns[i] = -1
+		}
+	}
+	t.shape = rel
+	return nil
+}
+
+// keyNames are the columns of a relation's key.
+func keyNames(rel *cdc.Relation) []string {
+	names := make([]string, len(rel.Key))
+	for i, k := range rel.Key {
+		names[i] = rel.Columns[k].Name
+	}
+	return names
+}
+
+func (t *table) stageSchema(s *tablefmt.Schema) error {
+	if err := t.setSchema(s); err != nil {
+		return err
+	}
+	t.evolved, t.staged = true, true
+	return nil
+}
+
+// needExact adds the column for exact texts if the batches need it.
+func (t *table) needExact(batches []*cdc.Batch) error {
+	if t.schema.Index(typemap.Exact) >= 0 ||
+		!slices.ContainsFunc(batches, func(b *cdc.Batch) bool { return len(b.Exact) > 0 }) {
+		return nil
+	}
+	shape := t.shape
+	next := &tablefmt.Schema{Fields: append(slices.Clone(t.schema.Fields), typemap.ExactField())}
+	if err := t.stageSchema(next); err != nil {
+		return err
+	}
+	return t.adapt(shape)
+}
+
+// forget drops what is staged, but not the files, which vacuum removes.
+func (t *table) forget() {
+	t.files, t.truncated, t.staged = nil, false, false
+	if t.evolved {
+		t.evolved = false
+		_ = t.setSchema(t.snap.Schema()) // it was set before
+	}
+}
+
+// protocol is what readers and writers of a table of ours must know.
+func protocol(mode Mode, s *tablefmt.Schema) *tablefmt.Protocol {
+	if mode == ModeChangelog {
+		return tablefmt.ChangelogProtocol(tablefmt.OptionsFor(s))
+	}
+	return tablefmt.MirrorProtocol(tablefmt.OptionsFor(s))
+}
+
+// begin makes the transaction with everything that both kinds of tables
+// commit in the same way.
+func (t *table) begin(cut cdc.LSN, operation string) *tablefmt.Transaction {
+	x := tablefmt.Begin(t.spec.loc, t.snap)
+	if t.evolved {
+		md := t.snap.Metadata().Clone()
+		md.SchemaString = t.schema.JSON()
+		x.SetMetadata(md)
+		if p := protocol(t.spec.mode, t.schema); len(p.ReaderFeatures) > len(t.snap.Protocol().ReaderFeatures) {
+			x.SetProtocol(p)
+		}
+	}
+	x.SetReads(tablefmt.ReadsTable)
+	x.SetTxn(t.spec.appID(), int64(cut))
+	x.SetInfo(operation, map[string]any{"lsn": cut.String()})
+	return x
+}
+
+// committed follows a commit of ours.
+func (t *table) committed(snap *tablefmt.Snapshot, cut cdc.LSN) error {
+	t.files, t.truncated, t.staged, t.evolved = nil, false, false, false
+	t.position = cut
+	shape := t.shape
+	if err := t.follow(snap); err != nil {
+		return err
+	}
+	if shape != nil {
+		return t.adapt(shape)
+	}
+	return nil
+}
+
+// skipBefore is the first row of a batch that the table has not applied yet:
+// transactions arrive in commit order, so those applied are a prefix.
+func (t *table) skipBefore(b *cdc.Batch) int {
+	for _, span := range b.Txns {
+		if span.Txn.Commit >= t.position {
+			return span.First
+		}
+	}
+	return b.Len()
+}
+
+func (t *table) Snapshot() *tablefmt.Snapshot { return t.snap }
+func (t *table) Version() int64               { return t.snap.Version() }
+func (t *table) Position() cdc.LSN            { return t.position }
