@@ -22,7 +22,7 @@ const (
 // does when it shuts down.
 var errServerEnded = errors.New("the server has ended the stream; it is probably being shut down")
 
-// read is the reader goroutine. Once Close has begun it only looks for the end
+// read is the reader goroutine. An error ends the connection. Once Close has begun it only looks for the end
 // of the stream.
 func (s *stream) read() {
 	defer close(s.done)
@@ -45,6 +45,12 @@ func (s *stream) read() {
 	s.parked = !s.decoder.open && !errors.As(err, &broken)
 	s.mu.Unlock()
 	signal(s.news)
+	if !errors.Is(err, errStreamClosed) {
+		// Nobody reads any more: the server must not wait for us, nor keep the
+		// slot for us, until Close is called.
+		_ = s.feedback.goodbye()
+		_ = s.conn.Conn().Close()
+	}
 }
 
 // readAll reads messages until an error or the end of the context.
