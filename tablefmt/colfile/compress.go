@@ -113,9 +113,10 @@ func decompress(dst, src []byte, size int, codec format.CompressionCodec) ([]byt
 		if size > 256*len(src)+64 {
 			return nil, corruptf("lz4 page of %d bytes says %d", len(src), size)
 		}
+		dst = reserve(dst, size)
 		var n int
-		n, err = lz4.UncompressBlock(src, reserve(dst, size))
-		dst = reserve(dst, size)[:max(n, 0)]
+		n, err = lz4.UncompressBlock(src, dst)
+		dst = dst[:max(n, 0)]
 	case format.Zstd:
 		dst, err = decompressZstd(dst, src, size)
 	case format.Gzip:

@@ -2,6 +2,7 @@ package colfile
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,21 +10,27 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDumpForOtherReaders writes files into $COLFILE_DUMP, for looking at
-// them with other programs.
+// TestDumpForOtherReaders writes the table of testdata/make_fixtures.py into
+// $COLFILE_DUMP, for `make_fixtures.py check`.
 func TestDumpForOtherReaders(t *testing.T) {
 	dir := os.Getenv("COLFILE_DUMP")
 	if dir == "" {
 		t.Skip("COLFILE_DUMP is not set")
 	}
-	for _, c := range []Codec{Zstd, Snappy, Gzip, Uncompressed} {
+	rec := fixtureBatch()
+	for i, o := range []WriterOptions{
+		{},
+		{Codec: Snappy, RowGroupRows: 70},
+		{Codec: Gzip, PageBytes: 1},
+		{Codec: Uncompressed, NoDictionary: true},
+	} {
 		var buf bytes.Buffer
-		rec := orderBatch(20000, 1)
-		w, err := NewWriter(&buf, rec.Schema(), WriterOptions{Codec: c, RowGroupRows: 7000, PageBytes: 8192})
+		w, err := NewWriter(&buf, rec.Schema(), o)
 		require.NoError(t, err)
 		require.NoError(t, w.Write(rec))
 		_, err = w.Close()
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "orders."+c.String()+".parquet"), buf.Bytes(), 0o644))
+		name := filepath.Join(dir, fmt.Sprintf("fixture-%d-%s.parquet", i, o.Codec))
+		require.NoError(t, os.WriteFile(name, buf.Bytes(), 0o644))
 	}
 }
