@@ -450,7 +450,9 @@ func TestSilentServer(t *testing.T) {
 	require.NoError(t, err)
 
 	hole := newBlackHole(t, testServer(t))
-	through := d.open(func(c *Config) { c.DSN = strings.Replace(c.DSN, fmt.Sprintf(":%d", testServer(t).Port()), ":"+hole.port(), 1) })
+	through := d.open(func(c *Config) {
+		c.DSN = strings.Replace(c.DSN, fmt.Sprintf(":%d", testServer(t).Port()), ":"+hole.port(), 1)
+	})
 	stream, err := startStream(testContext(t), streamConfig{
 		connect: func(ctx context.Context) (*pgconn.PgConn, *framing, error) {
 			f := &framing{}

@@ -269,8 +269,8 @@ func textInterval(dst, v []byte) ([]byte, error) {
 // putDateText and putTimestampText are putDate and putTimestamp for the text
 // that DateStyle ISO prints.
 func (b *batchBuilder) putDateText(col int, v []byte) error {
-	if s := string(v); s == "infinity" || s == "-infinity" {
-		b.appendExact(col, s)
+	if isInfinity(v) {
+		b.appendExact(col, string(v))
 		return nil
 	}
 	day, rest, err := parseCivil(v)
@@ -285,8 +285,8 @@ func (b *batchBuilder) putDateText(col int, v []byte) error {
 }
 
 func (b *batchBuilder) putTimestampText(col int, v []byte) error {
-	if s := string(v); s == "infinity" || s == "-infinity" {
-		b.appendExact(col, s)
+	if isInfinity(v) {
+		b.appendExact(col, string(v))
 		return nil
 	}
 	day, rest, err := parseCivil(v)
@@ -310,6 +310,8 @@ func (b *batchBuilder) putTimestampText(col int, v []byte) error {
 	b.putTimestamp(col, day*microsPerDay+clock-zone*microsPerSecond)
 	return nil
 }
+
+func isInfinity(v []byte) bool { return string(v) == "infinity" || string(v) == "-infinity" }
 
 // parseCivil reads YYYY-MM-DD, with a year of 4 to 7 digits, and removes the
 // " BC" that stands at the very end.
