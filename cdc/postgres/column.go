@@ -27,6 +27,7 @@ type column struct {
 	data    []byte // data[:used] is in use
 	used    int
 	nulls   int
+	hint    int // bytes of strings to make room for at first
 
 	unchanged []int32
 
@@ -115,17 +116,26 @@ func (c *column) setNull(row int) {
 
 // putBytes stores a string's bytes.
 func (c *column) putBytes(row int, v []byte) error {
-	end := c.used + len(v)
+	dst, err := c.extend(row, len(v))
+	if err == nil {
+		copy(dst, v)
+	}
+	return err
+}
+
+// extend makes the row a string of n bytes, which the caller fills.
+func (c *column) extend(row, n int) ([]byte, error) {
+	end := c.used + n
 	if end > len(c.data) {
 		if err := c.growData(end); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	copy(c.data[c.used:end], v)
+	dst := c.data[c.used:end]
 	c.used = end
 	c.offsets[row+1] = int32(end)
 	c.setValid(row)
-	return nil
+	return dst, nil
 }
 
 // growData makes room for need bytes of strings.
@@ -134,7 +144,7 @@ func (c *column) growData(need int) error {
 		return errBatchFull
 	}
 	size := 1 << bits.Len(uint(max(need, 512)-1))
-	size = min(max(size, need), math.MaxInt32)
+	size = min(max(size, need, c.hint), math.MaxInt32)
 	c.dataBuf.Resize(size)
 	c.data = c.dataBuf.Bytes()
 	return nil

@@ -150,7 +150,9 @@ func (b *batchBuilder) discard() {
 
 func (b *batchBuilder) reset() {
 	for i := range b.cols {
-		b.cols[i] = newColumn(b.cols[i].columnType)
+		c := newColumn(b.cols[i].columnType)
+		c.hint = b.cols[i].used // the next batch may well be like this one
+		b.cols[i] = c
 	}
 	b.n, b.capacity, b.varBytes, b.anyUnchanged = 0, 0, 0, false
 	b.ops, b.seqs, b.txns, b.exact = nil, nil, nil, nil

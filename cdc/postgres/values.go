@@ -93,8 +93,12 @@ func (b *batchBuilder) appendBinaryOther(col int, v []byte) error {
 		if len(v) != 16 {
 			return lengthError(len(v), 16)
 		}
-		b.scratch = appendUUID(b.scratch[:0], v)
-		return b.putText(col, b.scratch)
+		b.varBytes += uuidText
+		dst, err := c.extend(row, uuidText)
+		if err == nil {
+			formatUUID((*[uuidText]byte)(dst), v)
+		}
+		return err
 	case kindChar:
 		if len(v) != 1 {
 			return lengthError(len(v), 1)
@@ -159,13 +163,28 @@ func (c *column) setFloat64(row int, f float64) {
 
 const hexDigits = "0123456789abcdef"
 
-// appendUUID appends the 36 characters of a UUID of 16 bytes.
-func appendUUID(dst, v []byte) []byte {
-	for i, x := range v {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
-			dst = append(dst, '-')
-		}
-		dst = append(dst, hexDigits[x>>4], hexDigits[x&15])
+// hexPairs holds the two digits of every byte.
+var hexPairs = func() (t [256][2]byte) {
+	for i := range t {
+		t[i] = [2]byte{hexDigits[i>>4], hexDigits[i&15]}
 	}
-	return dst
+	return t
+}()
+
+// uuidText is the length of a UUID's text.
+const uuidText = 36
+
+// formatUUID writes the text of a UUID of 16 bytes.
+func formatUUID(dst *[uuidText]byte, v []byte) {
+	_ = v[15]
+	at := 0
+	for i := range 16 {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			dst[at] = '-'
+			at++
+		}
+		p := hexPairs[v[i]]
+		dst[at], dst[at+1] = p[0], p[1]
+		at += 2
+	}
 }

@@ -83,7 +83,9 @@ func fixedText(k kind) textFunc {
 		case kindDate:
 			return appendDate(dst, int32(binary.BigEndian.Uint32(v))), nil
 		case kindUUID:
-			return appendUUID(dst, v), nil
+			var text [uuidText]byte
+			formatUUID(&text, v)
+			return append(dst, text[:]...), nil
 		}
 		return appendTimestamp(dst, int64(binary.BigEndian.Uint64(v)), k == kindTimestamptz), nil
 	}
