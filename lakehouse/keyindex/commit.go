@@ -81,20 +81,11 @@ func (ix *diskIndex) commitSmall(c *change, s Stamp) error {
 	if err != nil {
 		return err
 	}
-	same := s == ix.stamp
-	if same && c.table.n == 0 && edits.empty() {
+	if s == ix.stamp && c.table.n == 0 && edits.empty() {
 		return nil
 	}
-	if err := ix.journal.commit(c.table, record{stamp: s, lastID: last, files: edits}); err != nil {
+	if err := ix.endCommit(c.table, record{stamp: s, lastID: last, files: edits}); err != nil {
 		return err
-	}
-	ix.opt.step("commit")
-	if same {
-		// Two states of one stamp: were the journal's end lost, the stamp
-		// would not show it. So this one has to be on the disk.
-		if err := ix.pin(s); err != nil {
-			return err
-		}
 	}
 	ix.vis.Lock()
 	ix.stamp = s
@@ -120,6 +111,21 @@ func (ix *diskIndex) commitSmall(c *change, s Stamp) error {
 		ix.changed.Broadcast()
 	}
 	return nil
+}
+
+// endCommit writes a commit's entries, or the last of them, and its end to
+// the journal.
+func (ix *diskIndex) endCommit(t *table, last record) error {
+	if err := ix.journal.commit(t, last); err != nil {
+		return err
+	}
+	ix.opt.step("commit")
+	if last.stamp != ix.stamp {
+		return nil
+	}
+	// Two states of one stamp: were the journal's end lost, the stamp would
+	// not show it. So this one has to be on the disk.
+	return ix.pin(last.stamp)
 }
 
 // recentIsFull says that recent should be written to a run: it is large, or
@@ -170,12 +176,14 @@ func (ix *diskIndex) commitLarge(ctx context.Context, c *change, s Stamp) error 
 	if err := c.spill(ctx); err != nil {
 		return err
 	}
-	if _, _, err := ix.files.take(); err != nil { // publish writes them
+	edits, last, err := ix.files.take()
+	if err != nil {
 		return err
 	}
 	if ix.keys != nil && (ix.keys.n+c.entries())*bytesPerKey <= ix.opt.keysBytes() {
-		return ix.absorb(ctx, c, s)
+		return ix.absorb(ctx, c, record{stamp: s, lastID: last, files: edits})
 	}
+	// The edits are written by publish.
 	base := &view{parts: ix.view.parts}
 	made, err := ix.settle(ctx, base)
 	defer func() { releaseRuns(made) }()
@@ -216,47 +224,53 @@ func (ix *diskIndex) settle(ctx context.Context, base *view) ([]*runFile, error)
 	return []*runFile{r}, nil
 }
 
-// absorb takes a change that has spilled into keys, and writes keys out.
-func (ix *diskIndex) absorb(ctx context.Context, c *change, s Stamp) error {
-	ix.vis.Lock()
-	err := ix.applyRuns(c.runs)
-	if err != nil {
-		ix.fail(err) // before anybody sees half of it
-	}
-	ix.stamp = s
-	ix.vis.Unlock()
-	if err != nil {
-		return err
-	}
-	made, err := ix.dumpKeys(ctx, false)
-	defer func() { releaseRuns(made) }()
-	if err != nil {
-		return err
-	}
-	base := &view{parts: make([][]*segment, ix.opt.Partitions)}
-	for _, r := range made {
-		base.parts = base.with(r)
-	}
-	return ix.restart(base.parts, s, func() {})
-}
-
-func (ix *diskIndex) applyRuns(oldestFirst []spilled) error {
-	for _, r := range oldestFirst {
-		for _, sec := range r.run.secs {
-			sr := newSegReader(&segment{r.run, sec}, ix.opt.ioBytes())
-			for {
-				ok, err := sr.advance()
-				if err != nil {
-					return err
-				}
-				if !ok {
-					break
-				}
-				ix.keys.apply(sr.cur)
-			}
+// absorb takes a change that has spilled into keys, and writes it to the
+// journal as the one commit that it is. Lookups wait while keys takes it in.
+func (ix *diskIndex) absorb(ctx context.Context, c *change, last record) error {
+	for _, r := range c.runs {
+		if err := ix.journalRun(ctx, r.run); err != nil {
+			return err
 		}
 	}
+	if err := ix.endCommit(&table{}, last); err != nil {
+		return err
+	}
+	ix.vis.Lock()
+	defer ix.vis.Unlock()
+	for _, r := range c.runs {
+		err := eachSlot(r.run, ix.opt.ioBytes(), func(s *slot) error {
+			ix.keys.apply(*s)
+			return nil
+		})
+		if err != nil {
+			ix.fail(err) // before anybody sees half of it
+			return err
+		}
+	}
+	ix.stamp = last.stamp
 	return nil
+}
+
+// journalRun writes a run's entries to the journal, as a part of a commit.
+func (ix *diskIndex) journalRun(ctx context.Context, r *runFile) error {
+	chunk := make([]byte, 0, journalChunk*entryBytes)
+	flush := func() error {
+		err := errors.Join(ctx.Err(), ix.journal.append(&record{entries: chunk}))
+		chunk = chunk[:0]
+		return err
+	}
+	err := eachSlot(r, ix.opt.ioBytes(), func(s *slot) error {
+		chunk = chunk[:len(chunk)+entryBytes]
+		putSlot(chunk[len(chunk)-entryBytes:], s)
+		if len(chunk) == cap(chunk) {
+			return flush()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return flush()
 }
 
 // restart publishes segments that hold all there is, with an empty journal.

@@ -53,6 +53,26 @@ func (r *segReader) load() (bool, error) {
 	return true, nil
 }
 
+// eachSlot gives a run's entries to use, section by section.
+func eachSlot(r *runFile, bufBytes int, use func(*slot) error) error {
+	for _, sec := range r.secs {
+		sr := newSegReader(&segment{r, sec}, bufBytes)
+		for {
+			ok, err := sr.advance()
+			if err != nil {
+				return err
+			}
+			if !ok {
+				break
+			}
+			if err := use(&sr.cur); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // merger gives the entries of several segments in order, of one hash the
 // newest only.
 type merger struct {

@@ -91,8 +91,10 @@ func (o Options) withDefaults() Options {
 func (o *Options) keysBytes() int64   { return o.Memory / 4 * 3 }
 func (o *Options) filterBytes() int64 { return o.Memory / 4 }
 
-// changeKeys is how many entries a change holds before it spills.
-func (o *Options) changeKeys() int { return clampKeys(o.Memory / 8) }
+// changeKeys is how many entries a change holds before it spills: no more
+// than fit into a processor's cache, as a larger table is slower to fill than
+// its spilled parts are to merge.
+func (o *Options) changeKeys() int { return min(clampKeys(o.Memory/8), 256<<10) }
 
 // memtableKeys is how many entries the table of recent commits holds before
 // it is written to a run.

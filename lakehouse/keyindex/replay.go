@@ -79,35 +79,32 @@ func (ix *diskIndex) keepSpills(ctx context.Context, b *buffer) error {
 	return ix.restart(base.parts, ix.stamp, func() {})
 }
 
-// replayOne applies a journal's commits, each as a whole.
+// replayOne applies a journal's commits. It is read twice: first for where
+// the last whole commit ends, so that nothing past it is applied.
 func (ix *diskIndex) replayOne(ctx context.Context, j logMeta, sealed bool, apply func(slot) error) (logMeta, error) {
-	var parts [][]byte // of a commit whose end has not come
-	use := func(r record) error {
+	path := ix.path(logName(j.id))
+	end, err := scanLog(path, j, sealed, func(record) error { return ctx.Err() })
+	if err != nil {
+		return logMeta{}, err
+	}
+	return scanLog(path, end, true, func(r record) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !r.end {
-			parts = append(parts, append([]byte(nil), r.entries...))
-			return nil
-		}
-		for _, p := range append(parts, r.entries) {
-			for ; len(p) > 0; p = p[entryBytes:] {
-				if err := apply(getSlot(p)); err != nil {
-					return err
-				}
+		for p := r.entries; len(p) > 0; p = p[entryBytes:] {
+			if err := apply(getSlot(p)); err != nil {
+				return err
 			}
 		}
-		parts = nil
-		ix.stamp = r.stamp
-		if err := ix.restoreFiles(r); err != nil {
-			return err
+		if !r.end {
+			return nil
 		}
+		ix.stamp = r.stamp
 		u := &ix.files.unsaved
 		u.added = append(u.added, r.files.added...)
 		u.gone = append(u.gone, r.files.gone...)
-		return nil
-	}
-	return scanLog(ix.path(logName(j.id)), j, sealed, use)
+		return ix.restoreFiles(r)
+	})
 }
 
 // loadKeys fills keys from the runs.
