@@ -111,7 +111,8 @@ WITH RECURSIVE tree (oid) AS (
   SELECT i.inhrelid FROM tree JOIN pg_class p ON p.oid = tree.oid JOIN pg_inherits i ON i.inhparent = p.oid WHERE p.relkind = 'p'
 )
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relfilenode, pg_relation_filenode(c.oid), c.reltuples,
-       coalesce(a.amname = 'heap', false), pg_relation_size(c.oid), pg_table_size(c.oid), current_setting('block_size'), to_regclass(format('%I.%I', n.nspname, c.relname))::oid
+       coalesce(a.amname = 'heap', false), pg_relation_size(c.oid), pg_table_size(c.oid), current_setting('block_size'), to_regclass(format('%I.%I', n.nspname, c.relname))::oid,
+       c.relispartition, coalesce(pg_partition_root(c.oid) <> c.oid, false)
   FROM tree JOIN pg_class c ON c.oid = tree.oid JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am a ON a.oid = c.relam
  WHERE c.relkind <> 'p'`
 
@@ -130,6 +131,9 @@ func (s *snapshot) compareLeaves(ctx context.Context, k *reader, rel *cdc.Relati
 		}
 		if r.oid(4) != r.oid(5) || r.oid(11) != r.oid(0) {
 			return nil, changed(name+" was emptied, rewritten, renamed or dropped after the snapshot", nil)
+		}
+		if r.bool(12) != r.bool(13) { // its changes went to the root's stream, and now go to its own, or the reverse
+			return nil, changed(name+" was attached or detached as a partition after the snapshot", nil)
 		}
 		l := &leaf{
 			oid: r.oid(0), sql: quoteTable(r.str(1), r.str(2)), kind: r.char(3), heap: r.bool(7),

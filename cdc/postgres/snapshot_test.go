@@ -238,11 +238,23 @@ func TestTableChangedBetweenSnapshotAndPlan(t *testing.T) {
 			d.exec(change)
 			_, errC := snap.Plan(ctx, c)
 			_, errP := snap.Plan(ctx, p)
+			same := p
 			if slices.Contains([]string{"attach", "detach", "truncate leaf"}, name) {
-				errC, errP = errP, errC
+				errC, errP, same = errP, errC, c
 			}
 			require.ErrorIs(t, errC, cdc.ErrTableChanged)
 			require.NoError(t, errP, "the other table did not change")
+
+			// Nor does it help to ask for the table as it is now.
+			fresh, err := s.Tables(ctx)
+			require.NoError(t, err)
+			for _, rel := range fresh {
+				if rel.OID == same.OID {
+					continue
+				}
+				_, err := snap.Plan(ctx, rel)
+				require.ErrorIs(t, err, cdc.ErrTableChanged, rel.String())
+			}
 
 			late, err := s.Snapshot(ctx)
 			require.NoError(t, err)
@@ -290,11 +302,13 @@ func TestReadWhileAlterWaits(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return d.exec("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'q'::regclass")[0].int(0) == 1
 	}, 10*time.Second, 5*time.Millisecond)
+	begun := time.Now()
 	for range 2 {
 		n := 0
 		require.NoError(t, snap.Read(ctx, rel, ranges[0], func(b *cdc.Batch) error { n += b.Len(); b.Release(); return nil }))
 		require.Equal(t, 500, n)
 	}
+	require.Less(t, time.Since(begun), 12*time.Second, "it waited behind the one who waits")
 	// What emit says stops the read there, and the keeper lives on.
 	stop := errors.New("stop")
 	require.Equal(t, stop, snap.Read(ctx, rel, ranges[0], func(b *cdc.Batch) error { b.Release(); return stop }))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,6 +23,10 @@ type Source struct {
 	resolver  *resolver
 	log       *slog.Logger
 	mem       memory.Allocator
+
+	// textOnly is set once a table has turned up in a binary stream that can
+	// be read as text only; streams from then on ask for text.
+	textOnly atomic.Bool
 
 	closeOnce sync.Once
 }

@@ -112,7 +112,7 @@ func (s *Source) begin(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
 			return conn, frames, err
 		},
 		catalog: s.resolver, slot: s.config.Slot, publications: s.config.publications(), from: from,
-		allocator: s.mem, logger: s.log,
+		allocator: s.mem, logger: s.log, needText: func() { s.textOnly.Store(true) },
 	}
 	err := s.admin.with(ctx, func(conn *pgconn.PgConn) error {
 		cfg.serverVersion = serverVersionNum(conn.ParameterStatus("server_version"))
@@ -128,7 +128,7 @@ func (s *Source) begin(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
 			return err
 		}
 		infos, err := s.describeTables(ctx, conn, sel.oids())
-		cfg.binary = err == nil && allBinary(infos)
+		cfg.binary = err == nil && !s.textOnly.Load() && allBinary(infos)
 		for _, t := range infos {
 			s.resolver.remember(t.rel)
 		}
