@@ -74,7 +74,7 @@ func exactly(names ...string) cobra.PositionalArgs {
 		if len(names) == 0 {
 			return usageErrorf(remedy, "unexpected argument %q: this command takes none", args[0])
 		}
-		return usageErrorf(remedy, "it takes %d argument(s) (%s), not %d", len(names), strings.Join(names, " "), len(args))
+		return usageErrorf(remedy, "it takes %s, and %s given", strings.Join(names, " and "), map[bool]string{true: "nothing is", false: "more is"}[len(args) < len(names)])
 	}
 }
 

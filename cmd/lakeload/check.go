@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lakeload/lakeload/cdc"
+)
+
+// preflightError says that a source is not ready.
+type preflightError struct{ findings []cdc.Finding }
+
+func (e *preflightError) Error() string {
+	names := []string{}
+	for _, f := range e.findings {
+		if f.Severity == cdc.Blocker {
+			names = append(names, f.Check)
+		}
+	}
+	what := "things stand"
+	if len(names) == 1 {
+		what = "thing stands"
+	}
+	return fmt.Sprintf("the source is not ready to be mirrored: %d %s in the way (%s); nothing was changed", len(names), what, strings.Join(names, ", "))
+}
+
+// Hint lists what mends each finding.
+func (e *preflightError) Hint() string {
+	var b strings.Builder
+	b.WriteString("mend what is listed, then try again; `lakeload check` shows it at any time")
+	for _, f := range e.findings {
+		if f.Severity == cdc.Blocker {
+			b.WriteString("\n" + findingText(f))
+		}
+	}
+	return b.String()
+}
+
+func (e *preflightError) exitCode() exitCode { return exitPreflight }
+
+// findingText is a finding in lines: what it is about, then what mends it.
+func findingText(f cdc.Finding) string {
+	s := f.Check
+	if f.Object != "" {
+		s += " (" + f.Object + ")"
+	}
+	switch {
+	case f.Have != "" && f.Need != "":
+		s += fmt.Sprintf(": it is %s; needed: %s", f.Have, f.Need)
+	case f.Have != "" || f.Need != "":
+		s += ": " + f.Have + f.Need
+	}
+	if f.Remedy != "" {
+		s += "\n  " + strings.ReplaceAll(f.Remedy, "\n", "\n  ")
+	}
+	return s
+}
+
+// blocked makes an error of findings among which there are blockers.
+func blocked(findings []cdc.Finding) error {
+	for _, f := range findings {
+		if f.Severity == cdc.Blocker {
+			return &preflightError{findings}
+		}
+	}
+	return nil
+}
+
+func newCheckCommand(c *console) *cobra.Command {
+	flags := sourceFlags{c: c}
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Look at a database, changing nothing, for what would stand in the way",
+		Long: `Looks at the settings, the tables and the rights that a mirror needs, and changes
+nothing. Each finding names what there is, what is needed and what mends it.
+Without --tables it looks at all tables.
+
+The exit code is 3 where something stands in the way.`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(flags.tables) == 0 && flags.config == "" {
+				flags.all = true
+			}
+			s, err := flags.resolve()
+			if err != nil {
+				return err
+			}
+			source, err := s.open(cmd.Context(), slog.New(slog.DiscardHandler))
+			if err != nil {
+				return err
+			}
+			defer func() { _ = source.Close() }() // it was only read
+			findings, err := source.Check(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return printFindings(c, findings)
+		},
+	}
+	flags.register(cmd.Flags())
+	return cmd
+}
+
+func printFindings(c *console, findings []cdc.Finding) error {
+	verdict := blocked(findings)
+	if findings == nil {
+		findings = []cdc.Finding{}
+	}
+	err := c.print(map[string]any{"findings": findings, "ready": verdict == nil}, func(w io.Writer) error {
+		for _, f := range findings {
+			mark := map[cdc.Severity]string{cdc.OK: "ok     ", cdc.Warning: "WARNING", cdc.Blocker: "BLOCKER"}[f.Severity]
+			text := strings.ReplaceAll(findingText(f), "\n", "\n         ")
+			if _, err := fmt.Fprintf(w, "%s  %s\n", mark, text); err != nil {
+				return err
+			}
+		}
+		if verdict == nil {
+			_, err := fmt.Fprintln(w, "\nready: `lakeload run` with the same flags and --lake mirrors it")
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if verdict != nil { // its findings were told already
+		return &failure{code: exitPreflight, err: verdict, remedy: "mend what is listed as BLOCKER above, then check again"}
+	}
+	return nil
+}

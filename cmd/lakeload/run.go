@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/cdc/postgres"
+	"github.com/lakeload/lakeload/cmd/lakeload/config"
+	"github.com/lakeload/lakeload/internal/crashpoint"
+	"github.com/lakeload/lakeload/lakehouse"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
+)
+
+// runFlags are the flags of run beside those about the source.
+type runFlags struct {
+	source       sourceFlags
+	lake         string
+	mode         []string
+	freshness    time.Duration
+	memory       string
+	untilCurrent bool
+	cacheDir     string
+	copyWorkers  int
+}
+
+func newRunCommand(c *console) *cobra.Command {
+	f := &runFlags{source: sourceFlags{c: c}}
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Copy the tables into the lake, then keep them current until stopped",
+		Long: `Copies the tables, then follows their changes. It can be stopped and killed at
+any time: the next run goes on where the lake is.
+
+The first SIGINT or SIGTERM flushes what was received and ends with 0; the
+second ends at once. Preflight comes first: where something stands in the way
+nothing is changed and the exit code is 3.
+
+Events are told on standard output as JSON lines, unless it is a terminal or
+--log-format says text; logs go to standard error.`,
+		Example: `  lakeload run --source postgres://loader@db/shop --lake ./lake --all
+  lakeload run --source postgres://loader@db/shop --lake ./lake --tables 'public.*' --exclude 'public.tmp_*'
+  lakeload run -c lakeload.yaml --until-current`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), c) },
+	}
+	f.register(cmd.Flags())
+	return cmd
+}
+
+func (f *runFlags) register(flags *pflag.FlagSet) {
+	f.source.register(flags)
+	flags.StringVar(&f.lake, "lake", "", "the lake's folder; it is made when missing")
+	flags.StringSliceVar(&f.mode, "mode", nil, "what a table is kept as: mirror (default), changelog, or both")
+	flags.DurationVar(&f.freshness, "freshness", 0, "how old a change may become before it is flushed (default 1s)")
+	flags.StringVar(&f.memory, "memory", "", "the budget for changes in flight and key indexes (default 512MiB)")
+	flags.BoolVar(&f.untilCurrent, "until-current", false, "end once everything is in the lake that was committed at the start")
+	flags.StringVar(&f.cacheDir, "cache-dir", "", "local folder for what can be rebuilt (default: LAKE/_lakeload/NAME/cache)")
+	flags.IntVar(&f.copyWorkers, "copy-workers", 0, "ranges of the initial copy at a time (default 2)")
+}
+
+// run prepares everything that can be wrong on our side before it reaches for
+// the source.
+func (f *runFlags) run(ctx context.Context, c *console) (err error) {
+	if err := crashpoint.FromEnv(); err != nil {
+		return usageErrorf("leave "+crashpoint.EnvVar+" unset: it is for tests", "%w", err)
+	}
+	s, err := f.source.resolve()
+	if err != nil {
+		return err
+	}
+	o, err := f.options(s)
+	if err != nil {
+		return err
+	}
+	location := first(f.lake, s.conf.Lake.URL)
+	if location == "" {
+		return usageErrorf("name it with --lake ./lake, or in a configuration file with -c", "where the lake is to be is not said")
+	}
+	store, err := openStore(location)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	o.Lake, o.CacheDir = store, f.cacheDir
+	if o.CacheDir == "" {
+		o.CacheDir = filepath.Join(store.URL(), "_lakeload", s.name, "cache")
+	}
+	n := newNarrator(c)
+	defer n.close()
+	o.Events, o.Log = listen(n.tell), n.log
+	err = mirror(ctx, s, o, n.log)
+	stopped := pipelineStopped{Pipeline: s.name, Code: int(exitCodeOf(err))}
+	if err != nil {
+		stopped.Error, stopped.Remedy = err.Error(), hintOf(err)
+	}
+	n.tell(eventPipelineStopped, stopped)
+	return err
+}
+
+// mirror runs the engine over a source that has passed its preflight.
+func mirror(ctx context.Context, s *selection, o lakehouse.Options, log *slog.Logger) error {
+	source, err := s.open(ctx, log)
+	if err != nil {
+		return err
+	}
+	if err := preflight(ctx, source, log); err != nil {
+		return errors.Join(err, source.Close())
+	}
+	o.Source = source
+	engine, err := lakehouse.Open(ctx, o)
+	if err != nil {
+		return errors.Join(err, source.Close())
+	}
+	return errors.Join(engine.Run(ctx), engine.Close())
+}
+
+// preflight refuses a source that is not ready, and says loudly what will not
+// be followed.
+func preflight(ctx context.Context, source *postgres.Source, log *slog.Logger) error {
+	findings, err := source.Check(ctx)
+	if err != nil {
+		return err
+	}
+	if err := blocked(findings); err != nil {
+		return err
+	}
+	for _, f := range findings {
+		if f.Severity == cdc.Warning {
+			log.Warn("preflight", "check", f.Check, "object", f.Object, "have", f.Have, "need", f.Need, "what_to_do", f.Remedy)
+		}
+	}
+	tables, err := source.Tables(ctx)
+	if err != nil {
+		return err
+	}
+	if names := insertOnly(tables); len(names) > 0 {
+		log.Warn("INSERT ONLY: these tables have no key, their updates and deletes are not mirrored",
+			"tables", strings.Join(names, ", "), "what_to_do", "give them a primary key, or ALTER TABLE ... REPLICA IDENTITY FULL")
+	}
+	return nil
+}
+
+// options turns flags and configuration into the engine's options.
+func (f *runFlags) options(s *selection) (lakehouse.Options, error) {
+	o := lakehouse.Options{
+		Name: s.name, Slot: s.postgres.Slot, Publication: s.postgres.Publication,
+		Freshness: s.conf.Lake.Freshness, Memory: s.conf.Limits.Memory, CopyWorkers: f.copyWorkers, UntilCurrent: f.untilCurrent,
+	}
+	if f.freshness != 0 {
+		o.Freshness = f.freshness
+	}
+	if f.memory != "" {
+		n, err := config.ParseSize(f.memory)
+		if err != nil {
+			return o, usageErrorf("write it as 512MiB or 2GiB", "--memory: %w", err)
+		}
+		o.Memory = n
+	}
+	var err error
+	if o.Modes, err = f.modes(s.conf); err != nil {
+		return o, err
+	}
+	// What Validate says of source and lake is not about the flags.
+	probe := o
+	probe.Source, probe.Lake = placeholderSource{}, placeholderStore{}
+	probe.EnsureDefaults()
+	if err := probe.Validate(); err != nil {
+		return o, usageErrorf("`lakeload run --help` says what each flag means", "%w", err)
+	}
+	return o, nil
+}
+
+// placeholders stand for what is opened after the options are known to be right.
+type (
+	placeholderSource struct{ cdc.Source }
+	placeholderStore  struct{ objstore.Store }
+)
+
+// modes gives the function that says what a table is kept as: --mode for all,
+// else the last rule that matches and says so, else the default.
+func (f *runFlags) modes(conf *config.Config) (func(*cdc.Relation) []lakehouse.Mode, error) {
+	if len(f.mode) > 0 {
+		all, err := asModes(f.mode)
+		return func(*cdc.Relation) []lakehouse.Mode { return all }, err
+	}
+	fallback, err := asModes(conf.Defaults.Mode)
+	if err != nil {
+		return nil, err
+	}
+	if len(fallback) == 0 {
+		fallback = []lakehouse.Mode{lakehouse.ModeMirror}
+	}
+	type rule struct {
+		patterns []postgres.Pattern
+		modes    []lakehouse.Mode
+	}
+	var rules []rule
+	for _, r := range conf.Tables {
+		if len(r.Mode) == 0 {
+			continue
+		}
+		var parsed rule
+		if parsed.modes, err = asModes(r.Mode); err != nil {
+			return nil, err
+		}
+		for _, text := range r.Match {
+			p, err := postgres.ParsePattern(text)
+			if err != nil {
+				return nil, usageErrorf("mend the pattern in "+conf.Path, "%w", err)
+			}
+			parsed.patterns = append(parsed.patterns, p)
+		}
+		rules = append(rules, parsed)
+	}
+	return func(rel *cdc.Relation) []lakehouse.Mode {
+		for _, r := range slices.Backward(rules) {
+			for _, p := range r.patterns {
+				if p.Matches(rel.Schema, rel.Name) {
+					return r.modes
+				}
+			}
+		}
+		return fallback
+	}, nil
+}
+
+func asModes(words []string) ([]lakehouse.Mode, error) {
+	var modes []lakehouse.Mode
+	for _, w := range words {
+		switch m := lakehouse.Mode(w); {
+		case w == "both":
+			modes = append(modes, lakehouse.ModeMirror, lakehouse.ModeChangelog)
+		case m == lakehouse.ModeMirror || m == lakehouse.ModeChangelog:
+			modes = append(modes, m)
+		default:
+			return nil, usageErrorf("use mirror, changelog or both", "the mode %q is not known", w)
+		}
+	}
+	slices.Sort(modes)
+	return slices.Compact(modes), nil
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/cdc/postgres"
+	"github.com/lakeload/lakeload/cmd/lakeload/config"
+)
+
+const defaultPipeline = "default"
+
+// sourceFlags say which database is read, and what of it.
+type sourceFlags struct {
+	c           *console
+	name        string
+	source      string
+	tables      []string
+	exclude     []string
+	all         bool
+	slot        string
+	publication string
+	keyless     string
+	config      string
+}
+
+func (f *sourceFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.source, "source", "", "the database: postgres://user@host/db, without a password; else "+sourceEnv)
+	flags.StringSliceVar(&f.tables, "tables", nil, "the tables: patterns such as 'public.*,sales.orders'")
+	flags.StringSliceVar(&f.exclude, "exclude", nil, "patterns of tables to leave out, whatever selects them")
+	flags.BoolVar(&f.all, "all", false, "every table; those without a key are then followed by their inserts alone")
+	flags.StringVar(&f.name, "name", "", "the pipeline's name (default \""+defaultPipeline+"\")")
+	flags.StringVar(&f.slot, "slot", "", "the replication slot (default lakeload_NAME)")
+	flags.StringVar(&f.publication, "publication", "", "the publication (default lakeload_NAME)")
+	flags.StringVar(&f.keyless, "keyless", "", "what to do with tables without a key: stop or insert-only (default stop; insert-only with --all)")
+	flags.StringVarP(&f.config, "config", "c", "", "take what no flag says from this lakeload.yaml")
+}
+
+// selection is what the flags and the configuration come to.
+type selection struct {
+	name     string
+	postgres postgres.Config
+	conf     *config.Config
+}
+
+// resolve reads the configuration, if one is named, and merges it with the flags.
+func (f *sourceFlags) resolve() (*selection, error) {
+	if f.config == "" {
+		return f.merge(&config.Config{})
+	}
+	conf, err := loadConfig(f.c, f.config)
+	if err != nil {
+		return nil, err
+	}
+	return f.merge(conf)
+}
+
+// merge puts flags and environment over the configuration.
+func (f *sourceFlags) merge(conf *config.Config) (*selection, error) {
+	dsn, err := f.c.sourceDSN(f.source, conf.Source.URL)
+	if err != nil {
+		return nil, err
+	}
+	if dsn == "" {
+		return nil, usageErrorf("name it with --source postgres://user@host/db, in "+sourceEnv+", or in a configuration file with -c",
+			"which database is meant is not said")
+	}
+	s := &selection{conf: conf, name: first(f.name, conf.Name, defaultPipeline)}
+	p := &s.postgres
+	p.DSN, p.PasswordFile, p.All, p.Connections = dsn, conf.Source.PasswordFile, f.all, conf.Limits.SourceConnections
+	if p.Slot, err = f.objectName("slot", f.slot, s.name); err != nil {
+		return nil, err
+	}
+	if p.Publication, err = f.objectName("publication", f.publication, s.name); err != nil {
+		return nil, err
+	}
+	if err := f.selectTables(s); err != nil {
+		return nil, err
+	}
+	return s, f.setKeyless(s)
+}
+
+func (f *sourceFlags) selectTables(s *selection) error {
+	p := &s.postgres
+	p.Tables, p.Exclude = f.tables, f.exclude
+	if len(f.tables) == 0 && !f.all {
+		for _, r := range s.conf.Tables {
+			p.Tables = append(p.Tables, r.Match...)
+		}
+	}
+	for _, r := range s.conf.Tables {
+		p.Exclude = append(p.Exclude, r.Exclude...)
+	}
+	if f.all && len(f.tables) > 0 {
+		return usageErrorf("give one of the two, and --exclude for what is to be left out", "--all and --tables contradict each other")
+	}
+	if len(p.Tables) == 0 && !p.All {
+		return usageErrorf("choose them with --tables 'public.*', with --all, or in the configuration file", "which tables are meant is not said")
+	}
+	for _, text := range append(append([]string(nil), p.Tables...), p.Exclude...) {
+		if _, err := postgres.ParsePattern(text); err != nil {
+			return usageErrorf("put a pattern in quotes, so that the shell leaves it alone", "%w", err)
+		}
+	}
+	return nil
+}
+
+func (f *sourceFlags) setKeyless(s *selection) error {
+	word := first(f.keyless, s.conf.Keyless)
+	if word == "" && s.postgres.All {
+		word = config.InsertOnly
+	}
+	switch word {
+	case "", config.Stop:
+		s.postgres.Keyless = postgres.KeylessStop
+	case config.InsertOnly:
+		s.postgres.Keyless = postgres.KeylessInsertOnly
+	default:
+		return usageErrorf("use stop or insert-only", "--keyless %q is not known", word)
+	}
+	return nil
+}
+
+var notInNames = regexp.MustCompile(`[^a-z0-9_]`)
+
+// namesMax leaves room for the suffix of the second publication.
+const namesMax = 55
+
+// objectName is the default name of a slot or publication: PostgreSQL allows
+// fewer letters in it than we do in a pipeline's.
+func (f *sourceFlags) objectName(what, given, pipeline string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	name := "lakeload_" + notInNames.ReplaceAllString(strings.ToLower(pipeline), "_")
+	if len(name) > namesMax {
+		return "", usageErrorf("name it with --"+what+", or give the pipeline a shorter name", "the default name of the %s, %s, is too long for PostgreSQL", what, name)
+	}
+	return name, nil
+}
+
+// open reaches the database.
+func (s *selection) open(ctx context.Context, log *slog.Logger) (*postgres.Source, error) {
+	s.postgres.Logger = log
+	return postgres.Open(ctx, s.postgres)
+}
+
+// insertOnly lists the tables of which only inserts can be followed.
+func insertOnly(rels []*cdc.Relation) []string {
+	var names []string
+	for _, r := range rels {
+		if r.InsertOnly {
+			names = append(names, r.String())
+		}
+	}
+	return names
+}
+
+// first is the first text that is not empty.
+func first(texts ...string) string {
+	for _, s := range texts {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}
