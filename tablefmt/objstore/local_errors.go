@@ -10,7 +10,10 @@ import (
 	"syscall"
 )
 
-var errIsFolder = errors.New("a folder has this name")
+var (
+	errIsFolder    = errors.New("a folder has this name")
+	errBelowObject = errors.New("a part of the path is an object")
+)
 
 // linkError marks that it was link(2) that failed: what is to be done about
 // it differs from other calls.
@@ -63,7 +66,7 @@ func (l *Local) remedy(err error) string {
 		return "an element of the path is longer than the file system allows (usually 255 bytes): use a shorter name or partition value, or an object store"
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Sprintf("give the user that runs this (uid %d) the right to read and write in %s and all folders below", os.Getuid(), l.dir)
-	case errors.Is(err, errIsFolder), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ENOTDIR):
+	case errors.Is(err, errIsFolder), errors.Is(err, errBelowObject), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ENOTDIR):
 		return "an object cannot lie where a folder lies, or below another object: choose another path, or remove what is in the way"
 	case strings.Contains(err.Error(), "path escapes"): // os.Root exports no error for it
 		return "a symbolic link leads out of the lake's folder, which is not followed: replace it by what it points to, or give that folder as a lake of its own"

@@ -171,6 +171,8 @@ func (t *tempFile) giveName(ifAbsent bool) error {
 		err := t.folder.Rename(t.tmp, t.name)
 		if err == nil {
 			t.tmp = ""
+		} else if errors.Is(err, fs.ErrExist) { // a file would have been replaced
+			err = fmt.Errorf("%w: %w", errIsFolder, err)
 		}
 		return err
 	}
@@ -234,7 +236,9 @@ func (l *Local) folder(dir string) (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := root.MkdirAll(dir, 0o777); err != nil {
+	if err := root.MkdirAll(dir, 0o777); errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("%w: %w", errBelowObject, err)
+	} else if err != nil {
 		return nil, err
 	}
 	for d := dir; d != "."; d = path.Dir(d) {
