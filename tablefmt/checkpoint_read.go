@@ -50,7 +50,9 @@ func checkpointRows(ctx context.Context, log objstore.Store, parts []logFile, co
 			return checkpointError(p.name, p.version, err)
 		}
 	}
-	if !slices.Contains(cols, colAdd) && !slices.Contains(cols, colRemove) {
+	// Sidecars hold file actions and nothing else.
+	cols = slices.DeleteFunc(slices.Clone(cols), func(c int) bool { return c != colAdd && c != colRemove })
+	if len(cols) == 0 {
 		return nil
 	}
 	for _, s := range sides {
