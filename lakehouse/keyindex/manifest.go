@@ -91,10 +91,15 @@ func decodeManifest(b []byte) (*manifest, error) {
 	if n < len(manifestMagic) || binary.LittleEndian.Uint64(b[n:]) != xxh3.Hash(b[:n]) {
 		return nil, errors.New("the manifest's checksum is wrong")
 	}
-	if string(b[:8]) != manifestMagic {
-		return nil, fmt.Errorf("the manifest's format is %q, not %q", b[:8], manifestMagic)
+	return decodeManifestBody(b[:n])
+}
+
+// decodeManifestBody decodes what the checksum was found right for.
+func decodeManifestBody(b []byte) (*manifest, error) {
+	if len(b) < len(manifestMagic) || string(b[:len(manifestMagic)]) != manifestMagic {
+		return nil, fmt.Errorf("the manifest's format is %.8q, not %q", b, manifestMagic)
 	}
-	c := cursor{b: b[8:n]}
+	c := cursor{b: b[len(manifestMagic):]}
 	parts := c.uvarint()
 	if parts == 0 || parts > maxPartitions || parts&(parts-1) != 0 {
 		return nil, errManifest
