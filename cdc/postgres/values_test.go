@@ -349,8 +349,19 @@ func TestWrongText(t *testing.T) {
 	}
 }
 
+// dirtyAllocator gives memory that is not zero, as it may.
+type dirtyAllocator struct{ memory.GoAllocator }
+
+func (a *dirtyAllocator) Allocate(n int) []byte {
+	return bytes.Repeat([]byte{0xff}, n)
+}
+
+func (a *dirtyAllocator) Reallocate(n int, b []byte) []byte {
+	return append(b[:min(n, len(b)):min(n, len(b))], bytes.Repeat([]byte{0xff}, max(0, n-len(b)))...)
+}
+
 func TestNullsAndGrowth(t *testing.T) {
-	mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
+	mem := memory.NewCheckedAllocator(&dirtyAllocator{})
 	defer mem.AssertSize(t, 0)
 	types := []columnType{resolveType(oidInt4, -1, typeInfo{}), resolveType(oidText, -1, typeInfo{}), resolveType(oidBool, -1, typeInfo{})}
 	rel := &cdc.Relation{Columns: []cdc.Column{{Name: "i", Type: types[0].arrowType()}, {Name: "t", Type: types[1].arrowType()}, {Name: "b", Type: types[2].arrowType()}}}
