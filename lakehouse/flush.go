@@ -231,7 +231,7 @@ func (f *flusher) upkeep(ctx context.Context) {
 		if s == nil {
 			continue
 		}
-		if _, err := tablefmt.MaybeCheckpoint(ctx, s, tablefmt.CheckpointPolicy{}); err != nil {
+		if _, err := tablefmt.MaybeCheckpoint(ctx, s, f.e.opt.Checkpoints); err != nil {
 			f.e.opt.Log.Warn("writing a checkpoint failed; it is tried again", "table", s.Location().String(), "error", err)
 		}
 	}

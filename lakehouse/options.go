@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/tablefmt"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
 
@@ -61,6 +62,10 @@ type Options struct {
 	// TargetFileSize is the size in bytes at which a data file is closed and
 	// the next begun. Default 128 MiB.
 	TargetFileSize int64
+
+	// Checkpoints says when the log of a table gets a checkpoint. The zero
+	// value is the default policy of package tablefmt.
+	Checkpoints tablefmt.CheckpointPolicy
 
 	// UntilCurrent ends Run as soon as everything that the source had
 	// committed when the stream was opened is in the lake.

@@ -1,0 +1,96 @@
+package epoch
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
+)
+
+func at(sec int64) time.Time { return time.Unix(sec, 0).UTC() }
+
+func TestRecordAndReadBack(t *testing.T) {
+	ctx, lake := context.Background(), objstore.NewMemory()
+	l, err := Open(ctx, lake, "p", "s1")
+	require.NoError(t, err)
+	_, any := l.Last()
+	require.False(t, any)
+
+	record := func(l *Log, lsn int, sec int64, tables map[string]int64, incomplete ...string) {
+		t.Helper()
+		_, err := l.Record(ctx, Epoch{LSN: lsnOf(lsn), Timeline: 1, CommitTime: at(sec), Tables: tables, Incomplete: incomplete})
+		require.NoError(t, err)
+	}
+	record(l, 10, 100, map[string]int64{"a": 0, "b": 0})
+	record(l, 20, 90, map[string]int64{"a": 1, "b": 0}) // the source's clock went back
+	require.NoError(t, l.Idle(ctx, lsnOf(25)))
+	record(l, 30, 120, map[string]int64{"a": 1}, "b") // b has stopped
+
+	l, err = Open(ctx, lake, "p", "s2")
+	require.NoError(t, err)
+	require.Equal(t, lsnOf(30), l.Position())
+	record(l, 40, 130, map[string]int64{"a": 1, "b": 5})
+	require.NoError(t, l.Idle(ctx, lsnOf(50)))
+
+	l, err = Open(ctx, lake, "p", "")
+	require.NoError(t, err)
+	last, any := l.Last()
+	require.True(t, any)
+	require.Equal(t, int64(4), last.Number)
+	require.Equal(t, lsnOf(40), last.LSN, "an idle position is no epoch")
+	require.Equal(t, lsnOf(50), l.Position())
+	all, err := l.Epochs(ctx)
+	require.NoError(t, err)
+	require.Len(t, all, 4)
+	for i, want := range []map[string]int64{{"a": 0, "b": 0}, {"a": 1, "b": 0}, {"a": 1}, {"a": 1, "b": 5}} {
+		require.Equal(t, want, all[i].Tables, "epoch %d names every complete table", i+1)
+		require.Equal(t, int64(i+1), all[i].Number)
+	}
+	require.Equal(t, at(100), all[1].CommitTime, "times never go back")
+	require.Equal(t, []string{"b"}, all[2].Incomplete)
+}
+
+func TestATableThatIsGoneLeavesTheEpochs(t *testing.T) {
+	ctx, lake := context.Background(), objstore.NewMemory()
+	l, err := Open(ctx, lake, "p", "s")
+	require.NoError(t, err)
+	for i, tables := range []map[string]int64{{"a": 0, "b": 0}, {"a": 1}} {
+		_, err := l.Record(ctx, Epoch{LSN: lsnOf(i + 1), Tables: tables})
+		require.NoError(t, err)
+	}
+	all, err := l.Epochs(ctx)
+	require.NoError(t, err)
+	require.Equal(t, map[string]int64{"a": 1}, all[1].Tables)
+}
+
+func TestOfTwoEnginesOneLoses(t *testing.T) {
+	ctx, lake := context.Background(), objstore.NewMemory()
+	one, err := Open(ctx, lake, "p", "s1")
+	require.NoError(t, err)
+	_, err = one.Record(ctx, Epoch{LSN: 1, Tables: map[string]int64{"a": 0}})
+	require.NoError(t, err)
+	two, err := Open(ctx, lake, "p", "s2")
+	require.NoError(t, err)
+	_, err = two.Record(ctx, Epoch{LSN: 2, Tables: map[string]int64{"a": 1}})
+	require.NoError(t, err)
+	_, err = one.Record(ctx, Epoch{LSN: 2, Tables: map[string]int64{"a": 1}})
+	require.ErrorIs(t, err, ErrTwin)
+}
+
+func TestAnEpochNeverGoesBack(t *testing.T) {
+	ctx, lake := context.Background(), objstore.NewMemory()
+	l, err := Open(ctx, lake, "p", "s")
+	require.NoError(t, err)
+	_, err = l.Record(ctx, Epoch{LSN: 9, Tables: map[string]int64{"a": 0}})
+	require.NoError(t, err)
+	_, err = l.Record(ctx, Epoch{LSN: 8, Tables: map[string]int64{"a": 1}})
+	require.ErrorContains(t, err, "before 0/9")
+	require.NoError(t, l.Idle(ctx, 5), "an older idle position is nothing new")
+	require.Equal(t, lsnOf(9), l.Position())
+}
+
+func lsnOf(n int) cdc.LSN { return cdc.LSN(n) }
