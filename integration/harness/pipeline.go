@@ -1,0 +1,189 @@
+package harness
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/integration/readers"
+)
+
+// Pipeline is a database, a lake, and how the program is told to bring one into the other.
+type Pipeline struct {
+	DB   *Database
+	Name string   // of the pipeline: slots are named by it, in a server that others use too
+	Lake string   // folder
+	Args []string // of `lakeload run`, beside source, lake and name
+	Env  []string // added to its environment
+}
+
+// NewPipeline mirrors all tables of a database into a new folder, with a table by which Sync knows where the lake is. More arguments of
+// `lakeload run` can be given; the default freshness is 100 ms.
+func NewPipeline(t testing.TB, db *Database, args ...string) *Pipeline {
+	t.Helper()
+	db.Exec(t, "create table lakeload_mark (id int primary key, n bigint)", "insert into lakeload_mark values (1, 0)")
+	if !strings.Contains(strings.Join(args, " "), "--tables") {
+		args = append([]string{"--all"}, args...)
+	}
+	if !strings.Contains(strings.Join(args, " "), "--freshness") {
+		args = append(args, "--freshness", "100ms")
+	}
+	return &Pipeline{DB: db, Name: db.Name, Lake: filepath.Join(t.TempDir(), "lake"), Args: args}
+}
+
+// Start starts `lakeload run`. More arguments and environment variables (by NAME=value) can be given.
+func (p *Pipeline) Start(t testing.TB, more ...string) *Engine {
+	t.Helper()
+	args := append([]string{"run", "--source", p.DB.DSN, "--lake", p.Lake, "--name", p.Name, "--log-format", "json"}, p.Args...)
+	env := p.Env
+	for _, m := range more {
+		if name, _, ok := strings.Cut(m, "="); ok && !strings.HasPrefix(name, "-") {
+			env = append(env[:len(env):len(env)], m)
+		} else {
+			args = append(args, m)
+		}
+	}
+	cmd := Command(t, args...)
+	cmd.Env = append(cmd.Env, env...)
+	return start(t, cmd)
+}
+
+// UntilCurrent runs it until the lake has everything that is committed now.
+func (p *Pipeline) UntilCurrent(t testing.TB, more ...string) *Engine {
+	t.Helper()
+	e := p.Start(t, append([]string{"--until-current"}, more...)...)
+	e.Succeeds()
+	return e
+}
+
+// Epoch is an epoch as `lakeload epochs -o json` tells it.
+type Epoch struct {
+	Epoch      int64            `json:"epoch"`
+	LSN        cdc.LSN          `json:"lsn"`
+	Tables     map[string]int64 `json:"tables"`
+	Incomplete []string         `json:"incomplete"`
+}
+
+// Epochs are the lake's epochs, in order; the last n where n is positive.
+func (p *Pipeline) Epochs(t testing.TB, n int) []Epoch {
+	t.Helper()
+	var told struct {
+		Epochs []Epoch `json:"epochs"`
+	}
+	r := Call(t, "epochs", "--lake", p.Lake, "--name", p.Name, "-o", "json", "--last", fmt.Sprint(n))
+	if err := json.Unmarshal([]byte(r.Stdout), &told); err != nil {
+		t.Fatalf("%v: %s", err, r)
+	}
+	return told.Epochs
+}
+
+// Last is the last epoch.
+func (p *Pipeline) Last(t testing.TB) Epoch {
+	t.Helper()
+	epochs := p.Epochs(t, 1)
+	if len(epochs) != 1 {
+		t.Fatalf("the lake has no epoch")
+	}
+	return epochs[0]
+}
+
+// Sync waits until the lake has everything that is committed now, and gives the epoch that has. The engine e must be running.
+func (p *Pipeline) Sync(t testing.TB, e *Engine) Epoch {
+	t.Helper()
+	before, err := cdc.ParseLSN(p.DB.LSN(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.DB.Exec(t, "update lakeload_mark set n = n + 1")
+	at := func(ev Event) bool {
+		lsn, err := cdc.ParseLSN(ev.LSN)
+		return err == nil && ev.Epoch > 0 && lsn > before
+	}
+	e.Await("batch_committed", at)
+	last := p.Last(t)
+	if last.LSN <= before {
+		t.Fatalf("a batch after %s was told to be committed, and the last epoch is at %s\n%s", before, last.LSN, e.Log())
+	}
+	return last
+}
+
+// TableStatus is a table as `lakeload status -o json` tells it.
+type TableStatus struct {
+	Schema string `json:"schema"`
+	Table  string `json:"table"`
+	Phase  string `json:"phase"`
+	Reason string `json:"reason"`
+	Remedy string `json:"remedy"`
+}
+
+// Status is what `lakeload status -o json` tells of the lake's tables, by their names.
+func (p *Pipeline) Status(t testing.TB) map[string]TableStatus {
+	t.Helper()
+	var told struct {
+		Tables []TableStatus `json:"tables"`
+	}
+	r := Call(t, "status", "--lake", p.Lake, "--name", p.Name, "-o", "json")
+	if err := json.Unmarshal([]byte(r.Stdout), &told); err != nil {
+		t.Fatalf("%v: %s", err, r)
+	}
+	tables := map[string]TableStatus{}
+	for _, s := range told.Tables {
+		tables[s.Schema+"."+s.Table] = s
+	}
+	return tables
+}
+
+// Path is the folder of a mirror with a plain name, in the schema public.
+func (p *Pipeline) Path(table string) string { return filepath.Join(p.Lake, "public", table) }
+
+// Same fails the test unless a reader sees in each table (of the schema public) the rows that the source has now. version gives a table's
+// version; nil is the latest.
+func (p *Pipeline) Same(t testing.TB, kind readers.Kind, tables ...string) {
+	t.Helper()
+	for _, table := range tables {
+		want, err := readers.PGFingerprint(t.Context(), p.DB.DSN, "public", table, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		columns := p.Columns(t, table)
+		got, err := readers.Get(t, kind).Fingerprint(t.Context(), p.Path(table), nil, columns)
+		if err != nil {
+			t.Fatalf("%s of %s: %v", kind, table, err)
+		}
+		if got == want {
+			continue
+		}
+		p.differences(t, kind, table, columns)
+		t.Fatalf("%s: the source has %s, %s sees %s", table, want, kind, got)
+	}
+}
+
+// differences says which rows differ.
+func (p *Pipeline) differences(t testing.TB, kind readers.Kind, table string, columns []string) {
+	t.Helper()
+	want, err := readers.PGRows(t.Context(), p.DB.DSN, "public", table, columns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := readers.Get(t, kind).Rows(t.Context(), p.Path(table), nil, columns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := readers.Diff(got, want); d != "" {
+		t.Fatalf("%s in %s: %s", table, kind, d)
+	}
+}
+
+// Columns are a source table's columns, in their order.
+func (p *Pipeline) Columns(t testing.TB, table string) []string {
+	t.Helper()
+	list := p.DB.Value(t, `select json_agg(attname order by attnum) from pg_attribute where attrelid = '"public"."`+table+`"'::regclass and attnum > 0 and not attisdropped`)
+	var columns []string
+	if err := json.Unmarshal([]byte(list), &columns); err != nil {
+		t.Fatalf("%v: %s", err, list)
+	}
+	return columns
+}
