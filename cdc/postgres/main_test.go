@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -55,8 +56,10 @@ func testServer(t testing.TB) *pgserver.Server {
 	shared.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
+		// LAKELOAD_TEST_PG chooses a major version; 0 is the machine's newest.
+		version, _ := strconv.Atoi(os.Getenv("LAKELOAD_TEST_PG"))
 		shared.server, shared.err = pgserver.Start(ctx, pgserver.Options{
-			Offline: true, Password: testPassword,
+			Version: version, Offline: true, Password: testPassword,
 			Settings: map[string]string{"max_replication_slots": "60", "max_wal_senders": "60", "max_prepared_transactions": "5"},
 		})
 	})

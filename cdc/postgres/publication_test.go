@@ -90,8 +90,8 @@ func TestPublishRefusesWhatIsNotOurs(t *testing.T) {
 			t.Parallel()
 			d := newDatabase(t)
 			d.exec("CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE other (id int PRIMARY KEY)")
-			if strings.Contains(make_, "SCHEMA") && testServer(t).Version() < 15 {
-				t.Skip("left out: PostgreSQL 14 has no publications of schemas")
+			if (name == "IN SCHEMA" || name == "row filter" || name == "column list") && testServer(t).Version() < 15 {
+				t.Skip("left out: PostgreSQL 14 has no such publications")
 			}
 			d.exec(fmt.Sprintf(make_, quoteIdent("Pub "+d.name)))
 			s := d.open(func(c *Config) { c.All, c.Tables = false, []string{"public.a"} })
