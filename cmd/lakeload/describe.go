@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lakeload/lakeload/cmd/lakeload/human"
 	"github.com/lakeload/lakeload/lakehouse"
 	"github.com/lakeload/lakeload/tablefmt"
 )
@@ -95,7 +96,7 @@ func describe(t *target, snap *tablefmt.Snapshot) *descriptionJSON {
 func (d *descriptionJSON) write(w io.Writer) error {
 	rows := "unknown"
 	if d.Rows != nil {
-		rows = thousands(*d.Rows)
+		rows = human.Count(*d.Rows)
 	}
 	head := newGrid("table", d.Name)
 	head.add("location", d.Location)
@@ -111,7 +112,7 @@ func (d *descriptionJSON) write(w io.Writer) error {
 		}
 	}
 	head.add("version", fmt.Sprint(d.Version))
-	head.add("size", fmt.Sprintf("%s rows in %s, %s", rows, plural(int64(d.Files), "file"), byteSize(d.Bytes)))
+	head.add("size", fmt.Sprintf("%s rows in %s, %s", rows, human.Plural(int64(d.Files), "file"), human.Bytes(d.Bytes)))
 	if len(d.Partitions) > 0 {
 		head.add("partitioned by", strings.Join(d.Partitions, ", "))
 	}

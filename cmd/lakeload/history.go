@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lakeload/lakeload/cmd/lakeload/human"
 	"github.com/lakeload/lakeload/tablefmt"
 )
 
@@ -64,7 +65,7 @@ func printHistory(c *console, commits []tablefmt.CommitSummary) error {
 	return c.print(map[string]any{"versions": list}, func(w io.Writer) error {
 		g := newGrid("VERSION", "TIMESTAMP", "OPERATION", "LSN", "FILES", "BYTES ADDED", "BY").number(0, 3, 4, 5)
 		for _, v := range list {
-			g.add(fmt.Sprint(v.Version), clock(v.Time), v.Operation, v.LSN, fmt.Sprintf("+%d -%d", v.FilesAdded, v.FilesGone), byteSize(v.BytesAdded), v.Engine)
+			g.add(fmt.Sprint(v.Version), clock(v.Time), v.Operation, v.LSN, fmt.Sprintf("+%d -%d", v.FilesAdded, v.FilesGone), human.Bytes(v.BytesAdded), v.Engine)
 		}
 		return g.write(w)
 	})

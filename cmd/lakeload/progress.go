@@ -10,6 +10,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"github.com/lakeload/lakeload/cmd/lakeload/human"
 	"github.com/lakeload/lakeload/lakehouse"
 )
 
@@ -71,7 +72,7 @@ func (p *progress) tell(event any) bool {
 	case lakehouse.BatchCommitted:
 		p.rows += e.Rows
 		p.say(fmt.Sprintf("streaming: epoch %d at %s, %s, visible %s after their commit",
-			e.Epoch, e.LSN, plural(p.rows, "change"), e.Freshness.Round(time.Millisecond)))
+			e.Epoch, e.LSN, human.Plural(p.rows, "change"), e.Freshness.Round(time.Millisecond)))
 		return true
 	}
 	return false

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/cdc/postgres"
+	"github.com/lakeload/lakeload/cmd/lakeload/human"
 	"github.com/lakeload/lakeload/lakehouse"
 )
 
@@ -143,8 +144,8 @@ func (s *statusJSON) write(w io.Writer, now time.Time) error {
 		if s.SlotState.Lost {
 			active = "LOST: the server has removed changes that the lake does not have"
 		}
-		g.add("slot", fmt.Sprintf("%s, %s, %s of write-ahead log held", s.Slot, active, byteSize(*s.HeldBytes)))
-		g.add("lag", fmt.Sprintf("%s, %.0f s", byteSize(*s.LagBytes), *s.LagSeconds))
+		g.add("slot", fmt.Sprintf("%s, %s, %s of write-ahead log held", s.Slot, active, human.Bytes(*s.HeldBytes)))
+		g.add("lag", fmt.Sprintf("%s, %.0f s", human.Bytes(*s.LagBytes), *s.LagSeconds))
 	}
 	if err := g.write(w); err != nil {
 		return err

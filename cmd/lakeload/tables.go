@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lakeload/lakeload/cmd/lakeload/human"
 	"github.com/lakeload/lakeload/lakehouse"
 	"github.com/lakeload/lakeload/tablefmt"
 )
@@ -95,9 +96,9 @@ func writeTables(w io.Writer, tables []tableJSON) error {
 			version = fmt.Sprint(*t.Version)
 		}
 		if t.Rows != nil {
-			rows = thousands(*t.Rows)
+			rows = human.Count(*t.Rows)
 		}
-		g.add(t.Name, string(t.Mode), string(t.Phase), version, rows, thousands(int64(t.Files)), byteSize(t.Bytes), tableNote(t))
+		g.add(t.Name, string(t.Mode), string(t.Phase), version, rows, human.Count(int64(t.Files)), human.Bytes(t.Bytes), tableNote(t))
 	}
 	return g.write(w)
 }

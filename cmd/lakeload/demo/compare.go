@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/lakeload/lakeload/cmd/lakeload/human"
 )
 
 //go:embed compare.py
@@ -36,7 +38,7 @@ func (d *demo) compare(ctx context.Context) (err error) {
 			return fmt.Errorf("%w: table %s has %d rows, in the lake %d; only in the source: %q; only in the lake: %q (by %s)",
 				ErrDiffers, t.Table, t.SourceRows, t.LakeRows, t.OnlySource, t.OnlyLake, d.result.ComparedBy)
 		}
-		rows = append(rows, t.Table+" "+count(t.SourceRows))
+		rows = append(rows, t.Table+" "+human.Count(t.SourceRows))
 	}
 	s.done("equal row by row: %s; compared by %s", strings.Join(rows, ", "), d.result.ComparedBy)
 	return nil

@@ -1,6 +1,11 @@
 """Compares PostgreSQL's rows with the lake's, by DuckDB: a request as JSON on standard input, the answer as JSON on standard output."""
 import json
+import os
 import sys
+
+# Standard output is for the answer alone: DuckDB draws its progress there.
+answer = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
 
 
 def connect():
@@ -9,7 +14,6 @@ def connect():
     con = duckdb.connect()
     try:  # the extension as a Python package
         import glob
-        import os
 
         import duckdb_extension_delta
 
@@ -18,6 +22,7 @@ def connect():
     except ImportError:
         con.execute("INSTALL delta")
         con.execute("LOAD delta")
+    con.execute("SET enable_progress_bar = false")
     con.execute("SET TimeZone = 'UTC'")
     return "DuckDB " + duckdb.__version__, con
 
@@ -39,9 +44,9 @@ def main():
     try:
         name, con = connect()
     except Exception as e:  # not here, or not able to read Delta
-        json.dump({"unavailable": "%s: %s" % (type(e).__name__, e)}, sys.stdout)
+        json.dump({"unavailable": "%s: %s" % (type(e).__name__, e)}, answer)
         return
-    json.dump({"by": name, "tables": [compare(con, t) for t in json.load(sys.stdin)]}, sys.stdout)
+    json.dump({"by": name, "tables": [compare(con, t) for t in json.load(sys.stdin)]}, answer)
 
 
 main()

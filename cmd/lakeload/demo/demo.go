@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/lakeload/lakeload/cmd/lakeload/human"
 	"github.com/lakeload/lakeload/internal/pgserver"
 )
 
@@ -184,7 +185,7 @@ func (d *demo) openShop(ctx context.Context) (err error) {
 	if err := d.shop.open(ctx); err != nil {
 		return err
 	}
-	s.done("a shop of %s rows in %d tables is open, with %d clients at work", count(rows), len(tables), writers)
+	s.done("a shop of %s rows in %d tables is open, with %d clients at work", human.Count(rows), len(tables), writers)
 	return nil
 }
 
@@ -195,7 +196,7 @@ func (d *demo) copyShop(ctx context.Context) error {
 		return err
 	}
 	err := d.wait(ctx, "the initial copy", func(e engineState) bool {
-		s.say("copying: %s rows of %d tables so far", count(e.copied), len(tables))
+		s.say("copying: %s rows of %d tables so far", human.Count(e.copied), len(tables))
 		return e.tablesCopied >= len(tables) && e.batches > 0
 	})
 	if err != nil {
@@ -204,7 +205,7 @@ func (d *demo) copyShop(ctx context.Context) error {
 	e := d.engine.state()
 	d.poller = newPoller(filepath.Join(d.o.Lake, "public", "orders"))
 	d.shop.sample(d.poller)
-	s.done("copied %s rows to %s while they changed", count(e.copied), filepath.Base(d.o.Lake))
+	s.done("copied %s rows to %s while they changed", human.Count(e.copied), filepath.Base(d.o.Lake))
 	return nil
 }
 
@@ -222,14 +223,14 @@ func (d *demo) watch(ctx context.Context) error {
 	changes := d.shop.changes() - before
 	f := d.poller.freshness()
 	s.done("streamed %s changes, %s a second, visible %s after their commit (median)",
-		count(changes), count(int64(float64(changes)/time.Since(start).Seconds())), seconds(f.P50))
+		human.Count(changes), human.Count(int64(float64(changes)/time.Since(start).Seconds())), human.Seconds(f.P50))
 	return nil
 }
 
 func (d *demo) sayStream(s *step, before int64, start time.Time) {
 	changes := d.shop.changes() - before
-	s.say("streaming: %s changes, %s a second, %d epochs, visible %s after their commit", count(changes),
-		count(int64(float64(changes)/time.Since(start).Seconds())), d.engine.state().epoch, seconds(d.poller.freshness().Last))
+	s.say("streaming: %s changes, %s a second, %d epochs, visible %s after their commit", human.Count(changes),
+		human.Count(int64(float64(changes)/time.Since(start).Seconds())), d.engine.state().epoch, human.Seconds(d.poller.freshness().Last))
 }
 
 // crash kills the engine with the big transaction half done, and starts it again.
@@ -245,7 +246,7 @@ func (d *demo) crash(ctx context.Context) error {
 			if err := big.part(ctx, i); err != nil {
 				return err
 			}
-			s.say("one transaction: %s rows changed so far, not committed", count(big.rows))
+			s.say("one transaction: %s rows changed so far, not committed", human.Count(big.rows))
 		}
 		return nil
 	}
@@ -261,7 +262,7 @@ func (d *demo) crash(ctx context.Context) error {
 		return err
 	}
 	d.poller.crashed(killed)
-	s.done("killed the engine (SIGKILL) with %s rows of an open transaction on their way", count(big.rows))
+	s.done("killed the engine (SIGKILL) with %s rows of an open transaction on their way", human.Count(big.rows))
 
 	s = d.screen.step("starting it again")
 	if err := d.engine.start(); err != nil {
@@ -274,14 +275,14 @@ func (d *demo) crash(ctx context.Context) error {
 		return err
 	}
 	d.result.BigRows, d.result.BigBytes = big.rows, big.bytes
-	s.say("committed one transaction of %s rows; waiting for it", count(big.rows))
+	s.say("committed one transaction of %s rows; waiting for it", human.Count(big.rows))
 	err = d.wait(ctx, "the large transaction", func(engineState) bool { return d.poller.reached(big.before) })
 	if err != nil {
 		return err
 	}
 	d.result.Recovery = d.poller.recovery()
 	s.done("it went on %s after the kill; the transaction came whole: %s row changes, %s, %.0f times the decoding memory",
-		seconds(d.result.Recovery), count(big.rows), size(big.bytes), float64(big.bytes)/decodingBytes)
+		human.Seconds(d.result.Recovery), human.Count(big.rows), human.Bytes(big.bytes), float64(big.bytes)/decodingBytes)
 
 	s = d.screen.step("streaming on")
 	before, start := d.shop.changes(), time.Now()
@@ -291,6 +292,7 @@ func (d *demo) crash(ctx context.Context) error {
 		}
 		d.sayStream(s, before, start)
 	}
+	s.done("streamed on, visible %s after their commit again", human.Seconds(d.poller.freshness().Last))
 	return nil
 }
 
@@ -314,7 +316,7 @@ func (d *demo) settle(ctx context.Context) error {
 		return err
 	}
 	d.result.Transactions, d.result.Changes, d.result.Epochs = d.shop.transactions(), d.shop.changes(), d.engine.state().epoch
-	s.done("the shop is closed after %s transactions, the lake is current at epoch %d", count(d.result.Transactions), d.result.Epochs)
+	s.done("the shop is closed after %s transactions, the lake is current at epoch %d", human.Count(d.result.Transactions), d.result.Epochs)
 	return nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/lakeload/lakeload/cmd/lakeload/human"
 )
 
 // screen tells the steps: on a terminal as one line each that moves until it
@@ -97,7 +99,7 @@ func (st *step) end(code, mark, plain, text string) {
 	if s.now == st {
 		s.now = nil
 	}
-	took := seconds(time.Since(st.start))
+	took := human.Seconds(time.Since(st.start))
 	if s.live {
 		s.clear()
 		fmt.Fprintf(s.w, "  %s %s  %s\n", s.paint(code, mark), text, s.paint(faint, took))
@@ -149,29 +151,6 @@ func (s *screen) draw(force bool) {
 	}
 	s.clear()
 	fmt.Fprintf(s.w, "  %s %s", s.paint(bold, string(spinner[s.spin])), text)
-}
-
-// count writes a number with its thousands apart.
-func count(n int64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-func seconds(d time.Duration) string {
-	if d < 9950*time.Millisecond {
-		return fmt.Sprintf("%.2f s", d.Seconds())
-	}
-	return fmt.Sprintf("%.0f s", d.Seconds())
-}
-
-func size(bytes int64) string {
-	if bytes < 1<<20 {
-		return fmt.Sprintf("%d KiB", bytes>>10)
-	}
-	return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
 }
 
 // indent sets every line of a text in.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/lakeload/lakeload/cmd/lakeload/human"
 )
 
 // Summary writes what came of a demo and what to try next. program is how
@@ -34,8 +36,8 @@ func (r *Result) Summary(w io.Writer, program string) error {
 
   Your own database, read-only:
     %[13]s check --source postgres://user@host/database
-`, count(rows), len(r.Tables), count(r.Changes), count(r.Transactions), count(r.BigRows), count(r.Epochs),
-		seconds(f.P50), seconds(f.P99), count(int64(f.Samples)), seconds(f.OverCrash),
+`, human.Count(rows), len(r.Tables), human.Count(r.Changes), human.Count(r.Transactions), human.Count(r.BigRows), human.Count(r.Epochs),
+		human.Seconds(f.P50), human.Seconds(f.P99), human.Count(int64(f.Samples)), human.Seconds(f.OverCrash),
 		lake, "\\`"+lake+"/public/orders\\`", program, quoted(lake))
 	return err
 }
