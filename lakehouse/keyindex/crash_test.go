@@ -210,6 +210,32 @@ func TestTornJournal(t *testing.T) {
 	}
 }
 
+// A commit of many records counts only if its last one is there, and what
+// there is of it does not become a part of the next commit.
+func TestTornLargeCommit(t *testing.T) {
+	ctx := context.Background()
+	c := newCrashing(t, 64<<20, false)
+	c.opt.step = nil
+	i, err := Create(ctx, c.opt)
+	require.NoError(t, err)
+	c.commit(i, 0, 100, 1)
+	before := c.states[c.now]
+	c.commit(i, 0, 3*journalChunk, 2)
+	path, size := i.(*diskIndex).journal.path, i.(*diskIndex).journal.meta.size
+	require.NoError(t, i.Close())
+	for _, cut := range []int64{size - 1, size - journalChunk*entryBytes/2, size / 2} {
+		require.NoError(t, os.Truncate(path, cut))
+		for version := range int64(2) {
+			i, err = OpenAny(ctx, c.opt)
+			require.NoError(t, err)
+			require.NoError(t, sameState(i, before))
+			require.EqualValues(t, len(before)-12, i.Len(), "a hundred keys, of which twelve are gone")
+			require.NoError(t, i.Change().Commit(ctx, Stamp{Version: 100 + version}))
+			require.NoError(t, i.Close())
+		}
+	}
+}
+
 // Two commits at one stamp cannot be told apart by it, so the second one's
 // loss has to show in another way.
 func TestLostCommitAtTheSameStamp(t *testing.T) {

@@ -157,3 +157,30 @@ func TestDeletedKeysLeaveTheDisk(t *testing.T) {
 	require.Less(t, dirBytes(i.(*diskIndex).opt.Dir), int64(20_000))
 	require.NoError(t, i.Close())
 }
+
+// A merge of newer runs alone has to keep saying that a key is gone: an older
+// run still holds it.
+func TestDeletedKeysStayDeleted(t *testing.T) {
+	ctx := context.Background()
+	i, err := Create(ctx, Options{Dir: t.TempDir(), Memory: 1, Partitions: 1})
+	require.NoError(t, err)
+	fill(t, i, 40_000)
+	ix := i.(*diskIndex)
+	settled(ix)
+	base := ix.view.parts[0][0]
+	want := map[uint64]Loc{}
+	for n := range uint64(20) {
+		c := i.Change()
+		for k := n * 250; k < n*250+250; k++ {
+			want[k] = Loc{}
+			require.NoError(t, c.Put(ctx, []Entry{{Hash: benchHash(k)}}))
+		}
+		require.NoError(t, c.Commit(ctx, Stamp{Version: int64(n)}))
+		settled(ix)
+		require.NoError(t, sameState(i, want))
+	}
+	gs := ix.view.parts[0]
+	require.Equal(t, base, gs[len(gs)-1], "the oldest run was not merged")
+	require.Less(t, len(gs), 9, "the newer ones were")
+	require.NoError(t, i.Close())
+}

@@ -169,6 +169,8 @@ func runFiles(t *testing.T, f Factory) {
 	a2 := ix.FileID("a")
 	require.NotContains(t, []keyindex.FileID{a, b}, a2, "an id names one file for ever")
 	ix.Forget(a2)
+	ix.Forget(ix.FileID("back"))
+	back := ix.FileID("back")
 	commit(t, ix, At(1))
 	if f.Open == nil {
 		return
@@ -179,6 +181,7 @@ func runFiles(t *testing.T, f Factory) {
 		require.NoError(t, err)
 		require.Equal(t, b, ix.FileID("b"))
 		require.Empty(t, ix.Path(a2))
+		require.Equal(t, back, ix.FileID("back"), "forgotten once, and known again since")
 		c := ix.FileID(fmt.Sprint("c", round))
 		require.Greater(t, c, a2, "ids of forgotten files are not given again")
 		commit(t, ix, At(2+round))

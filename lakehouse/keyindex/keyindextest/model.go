@@ -30,7 +30,7 @@ type model struct {
 // the index spill and merge.
 func (m *model) key() uint64 {
 	n := rapid.Uint64Range(0, 4000).Draw(m.t, "key")
-	if n < 20 {
+	if n < 300 {
 		return n + 1<<62
 	}
 	return n
@@ -56,6 +56,20 @@ func (m *model) putSome(t *rapid.T) {
 	}
 	for range rapid.IntRange(1, 20).Draw(t, "puts") {
 		add(m.key(), rapid.Bool().Draw(t, "gone"))
+	}
+	require.NoError(t, m.c.Put(context.Background(), es))
+}
+
+// putAlike puts keys whose hashes begin alike, more than a block of a run
+// holds.
+func (m *model) putAlike(t *rapid.T) {
+	m.begin()
+	row := rapid.Uint32().Draw(t, "row")
+	var es []keyindex.Entry
+	for k := range rapid.Uint64Range(100, 300).Draw(t, "n") {
+		l := keyindex.Loc{File: m.file, Row: row + uint32(k)}
+		m.put[k+1<<62] = l
+		es = append(es, keyindex.Entry{Hash: Key(k + 1<<62), Loc: l})
 	}
 	require.NoError(t, m.c.Put(context.Background(), es))
 }
@@ -163,7 +177,7 @@ func (m *model) checkAll(t require.TestingT) {
 	for k := range uint64(4600) {
 		ks = append(ks, k)
 	}
-	for k := range uint64(20) {
+	for k := range uint64(300) {
 		ks = append(ks, k+1<<62)
 	}
 	m.check(t, ks)
@@ -205,6 +219,7 @@ func runModel(t *testing.T, f Factory) {
 		actions := map[string]func(*rapid.T){
 			"put some": m.putSome,
 			"put many": m.putMany,
+			"alike":    m.putAlike,
 			"batch":    m.putBatch,
 			"batch 2":  m.putBatch,
 			"lookup":   m.lookup,
