@@ -85,11 +85,7 @@ func newCopyTarget(ctx context.Context, lake objstore.Store, spec tableSpec, rel
 
 // describe makes the metadata that the table will have.
 func (c *copyTarget) describe() error {
-	var own []tablefmt.Field
-	if c.spec.mode == ModeChangelog {
-		own = typemap.ChangelogColumns()
-	}
-	s, err := typemap.Schema(c.rel, own...)
+	s, err := typemap.Schema(c.rel, ownColumns(c.spec.mode)...)
 	if err != nil {
 		return &Error{Op: "copying a table", Object: c.rel.String(), Kind: KindPreflight, Err: err,
 			Remedy: "exclude the table, or rename the column at the source"}

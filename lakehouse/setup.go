@@ -47,7 +47,7 @@ func (e *Engine) create(ctx context.Context) (cdc.Snapshot, error) {
 	states := make([]TableState, len(tables))
 	for i, rel := range tables {
 		states[i] = e.newTable(rel)
-		if err := checkColumns(rel); err != nil {
+		if err := checkColumns(rel, states[i].Modes); err != nil {
 			return nil, err
 		}
 	}
@@ -96,10 +96,20 @@ func (e *Engine) newTable(rel *cdc.Relation) TableState {
 }
 
 // checkColumns refuses a table that has columns which the lake cannot have.
-func checkColumns(rel *cdc.Relation) error {
-	if _, err := typemap.Schema(rel); err != nil {
-		return &Error{Op: "laying out the lake", Object: rel.String(), Kind: KindPreflight, Err: err,
-			Remedy: "exclude the table, or rename the column at the source"}
+func checkColumns(rel *cdc.Relation, modes []Mode) error {
+	for _, mode := range modes {
+		if _, err := typemap.Schema(rel, ownColumns(mode)...); err != nil {
+			return &Error{Op: "laying out the lake", Object: rel.String(), Kind: KindPreflight, Err: err,
+				Remedy: "exclude the table, or rename the column at the source"}
+		}
+	}
+	return nil
+}
+
+// ownColumns are the columns that a new table has beside the source's.
+func ownColumns(mode Mode) []tablefmt.Field {
+	if mode == ModeChangelog {
+		return typemap.ChangelogColumns()
 	}
 	return nil
 }
@@ -158,10 +168,11 @@ func (e *Engine) resume(ctx context.Context) error {
 	var fresh []TableState
 	for _, rel := range tables {
 		if e.state.table(rel.OID) == nil {
-			if err := checkColumns(rel); err != nil {
+			t := e.newTable(rel)
+			if err := checkColumns(rel, t.Modes); err != nil {
 				return err
 			}
-			fresh = append(fresh, e.newTable(rel))
+			fresh = append(fresh, t)
 		}
 	}
 	if len(fresh) > 0 {

@@ -176,8 +176,7 @@ func (t *table) own(name string) bool {
 	if name == typemap.Exact {
 		return true
 	}
-	return t.spec.mode == ModeChangelog && slices.ContainsFunc(typemap.ChangelogColumns(),
-		func(f tablefmt.Field) bool { return f.Name == name })
+	return slices.ContainsFunc(ownColumns(t.spec.mode), func(f tablefmt.Field) bool { return f.Name == name })
 }
 
 // adapt makes the table ready for rows of a relation: it finds each column's

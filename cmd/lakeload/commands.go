@@ -11,6 +11,7 @@ func commands(c *console) []*cobra.Command {
 		newDescribeCommand(c),
 		newEpochsCommand(c),
 		newHistoryCommand(c),
+		newResyncCommand(c),
 		newRunCommand(c),
 		newStatusCommand(c),
 		newTablesCommand(c),

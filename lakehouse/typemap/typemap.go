@@ -52,11 +52,12 @@ func ExactField() tablefmt.Field {
 		Type: &tablefmt.Map{Key: tablefmt.Primitive("string"), Value: tablefmt.Primitive("string"), ValueContainsNull: true}}
 }
 
-// Reserved reports whether a source column of this name cannot be kept.
+// Reserved reports whether no table of the lake can have a source column of
+// this name: it is ours, or the change data feed's. A changelog's own columns
+// are in the way of a changelog only.
 func Reserved(name string) bool {
 	switch strings.ToLower(name) {
-	case Exact, ColOp, ColLSN, ColSeq, ColXID, ColCommitTime, ColUnchanged,
-		"_commit_timestamp", "_commit_version", "_change_type":
+	case Exact, "_commit_timestamp", "_commit_version", "_change_type":
 		return true
 	}
 	return false

@@ -65,10 +65,14 @@ func TestATypeThatChangesItsModifierIsAChange(t *testing.T) {
 }
 
 func TestSchemaRefuses(t *testing.T) {
-	for _, name := range []string{"_op", "_Change_Type", "a b", "a,b", ""} {
+	for _, name := range []string{"_Lakeload_exact", "_Change_Type", "a b", "a,b", ""} {
 		_, err := Schema(relation(cdctest.Int64("id"), cdctest.Text(name)))
 		require.Error(t, err, name)
 	}
-	_, err := Schema(relation(cdctest.Int64("id"), cdctest.Int64("ID")))
+	_, err := Schema(relation(cdctest.Text("_op")))
+	require.NoError(t, err)
+	_, err = Schema(relation(cdctest.Text("_op")), ChangelogColumns()...)
+	require.Error(t, err, "a changelog has a column of this name")
+	_, err = Schema(relation(cdctest.Int64("id"), cdctest.Int64("ID")))
 	require.Error(t, err, "names that differ only by case")
 }
