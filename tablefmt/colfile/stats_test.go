@@ -52,6 +52,8 @@ func checkStats(t tester, rec arrow.RecordBatch, rows []int32, st *Stats) {
 		case c.Type.ID() == arrow.STRING:
 			checkStringStats(t, lo.(string), hi.(string), c)
 		default:
+			require.NotNil(t, c.Min, "min of %v", c.Path)
+			require.NotNil(t, c.Max, "max of %v", c.Path)
 			require.Zero(t, compareStat(plainStat(c.Min), lo), "min of %v: %v is not %v", c.Path, c.Min, lo)
 			require.Zero(t, compareStat(plainStat(c.Max), hi), "max of %v: %v is not %v", c.Path, c.Max, hi)
 		}
