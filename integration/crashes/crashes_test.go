@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -79,12 +80,8 @@ func crashInCopy(t *testing.T, count *tally, p crashpoint.Point, nth int) {
 	if strings.HasPrefix(string(p), "slot-") { // they are passed once in a life
 		hit = 1
 	}
-	e := pipe.Start(t, fmt.Sprintf("%s=%s:%d", crashpoint.EnvVar, p, hit))
-	count.engines++
-	e.Wait()
-	require.True(t, e.Killed(), "it did not die of the crash: %s", e.Log())
-	count.crashed[p]++
-	e = pipe.Start(t)
+	crash(t, count, pipe, p, hit)
+	e := pipe.Start(t)
 	count.engines++
 	e.Await("stream_started", nil)
 	time.Sleep(200 * time.Millisecond)
@@ -106,45 +103,32 @@ func crashInStream(t *testing.T, count *tally, points []crashpoint.Point) {
 	for range times {
 		rng.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
 		for _, p := range points {
-			if !crashOnce(t, count, pipe, p, 1+rng.IntN(4)) {
-				return
+			if !idle(p) {
+				crash(t, count, pipe, p, 1+rng.IntN(4))
 			}
 		}
 	}
 	bank.Stop()
 	compare(t, count, bank, pipe)
+	for _, p := range slices.Repeat([]crashpoint.Point{crashpoint.IdleBefore, crashpoint.IdleAfter}, times) {
+		// A run that finds nothing to write records the position at its end.
+		db.Exec(t, "select pg_logical_emit_message(false, 'test', 'nothing')", "select pg_switch_wal()")
+		crash(t, count, pipe, p, 1, "--until-current")
+	}
+	pipe.UntilCurrent(t)
+	pipe.Same(t, readers.DuckDB, harness.BankTables...)
 }
 
-func crashOnce(t *testing.T, count *tally, pipe *harness.Pipeline, p crashpoint.Point, nth int) bool {
-	crash := fmt.Sprintf("%s=%s:%d", crashpoint.EnvVar, p, nth)
-	var more []string
-	if p == crashpoint.IdleBefore || p == crashpoint.IdleAfter {
-		// A position is recorded at the end of a run that found nothing to write.
-		crash = fmt.Sprintf("%s=%s", crashpoint.EnvVar, p)
-		more = []string{"--until-current"}
-	}
-	for try := range 5 {
-		if more != nil {
-			quiet(t, pipe)
-		}
-		e := pipe.Start(t, append(more, crash)...)
-		count.engines++
-		e.Wait()
-		if e.Killed() {
-			count.crashed[p]++
-			return true
-		}
-		if more == nil || try == 4 {
-			t.Errorf("%s:%d: it did not die of the crash: %s", p, nth, e.Log())
-			return false
-		}
-	}
-	return true
-}
+func idle(p crashpoint.Point) bool { return p == crashpoint.IdleBefore || p == crashpoint.IdleAfter }
 
-// quiet moves the server on without a change to any table.
-func quiet(t *testing.T, pipe *harness.Pipeline) {
-	pipe.DB.Exec(t, "select pg_logical_emit_message(false, 'test', 'nothing')", "select pg_switch_wal()")
+// crash runs the program until it dies at the nth time that it passes the point.
+func crash(t *testing.T, count *tally, pipe *harness.Pipeline, p crashpoint.Point, nth int, more ...string) {
+	t.Helper()
+	e := pipe.Start(t, append(more, fmt.Sprintf("%s=%s:%d", crashpoint.EnvVar, p, nth))...)
+	count.engines++
+	e.Wait()
+	require.True(t, e.Killed(), "%s:%d: it did not die of the crash", p, nth)
+	count.crashed[p]++
 }
 
 // compare brings the lake up to the source and compares both, at the end and at every epoch.

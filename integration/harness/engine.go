@@ -42,7 +42,7 @@ type Engine struct {
 	stderr lastBytes
 }
 
-// start starts a prepared call. A test that fails is told the end of its log; one that ends kills it.
+// start starts a prepared call, and kills it when the test ends.
 func start(t testing.TB, cmd *exec.Cmd) *Engine {
 	t.Helper()
 	e := &Engine{t: t, cmd: cmd, started: time.Now(), done: make(chan struct{})}
@@ -59,12 +59,7 @@ func start(t testing.TB, cmd *exec.Cmd) *Engine {
 		e.listen(out)
 		_ = cmd.Wait() // the process state says it all
 	}()
-	t.Cleanup(func() {
-		e.Kill()
-		if t.Failed() {
-			t.Log(e.Log())
-		}
-	})
+	t.Cleanup(e.Kill)
 	return e
 }
 

@@ -18,7 +18,12 @@ type Pipeline struct {
 	Lake string   // folder
 	Args []string // of `lakeload run`, beside source, lake and name
 	Env  []string // added to its environment
+
+	engines []*Engine // that were started, in order
 }
+
+// toldOnFailure is of how many engines a failed test shows the log.
+const toldOnFailure = 3
 
 // NewPipeline mirrors all tables of a database into a new folder, with a table by which Sync knows where the lake is. More arguments of
 // `lakeload run` can be given; the default freshness is 100 ms.
@@ -48,7 +53,18 @@ func (p *Pipeline) Start(t testing.TB, more ...string) *Engine {
 	}
 	cmd := Command(t, args...)
 	cmd.Env = append(cmd.Env, env...)
-	return start(t, cmd)
+	if len(p.engines) == 0 {
+		t.Cleanup(func() {
+			if t.Failed() {
+				for _, e := range p.engines[max(0, len(p.engines)-toldOnFailure):] {
+					t.Log(e.Log())
+				}
+			}
+		})
+	}
+	e := start(t, cmd)
+	p.engines = append(p.engines, e)
+	return e
 }
 
 // UntilCurrent runs it until the lake has everything that is committed now.
