@@ -169,6 +169,32 @@ func TestExpiredTombstonesGo(t *testing.T) {
 	require.Contains(t, got, fileKey{"new", ""})
 }
 
+// TestTombstoneOfReturnedFile: a file that was removed before a checkpoint and
+// came back after it is no tombstone, and is one once when it goes again.
+func TestTombstoneOfReturnedFile(t *testing.T) {
+	ctx := context.Background()
+	loc := memoryTable()
+	s := create(t, loc, idSchema)
+	commit := func(build func(tx *Transaction)) {
+		t.Helper()
+		tx := Begin(loc, s)
+		build(tx)
+		next, err := tx.Commit(ctx)
+		require.NoError(t, err)
+		s = next
+	}
+	now := time.Now().UnixMilli()
+	a := fakeAdd("a", 1)
+	commit(func(tx *Transaction) { tx.Add(a) })
+	commit(func(tx *Transaction) { tx.Remove(*a.Remove(now, true)) })
+	require.NoError(t, Checkpoint(ctx, s))
+	require.Len(t, tombstones(t, s), 1)
+	commit(func(tx *Transaction) { tx.Add(a) })
+	require.Empty(t, tombstones(t, s))
+	commit(func(tx *Transaction) { tx.Remove(*a.Remove(now, true)) })
+	require.Len(t, tombstones(t, s), 1)
+}
+
 func TestDamagedCheckpoints(t *testing.T) {
 	ctx := context.Background()
 	for name, damage := range map[string]func(log objstore.Store, last int64){
