@@ -118,27 +118,22 @@ func findEpoch(epochs []epoch.Epoch, reached cdc.LSN, at At) (epoch.Epoch, error
 }
 
 // lastNotAfter gives the index of the last epoch whose running maximum of
-// commit times is not after t, -1 for none. Commit times may go back (clocks
-// are set, transactions commit side by side), positions do not: the running
-// maximum is the first moment at which nothing later was in the epoch. An
-// epoch before the first commit has the time at which it was recorded.
+// commit times is not after t, -1 for none: the one before the first epoch
+// that holds a later transaction. Positions never go back, but commit times
+// may (clocks are set, transactions commit side by side), so an epoch further
+// on may look early enough and is not. An epoch before the first commit has
+// the time at which it was recorded.
 func lastNotAfter(epochs []epoch.Epoch, t time.Time) int {
-	found := -1
-	var greatest time.Time
 	for i := range epochs {
 		at := epochs[i].CommitTime
-		if at.IsZero() && greatest.IsZero() {
+		if at.IsZero() {
 			at = epochs[i].Recorded
 		}
-		if at.After(greatest) {
-			greatest = at
+		if at.After(t) {
+			return i - 1
 		}
-		if greatest.After(t) {
-			break
-		}
-		found = i
 	}
-	return found
+	return len(epochs) - 1
 }
 
 func noEpoch(at At, remedy, format string, args ...any) error {

@@ -21,14 +21,18 @@ import (
 func tellAll(tell func(name string, event any)) {
 	e := listen(tell)
 	at := time.Date(2026, 11, 23, 18, 4, 30, 500000000, time.UTC)
-	e.PipelineStarted(lakehouse.PipelineStarted{Pipeline: "shop", Tables: 4,
-		Source: cdc.Identity{SystemID: "7423", Timeline: 1, Database: "shop", ServerVersion: 180006}})
+	e.PipelineStarted(lakehouse.PipelineStarted{
+		Pipeline: "shop", Tables: 4,
+		Source: cdc.Identity{SystemID: "7423", Timeline: 1, Database: "shop", ServerVersion: 180006},
+	})
 	e.CopyStarted(lakehouse.CopyStarted{Table: "public.orders", Point: 0x1A2B3C8, Ranges: 4, Rows: 1000, Bytes: 65536})
 	e.CopyProgress(lakehouse.CopyProgress{Table: "public.orders", Rows: 500, Ranges: 2})
 	e.CopyFinished(lakehouse.CopyFinished{Table: "public.orders", Rows: 1001, Elapsed: 1500 * time.Millisecond, Version: 0})
 	e.StreamStarted(lakehouse.StreamStarted{From: 0x1A2B3C8})
-	e.BatchCommitted(lakehouse.BatchCommitted{Epoch: 2, LSN: 0x2000000010, CommitTime: at, Transactions: 3, Rows: 12,
-		Tables: map[string]int64{"public.orders": 1, "public.customers": 7}, Elapsed: 20 * time.Millisecond, Freshness: 250 * time.Millisecond})
+	e.BatchCommitted(lakehouse.BatchCommitted{
+		Epoch: 2, LSN: 0x2000000010, CommitTime: at, Transactions: 3, Rows: 12,
+		Tables: map[string]int64{"public.orders": 1, "public.customers": 7}, Elapsed: 20 * time.Millisecond, Freshness: 250 * time.Millisecond,
+	})
 	e.TableStopped(lakehouse.TableStopped{Table: "public.events", Reason: "its key changed", Remedy: "copy it again"})
 	e.Retrying(lakehouse.Retrying{What: "streaming", Err: "connection refused", After: time.Second})
 	tell(eventPipelineStopped, pipelineStopped{Pipeline: "shop", Code: 0})
@@ -49,7 +53,8 @@ func TestEvents(t *testing.T) {
 						return slog.Attr{}
 					}
 					return a
-				}}))}
+				},
+			}))}
 			tellAll(func(_ string, event any) { text.tell(event) })
 		}
 		return out.String()
@@ -151,5 +156,5 @@ func (b *safeBuffer) Write(p []byte) (int, error) {
 func (b *safeBuffer) text() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.Buffer.String()
+	return b.String()
 }

@@ -169,8 +169,10 @@ func explainTable(err error, name string) error {
 	case errors.As(err, &unsupported):
 		return failedf("read it with a program that knows this feature", "reading %s: %w", name, err)
 	case errors.Is(err, tablefmt.ErrCorrupt):
-		return &failure{code: exitDamaged, err: fmt.Errorf("reading %s: %w", name, err),
-			remedy: "restore the file named from a backup; an older version may still be readable: try --version"}
+		return &failure{
+			code: exitDamaged, err: fmt.Errorf("reading %s: %w", name, err),
+			remedy: "restore the file named from a backup; an older version may still be readable: try --version",
+		}
 	}
 	return err
 }

@@ -1,9 +1,6 @@
 package main
 
-import (
-	"io"
-	"log/slog"
-)
+import "log/slog"
 
 // narrator tells what a long command does: events, and a log.
 type narrator struct {
@@ -29,7 +26,7 @@ func newNarrator(c *console) *narrator {
 		n.log = slog.New(slog.NewJSONHandler(c.err, &slog.HandlerOptions{Level: level}))
 		return n
 	}
-	var to io.Writer = c.err
+	to := c.err
 	var bars *progress
 	if c.errIsTerm && !c.quiet {
 		bars = newProgress(c.err)

@@ -78,7 +78,7 @@ func TestLoadFindsThePasswordBesideTheFile(t *testing.T) {
 }
 
 func TestFaultsCanBeAskedFor(t *testing.T) {
-	_, err := Parse("f.yaml", []byte("version: 1\nnmae: x\n"), testEnv)
+	_, err := Parse("f.yaml", []byte("version: 1\nnxme: x\n"), testEnv)
 	var f *Fault
 	require.True(t, errors.As(err, &f))
 	require.Equal(t, 2, f.Line)

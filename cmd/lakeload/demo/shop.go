@@ -166,7 +166,7 @@ func (s *shop) transaction(ctx context.Context, conn *pgx.Conn, random *rand.Ran
 	}
 	t := &tally{tx: tx}
 	mine := func(n int) int64 { return int64(1 + random.IntN(n/writers-1)*writers + writer) }
-	var status = []string{"new", "paid", "sent", "returned"}[random.IntN(4)]
+	status := []string{"new", "paid", "sent", "returned"}[random.IntN(4)]
 	switch dice := random.IntN(100); {
 	case dice < 45: // an order is placed
 		var id int64

@@ -100,8 +100,10 @@ func TestCSV(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, records, 4)
 	require.Equal(t, `name, "quoted"`, records[0][4])
-	require.Equal(t, []string{"1", "true", "0.1", "-1234567890123456789012345678901234.50", "plain", `\x00ff`, "2026-11-23",
-		"2026-11-23T18:04:32.123456+00:00", "2026-11-23T18:04:32.123456", `["a\"b",null]`, `{"f":"NaN"}`, `{"x":7}`}, records[1])
+	require.Equal(t, []string{
+		"1", "true", "0.1", "-1234567890123456789012345678901234.50", "plain", `\x00ff`, "2026-11-23",
+		"2026-11-23T18:04:32.123456+00:00", "2026-11-23T18:04:32.123456", `["a\"b",null]`, `{"f":"NaN"}`, `{"x":7}`,
+	}, records[1])
 	require.Equal(t, " <a>, \"b\"\nc\x1b[31m", records[2][4])
 	require.True(t, strings.HasSuffix(out, "\n,,,,,,,,,,,\n"), "null is nothing at all")
 }
