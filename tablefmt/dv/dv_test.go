@@ -326,6 +326,7 @@ func TestHostile(t *testing.T) {
 		"no runs":              cat(head, runs(1)),
 		"run over the end":     cat(head, []byte{0x3b, 0x30, 0, 0, 1, 0, 0, 4, 0, 1, 0, 0xff, 0xff, 4, 0}),
 		"wrong bit count":      cat(head, []byte{0x3a, 0x30, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x20, 16, 0, 0, 0}, make([]byte, 8192)),
+		"a container twice":    cat(head, []byte{0x3a, 0x30, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 24, 0, 0, 0, 26, 0, 0, 0, 1, 0, 2, 0}),
 		"no cookie":            cat(head, make([]byte, 100)),
 	} {
 		_, err := Decode(data)

@@ -127,6 +127,22 @@ func TestMemoryOnePutIfAbsentSurvives(t *testing.T) {
 	require.Equal(t, map[string]bool{"": true, "a": true, "b": true, "c": true}, seen)
 }
 
+// TestMemoryLateWriteLoses: what was acknowledged meanwhile is not overwritten
+// by a PutIfAbsent whose caller died.
+func TestMemoryLateWriteLoses(t *testing.T) {
+	defer crashpoint.Set(nil)
+	m := objstore.NewMemory()
+	crashpoint.Set(func(at crashpoint.Point) {
+		crashpoint.Set(nil)
+		require.NoError(t, m.PutIfAbsent(t.Context(), "x", []byte("acknowledged")))
+		m.Crash()
+	})
+	require.ErrorIs(t, m.PutIfAbsent(t.Context(), "x", []byte("late")), objstore.ErrCrashed)
+	for seed := range uint64(20) {
+		require.Equal(t, map[string]string{"x": "acknowledged"}, contents(t, m.Survivor(rng(seed))))
+	}
+}
+
 func TestMemoryDeletesMayBeUndone(t *testing.T) {
 	m := objstore.NewMemory()
 	require.NoError(t, m.Put(t.Context(), "x", []byte("1")))
