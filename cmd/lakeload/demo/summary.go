@@ -19,8 +19,8 @@ func (r *Result) Summary(w io.Writer, program string) error {
 	f := r.Freshness
 	_, err := fmt.Fprintf(w, `
   %[1]s rows in %[2]d tables are equal after %[3]s changes in %[4]s transactions, one of them of %[5]s rows; %[6]s epochs.
-  A change was visible in the lake %[7]s after its commit (median; 99 of 100 within %[8]s; %[9]s samples by an outside poller);
-  over the crash it took %[10]s at most.
+  A change was visible in the lake %[7]s after its commit (median; 99 of 100 within %[8]s, those behind the
+  large transaction included; %[9]s samples by an outside poller); over the crash it took %[10]s at most.
 
   The lake is in %[11]s
 
