@@ -161,33 +161,6 @@ func TestLocalSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// TestLocalFullDisk fills a small file system.
-func TestLocalFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("mounting needs more rights than this test has: %v", err)
-	}
-	defer func() { require.NoError(t, syscall.Unmount(dir, 0)) }()
-	l, err := objstore.NewLocal(dir)
-	require.NoError(t, err)
-	defer l.Close()
-	require.NoError(t, l.Put(t.Context(), "f/small", []byte("x")))
-	big := make([]byte, 2<<20)
-	for op, err := range map[string]error{
-		"put":    l.PutIfAbsent(t.Context(), "f/big", big),
-		"stream": stream(t.Context(), l, "f/big", big),
-	} {
-		require.ErrorIs(t, err, syscall.ENOSPC, op)
-		require.Contains(t, hint(err), "is full", op)
-	}
-	require.Equal(t, []string{"f/small"}, files(t, dir), "nothing half-written stays")
-	require.NoError(t, l.Put(t.Context(), "f/again", []byte("x")))
-	require.NoError(t, syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
-	err = l.Put(t.Context(), "f/more", nil)
-	require.ErrorIs(t, err, syscall.EROFS)
-	require.Contains(t, hint(err), "read-only")
-}
-
 func stream(ctx context.Context, s objstore.Store, path string, data []byte) error {
 	w, err := s.Create(ctx, path)
 	if err != nil {
