@@ -7,14 +7,14 @@ COPY . .
 ARG RELEASE=
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.release=${RELEASE}" -o /lakeload ./cmd/lakeload \
-    && mkdir /cache
+    && mkdir /lake
 
-# No shell, no package manager, not root. The folder is a cache: it may be lost with the container.
+# No shell, no package manager, not root. /lake is where a volume for the lake belongs.
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /lakeload /usr/local/bin/lakeload
-COPY --from=build --chown=nonroot:nonroot /cache /home/nonroot/.cache
+COPY --from=build --chown=nonroot:nonroot /lake /lake
 USER nonroot
 WORKDIR /home/nonroot
-EXPOSE 9187
+VOLUME /lake
 ENTRYPOINT ["lakeload"]
 CMD ["help"]
