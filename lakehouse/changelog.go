@@ -234,8 +234,10 @@ func (t *table) commitError(err error) error {
 	var c *tablefmt.ConflictError
 	if errors.As(err, &c) {
 		if c.Reason == tablefmt.ConflictTxn {
-			return &Error{Op: "committing to a table of the lake", Object: t.spec.String(), Kind: KindConflict, Err: err,
-				Remedy: "another engine feeds the same pipeline: find it and stop it"}
+			return &Error{
+				Op: "committing to a table of the lake", Object: t.spec.String(), Kind: KindConflict, Err: err,
+				Remedy: "another engine feeds the same pipeline: find it and stop it",
+			}
 		}
 		return stopf(remedyResync, "another program wrote to its table: %v", err)
 	}

@@ -34,8 +34,10 @@ func (e *Engine) copyTables(ctx context.Context, snap cdc.Snapshot) (err error) 
 			return err
 		}
 		if attempt == copyAttempts {
-			return &Error{Op: "copying the tables", Err: fmt.Errorf("%w, %d times", cdc.ErrTableChanged, attempt),
-				Remedy: "start again when no TRUNCATE, VACUUM FULL, CLUSTER or ALTER TABLE runs on them"}
+			return &Error{
+				Op: "copying the tables", Err: fmt.Errorf("%w, %d times", cdc.ErrTableChanged, attempt),
+				Remedy: "start again when no TRUNCATE, VACUUM FULL, CLUSTER or ALTER TABLE runs on them",
+			}
 		}
 		if err := snap.Close(); err != nil {
 			return err

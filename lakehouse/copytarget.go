@@ -87,8 +87,10 @@ func newCopyTarget(ctx context.Context, lake objstore.Store, spec tableSpec, rel
 func (c *copyTarget) describe() error {
 	s, err := typemap.Schema(c.rel, ownColumns(c.spec.mode)...)
 	if err != nil {
-		return &Error{Op: "copying a table", Object: c.rel.String(), Kind: KindPreflight, Err: err,
-			Remedy: "exclude the table, or rename the column at the source"}
+		return &Error{
+			Op: "copying a table", Object: c.rel.String(), Kind: KindPreflight, Err: err,
+			Remedy: "exclude the table, or rename the column at the source",
+		}
 	}
 	c.schema = s
 	key, err := json.Marshal(keyNames(c.rel))

@@ -78,9 +78,11 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 // checkState refuses a lake that was fed from elsewhere (I2, I6).
 func (e *Engine) checkState(st *State) error {
 	bad := func(what, have, want, remedy string) error {
-		return &Error{Op: "opening the lake", Object: e.opt.Lake.URL(), Kind: KindConflict,
+		return &Error{
+			Op: "opening the lake", Object: e.opt.Lake.URL(), Kind: KindConflict,
 			Err:    fmt.Errorf("pipeline %q was fed from %s %s, and this is %s", e.opt.Name, what, have, want),
-			Remedy: remedy}
+			Remedy: remedy,
+		}
 	}
 	other := "name the source that the lake belongs to, or another lake folder, or another pipeline with --name"
 	switch {

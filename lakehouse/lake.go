@@ -68,11 +68,15 @@ func onlyPipeline(ctx context.Context, store objstore.Store) (string, error) {
 	case err != nil:
 		return "", err
 	case len(names) == 0:
-		return "", &Error{Op: op, Object: store.URL(), Err: fmt.Errorf("%w: no pipeline has written to it", ErrNoPipeline),
-			Remedy: "see that --lake names the folder that `lakeload run` was given"}
+		return "", &Error{
+			Op: op, Object: store.URL(), Err: fmt.Errorf("%w: no pipeline has written to it", ErrNoPipeline),
+			Remedy: "see that --lake names the folder that `lakeload run` was given",
+		}
 	case len(names) > 1:
-		return "", &Error{Op: op, Object: store.URL(), Err: fmt.Errorf("%w: the lake holds %s", ErrNoPipeline, strings.Join(names, ", ")),
-			Remedy: "choose one with --name"}
+		return "", &Error{
+			Op: op, Object: store.URL(), Err: fmt.Errorf("%w: the lake holds %s", ErrNoPipeline, strings.Join(names, ", ")),
+			Remedy: "choose one with --name",
+		}
 	}
 	return names[0], nil
 }
@@ -151,13 +155,17 @@ func (l *Lake) Load(ctx context.Context, t LakeTable, at At) (*tablefmt.Snapshot
 	}
 	version, ok := e.Tables[t.Name]
 	if !ok {
-		return nil, nil, &Error{Op: "reading the table", Object: t.Name, Err: fmt.Errorf("%w: epoch %d (LSN %s)", ErrIncomplete, e.Number, e.LSN),
-			Remedy: "`lakeload epochs` shows which epochs have the table"}
+		return nil, nil, &Error{
+			Op: "reading the table", Object: t.Name, Err: fmt.Errorf("%w: epoch %d (LSN %s)", ErrIncomplete, e.Number, e.LSN),
+			Remedy: "`lakeload epochs` shows which epochs have the table",
+		}
 	}
 	s, err := tablefmt.LoadAt(ctx, l.Location(t), version)
 	if errors.Is(err, tablefmt.ErrNoVersion) {
-		err = &Error{Op: "reading the table", Object: t.Name, Err: fmt.Errorf("epoch %d has expired: %w", e.Number, err),
-			Remedy: "ask for a later epoch; the table property delta.logRetentionDuration says how long old versions are kept"}
+		err = &Error{
+			Op: "reading the table", Object: t.Name, Err: fmt.Errorf("epoch %d has expired: %w", e.Number, err),
+			Remedy: "ask for a later epoch; the table property delta.logRetentionDuration says how long old versions are kept",
+		}
 	}
 	return s, &e, err
 }
@@ -173,8 +181,10 @@ func LoadTable(ctx context.Context, loc tablefmt.Location, at At) (*tablefmt.Sna
 	case atTimestamp:
 		return tablefmt.LoadAsOf(ctx, loc, at.time)
 	}
-	return nil, &Error{Op: "reading the table", Object: loc.String(), Err: fmt.Errorf("%s is a state of a source, and a table alone does not know its source", at),
-		Remedy: "name the lake and the table's name in it, or a version or timestamp of the table"}
+	return nil, &Error{
+		Op: "reading the table", Object: loc.String(), Err: fmt.Errorf("%s is a state of a source, and a table alone does not know its source", at),
+		Remedy: "name the lake and the table's name in it, or a version or timestamp of the table",
+	}
 }
 
 // Freshness is how old the source's last transaction in the lake is at now;

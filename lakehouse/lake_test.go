@@ -24,11 +24,13 @@ func minute(n int) time.Time { return time.Date(2026, 11, 23, 18, n, 0, 0, time.
 func testLake(t *testing.T) objstore.Store {
 	ctx := context.Background()
 	store := objstore.NewMemory()
-	state := &State{Pipeline: "shop", Phase: PipelineReady, Source: cdc.Identity{SystemID: "7", Database: "shop"}, Slot: "s", Publication: "p",
+	state := &State{
+		Pipeline: "shop", Phase: PipelineReady, Source: cdc.Identity{SystemID: "7", Database: "shop"}, Slot: "s", Publication: "p",
 		Tables: []TableState{
 			{OID: 2, Schema: "public", Table: "orders", Phase: PhaseLive, Modes: []Mode{ModeMirror, ModeChangelog}},
 			{OID: 3, Schema: "public", Table: "items", Phase: PhaseCopying, Modes: []Mode{ModeMirror}},
-		}}
+		},
+	}
 	require.NoError(t, saveState(ctx, store, state))
 	for v := range 4 {
 		appendRow(t, store, "public/orders", int64(v))

@@ -18,8 +18,10 @@ func Resync(ctx context.Context, lake objstore.Store, pipeline, table string) er
 		return err
 	}
 	if st.Phase != PipelineReady {
-		return &Error{Op: "asking for a resync", Object: table, Err: errors.New("the pipeline has not made its first copy yet"),
-			Remedy: "start the engine: it copies every table"}
+		return &Error{
+			Op: "asking for a resync", Object: table, Err: errors.New("the pipeline has not made its first copy yet"),
+			Remedy: "start the engine: it copies every table",
+		}
 	}
 	for i := range st.Tables {
 		t := &st.Tables[i]
@@ -30,6 +32,8 @@ func Resync(ctx context.Context, lake objstore.Store, pipeline, table string) er
 		t.Phase, t.Reason, t.Remedy, t.Since = PhaseCopying, "", "", time.Now().UTC()
 		return saveState(ctx, lake, st)
 	}
-	return &Error{Op: "asking for a resync", Object: table, Err: errors.New("the pipeline feeds no such table"),
-		Remedy: "`lakeload tables` lists them, as schema.table"}
+	return &Error{
+		Op: "asking for a resync", Object: table, Err: errors.New("the pipeline feeds no such table"),
+		Remedy: "`lakeload tables` lists them, as schema.table",
+	}
 }

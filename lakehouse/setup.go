@@ -32,15 +32,19 @@ func (e *Engine) create(ctx context.Context) (cdc.Snapshot, error) {
 		return nil, err
 	}
 	if len(tables) == 0 {
-		return nil, &Error{Op: "selecting the tables", Kind: KindPreflight, Err: errors.New("no table of the source matches"),
-			Remedy: "look at the patterns given, or use --all"}
+		return nil, &Error{
+			Op: "selecting the tables", Kind: KindPreflight, Err: errors.New("no table of the source matches"),
+			Remedy: "look at the patterns given, or use --all",
+		}
 	}
 	_, err = src.Slot(ctx)
 	switch {
 	case err == nil && e.state == nil:
-		return nil, &Error{Op: "making the replication slot", Object: e.opt.Slot, Kind: KindConflict,
+		return nil, &Error{
+			Op: "making the replication slot", Object: e.opt.Slot, Kind: KindConflict,
 			Err:    fmt.Errorf("%w, and the lake at %s does not know it", cdc.ErrSlotExists, e.opt.Lake.URL()),
-			Remedy: "name the lake that it feeds; or another slot with --slot; or, if nothing uses it any more, SELECT pg_drop_replication_slot('" + e.opt.Slot + "')"}
+			Remedy: "name the lake that it feeds; or another slot with --slot; or, if nothing uses it any more, SELECT pg_drop_replication_slot('" + e.opt.Slot + "')",
+		}
 	case err != nil && !errors.Is(err, cdc.ErrNoSlot):
 		return nil, err
 	}
@@ -99,8 +103,10 @@ func (e *Engine) newTable(rel *cdc.Relation) TableState {
 func checkColumns(rel *cdc.Relation, modes []Mode) error {
 	for _, mode := range modes {
 		if _, err := typemap.Schema(rel, ownColumns(mode)...); err != nil {
-			return &Error{Op: "laying out the lake", Object: rel.String(), Kind: KindPreflight, Err: err,
-				Remedy: "exclude the table, or rename the column at the source"}
+			return &Error{
+				Op: "laying out the lake", Object: rel.String(), Kind: KindPreflight, Err: err,
+				Remedy: "exclude the table, or rename the column at the source",
+			}
 		}
 	}
 	return nil
@@ -123,9 +129,11 @@ func (e *Engine) checkFolders(ctx context.Context, tables []TableState) error {
 		for _, mode := range t.Modes {
 			path := tablePath(mode, t.Schema, t.Table)
 			if other, taken := users[path]; taken {
-				return &Error{Op: "laying out the lake", Object: path, Kind: KindPreflight,
+				return &Error{
+					Op: "laying out the lake", Object: path, Kind: KindPreflight,
 					Err:    fmt.Errorf("both %s and the %s of %s would lie there", other, mode, t.Name()),
-					Remedy: "exclude one of the two tables, or keep it in another mode"}
+					Remedy: "exclude one of the two tables, or keep it in another mode",
+				}
 			}
 			users[path] = string(mode) + " of " + t.Name()
 			snap, err := tablefmt.Load(ctx, location(e.opt.Lake, mode, t))
@@ -149,17 +157,21 @@ func (e *Engine) resume(ctx context.Context) error {
 	src := e.opt.Source
 	slot, err := src.Slot(ctx)
 	if errors.Is(err, cdc.ErrNoSlot) {
-		return &Error{Op: "resuming the pipeline", Object: e.opt.Name, Kind: KindConflict,
+		return &Error{
+			Op: "resuming the pipeline", Object: e.opt.Name, Kind: KindConflict,
 			Err:    fmt.Errorf("the lake has a position, but the slot %q that it was fed from is gone: changes since may be lost", e.opt.Slot),
-			Remedy: "find out who dropped the slot; then copy all tables again into a new lake folder or under a new --name"}
+			Remedy: "find out who dropped the slot; then copy all tables again into a new lake folder or under a new --name",
+		}
 	}
 	if err != nil {
 		return err
 	}
 	if slot.Lost {
-		return &Error{Op: "resuming the pipeline", Object: e.opt.Name, Kind: KindConflict,
+		return &Error{
+			Op: "resuming the pipeline", Object: e.opt.Name, Kind: KindConflict,
 			Err:    fmt.Errorf("the server has invalidated the slot %q (wal_status %s): changes are lost", e.opt.Slot, slot.WALStatus),
-			Remedy: "raise max_slot_wal_keep_size; drop the slot; then copy all tables again into a new lake folder or under a new --name"}
+			Remedy: "raise max_slot_wal_keep_size; drop the slot; then copy all tables again into a new lake folder or under a new --name",
+		}
 	}
 	tables, err := src.Tables(ctx)
 	if err != nil {

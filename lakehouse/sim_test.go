@@ -32,8 +32,6 @@ type simulation struct {
 	fate  *rand.Rand // of what a crash leaves
 	world *cdctest.World
 	store *objstore.Memory
-	// lossy is the option under which a store forgets what was not synced.
-	lossy bool
 	// crash decides at each crash point whether to crash now.
 	crash func(p crashpoint.Point) bool
 

@@ -80,8 +80,10 @@ func ReadState(ctx context.Context, lake objstore.Store, pipeline string) (*Stat
 		}
 	}
 	if newest == "" {
-		return nil, &Error{Op: "reading the pipeline's state", Object: lake.URL(), Err: ErrNoState,
-			Remedy: "name the pipeline with --name, or the lake with --lake"}
+		return nil, &Error{
+			Op: "reading the pipeline's state", Object: lake.URL(), Err: ErrNoState,
+			Remedy: "name the pipeline with --name, or the lake with --lake",
+		}
 	}
 	data, err := lake.Get(ctx, newest)
 	if err != nil {
@@ -91,13 +93,17 @@ func ReadState(ctx context.Context, lake objstore.Store, pipeline string) (*Stat
 	number, err1 := strconv.ParseInt(strings.TrimSuffix(path.Base(newest), ".json"), 10, 64)
 	err2 := json.Unmarshal(data, s)
 	if err := errors.Join(err1, err2); err != nil {
-		return nil, &Error{Op: "reading the pipeline's state", Object: newest, Kind: KindDamaged, Err: err,
-			Remedy: "restore the file from a backup; if only this newest file is damaged, removing it goes back to the state before"}
+		return nil, &Error{
+			Op: "reading the pipeline's state", Object: newest, Kind: KindDamaged, Err: err,
+			Remedy: "restore the file from a backup; if only this newest file is damaged, removing it goes back to the state before",
+		}
 	}
 	if s.Format > StateFormat {
-		return nil, &Error{Op: "reading the pipeline's state", Object: newest, Kind: KindConflict,
+		return nil, &Error{
+			Op: "reading the pipeline's state", Object: newest, Kind: KindConflict,
 			Err:    fmt.Errorf("it has format %d, this program knows up to %d", s.Format, StateFormat),
-			Remedy: "use the newer lakeload that wrote it"}
+			Remedy: "use the newer lakeload that wrote it",
+		}
 	}
 	s.number = number
 	return s, nil
@@ -121,14 +127,18 @@ func saveState(ctx context.Context, lake objstore.Store, s *State) error {
 		case getErr == nil && string(there) == string(data):
 			err = nil
 		case getErr == nil:
-			return &Error{Op: "recording the pipeline's state", Object: name, Kind: KindConflict,
+			return &Error{
+				Op: "recording the pipeline's state", Object: name, Kind: KindConflict,
 				Err:    errors.New("another engine has taken this step"),
-				Remedy: "run one engine a pipeline: find the other one that works on this lake and stop it"}
+				Remedy: "run one engine a pipeline: find the other one that works on this lake and stop it",
+			}
 		}
 	}
 	if err != nil {
-		return &Error{Op: "recording the pipeline's state", Object: name, Err: err,
-			Remedy: "see that the lake can be written to"}
+		return &Error{
+			Op: "recording the pipeline's state", Object: name, Err: err,
+			Remedy: "see that the lake can be written to",
+		}
 	}
 	s.number++
 	return nil

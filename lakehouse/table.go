@@ -151,9 +151,11 @@ func checkOwner(snap *tablefmt.Snapshot, spec *tableSpec) error {
 	if pipeline != "" {
 		owner = fmt.Sprintf("pipeline %q from source %s", pipeline, source)
 	}
-	return &Error{Op: "opening a table of the lake", Object: spec.String(), Kind: KindConflict,
+	return &Error{
+		Op: "opening a table of the lake", Object: spec.String(), Kind: KindConflict,
 		Err:    fmt.Errorf("the table at %s belongs to %s", spec.loc.Data.URL(), owner),
-		Remedy: "choose another lake folder, or move that table away"}
+		Remedy: "choose another lake folder, or move that table away",
+	}
 }
 
 // follow takes a newer snapshot as the committed state.

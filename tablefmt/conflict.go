@@ -22,10 +22,10 @@ const (
 type Reads int
 
 const (
-	// ReadsNothing: whatever rows others add or remove, the commit stays
+	// ReadsNothing says that whatever rows others add or remove, the commit stays
 	// right. Appends and rewrites of files are so.
 	ReadsNothing Reads = iota
-	// ReadsTable: if others add or remove rows, the commit is wrong. An upsert
+	// ReadsTable says that if others add or remove rows, the commit is wrong. An upsert
 	// is so, whose keys were looked up in the table. Commits that only
 	// rearrange rows do no harm.
 	ReadsTable

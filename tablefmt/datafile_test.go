@@ -31,7 +31,8 @@ var peopleSchema = &Schema{Fields: []Field{
 func people(t *testing.T, from, n int) arrow.RecordBatch {
 	t.Helper()
 	b := array.NewRecordBuilder(memory.DefaultAllocator, arrow.NewSchema([]arrow.Field{
-		nullable("id", arrow.PrimitiveTypes.Int64), nullable("name", arrow.BinaryTypes.String)}, nil))
+		nullable("id", arrow.PrimitiveTypes.Int64), nullable("name", arrow.BinaryTypes.String),
+	}, nil))
 	defer b.Release()
 	for i := from; i < from+n; i++ {
 		b.Field(0).(*array.Int64Builder).Append(int64(i))

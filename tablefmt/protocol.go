@@ -11,7 +11,7 @@ const (
 	PropCheckpointStats    = "delta.checkpoint.writeStatsAsJson"
 )
 
-// Keys of column metadata that this package looks at.
+// MetaGenerationExpression is the key of column metadata that makes a generated column.
 const MetaGenerationExpression = "delta.generationExpression"
 
 // ProtocolOptions says what a table needs beyond the least.

@@ -194,11 +194,25 @@ func TestPartitionValues(t *testing.T) {
 		text string
 		want string
 	}{
-		{Long, "-5", ""}, {Integer, "5", ""}, {Short, "7", ""}, {Byte, "-128", ""}, {Boolean, "true", ""},
-		{Float, "1.5", ""}, {Double, "-0.1", ""}, {Double, "NaN", ""}, {Double, "Infinity", ""}, {Double, "1e300", "1e+300"},
-		{String, "ü/ x", ""}, {Binary, "abc", ""}, {Date, "0001-01-01", ""}, {Date, "9999-12-31", ""},
-		{Timestamp, "2024-02-29 01:02:03", "2024-02-29T01:02:03.000000Z"}, {Timestamp, "2024-02-29T01:02:03.5+02:00", "2024-02-28T23:02:03.500000Z"},
-		{TimestampNTZ, "2024-02-29 01:02:03.123456", ""}, {Decimal{5, 3}, "-1.5", "-1.500"}, {Decimal{38, 18}, "0E-18", "0.000000000000000000"},
+		{Long, "-5", ""},
+		{Integer, "5", ""},
+		{Short, "7", ""},
+		{Byte, "-128", ""},
+		{Boolean, "true", ""},
+		{Float, "1.5", ""},
+		{Double, "-0.1", ""},
+		{Double, "NaN", ""},
+		{Double, "Infinity", ""},
+		{Double, "1e300", "1e+300"},
+		{String, "ü/ x", ""},
+		{Binary, "abc", ""},
+		{Date, "0001-01-01", ""},
+		{Date, "9999-12-31", ""},
+		{Timestamp, "2024-02-29 01:02:03", "2024-02-29T01:02:03.000000Z"},
+		{Timestamp, "2024-02-29T01:02:03.5+02:00", "2024-02-28T23:02:03.500000Z"},
+		{TimestampNTZ, "2024-02-29 01:02:03.123456", ""},
+		{Decimal{5, 3}, "-1.5", "-1.500"},
+		{Decimal{38, 18}, "0E-18", "0.000000000000000000"},
 	} {
 		if c.want == "" {
 			c.want = c.text
@@ -215,8 +229,17 @@ func TestPartitionValues(t *testing.T) {
 		typ  Type
 		text string
 	}{
-		{Long, "x"}, {Byte, "128"}, {Date, "2024-02-30"}, {Timestamp, "soon"}, {Decimal{5, 3}, "1.2345"}, {Decimal{5, 3}, "100"},
-		{Decimal{5, 3}, "1e999999999"}, {Decimal{5, 3}, "1/3"}, {Boolean, "maybe"}, {&Array{Element: Long}, "1"}, {Void, "x"},
+		{Long, "x"},
+		{Byte, "128"},
+		{Date, "2024-02-30"},
+		{Timestamp, "soon"},
+		{Decimal{5, 3}, "1.2345"},
+		{Decimal{5, 3}, "100"},
+		{Decimal{5, 3}, "1e999999999"},
+		{Decimal{5, 3}, "1/3"},
+		{Boolean, "maybe"},
+		{&Array{Element: Long}, "1"},
+		{Void, "x"},
 	} {
 		_, err := partitionAppender(c.typ, &c.text)
 		require.Error(t, err, c.text)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -150,10 +149,6 @@ func (s *Snapshot) CommitID() string {
 }
 
 // appendOnly reports whether rows may be neither changed nor removed.
-func (s *state) appendOnly() bool {
-	return strings.EqualFold(s.metadata.Property(PropAppendOnly), "true") && s.protocol.Has("appendOnly")
-}
-
 func values[V any](m pmap[V]) iter.Seq[V] {
 	return func(yield func(V) bool) {
 		for _, v := range m.all() {

@@ -34,10 +34,16 @@ func (ix *diskIndex) commit(ctx context.Context, c *change, s Stamp) error {
 	if err := ix.waitFor(ctx, func() bool { return ix.hasRoom(c.table.n) }); err != nil {
 		return err
 	}
+	var err error
 	if c.spills != nil {
-		return ix.commitLarge(ctx, c, s)
+		err = ix.commitLarge(ctx, c, s)
+	} else {
+		err = ix.commitSmall(c, s)
 	}
-	return ix.commitSmall(c, s)
+	if err == nil && (ix.frozen != nil || ix.wantsDump()) {
+		ix.changed.Broadcast() // there is work
+	}
+	return err
 }
 
 // hasRoom says that n more keys may go to recent.
@@ -106,9 +112,6 @@ func (ix *diskIndex) commitSmall(c *change, s Stamp) error {
 		if err := ix.freeze(); err != nil {
 			return err
 		}
-	}
-	if ix.frozen != nil || ix.wantsDump() {
-		ix.changed.Broadcast()
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -182,5 +183,30 @@ func TestDeletedKeysStayDeleted(t *testing.T) {
 	gs := ix.view.parts[0]
 	require.Equal(t, base, gs[len(gs)-1], "the oldest run was not merged")
 	require.Less(t, len(gs), 9, "the newer ones were")
+	require.NoError(t, i.Close())
+}
+
+// Large changes that memory can hold grow the journal too, and nothing has to
+// come after them for it to be cut.
+func TestLargeChangesInMemory(t *testing.T) {
+	ctx := context.Background()
+	opt := Options{Dir: t.TempDir(), Memory: 4 << 20}
+	i, err := Create(ctx, opt)
+	require.NoError(t, err)
+	ix := i.(*diskIndex)
+	for range 3 {
+		fill(t, i, 60_000)
+	}
+	require.Eventually(t, func() bool {
+		ix.mu.Lock()
+		defer ix.mu.Unlock()
+		return ix.oldBytes == 0 && ix.journal.meta.size < 1<<20
+	}, 30*time.Second, time.Millisecond)
+	require.NotNil(t, ix.keys)
+	require.EqualValues(t, 60_000, i.Len())
+	require.NoError(t, i.Close())
+	i, err = Open(ctx, opt, Stamp{Version: 1})
+	require.NoError(t, err)
+	require.EqualValues(t, 60_000, i.Len())
 	require.NoError(t, i.Close())
 }

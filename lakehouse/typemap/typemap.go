@@ -48,8 +48,10 @@ func ChangelogColumns() []tablefmt.Field {
 
 // ExactField is the column named Exact.
 func ExactField() tablefmt.Field {
-	return tablefmt.Field{Name: Exact, Nullable: true,
-		Type: &tablefmt.Map{Key: tablefmt.Primitive("string"), Value: tablefmt.Primitive("string"), ValueContainsNull: true}}
+	return tablefmt.Field{
+		Name: Exact, Nullable: true,
+		Type: &tablefmt.Map{Key: tablefmt.Primitive("string"), Value: tablefmt.Primitive("string"), ValueContainsNull: true},
+	}
 }
 
 // Reserved reports whether no table of the lake can have a source column of

@@ -60,8 +60,10 @@ func TestProtocolInline(t *testing.T) {
 	// The text's example is in a format that it does not describe. This is
 	// the same set in the one that it does, as other implementations have it
 	// in their tests.
-	d = Descriptor{StorageType: Inlined, SizeInBytes: 44, Cardinality: 6,
-		PathOrInlineDV: "^Bg9^0rr910000000000iXQKl0rr91000f55c8Xg0@@D72lkbi5=-{L"}
+	d = Descriptor{
+		StorageType: Inlined, SizeInBytes: 44, Cardinality: 6,
+		PathOrInlineDV: "^Bg9^0rr910000000000iXQKl0rr91000f55c8Xg0@@D72lkbi5=-{L",
+	}
 	b, err = d.DecodeInline()
 	require.NoError(t, err)
 	require.Equal(t, []uint64{3, 4, 7, 11, 18, 29}, slices.Collect(b.All()))

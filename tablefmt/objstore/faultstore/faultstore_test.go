@@ -195,9 +195,22 @@ func TestMatch(t *testing.T) {
 		pattern, path string
 		want          bool
 	}{
-		{"a", "a", true}, {"a", "ab", false}, {"*", "ab", true}, {"*", "a/b", false}, {"**", "a/b", true},
-		{"*/b", "a/b", true}, {"a/**", "a/b/c", true}, {"a/**", "a", false}, {"**/c", "a/b/c", true}, {"**c", "c", true},
-		{"a*c", "abbc", true}, {"a*c", "ab/c", false}, {"a?c", "abc", true}, {"a?c", "a/c", false}, {"", "", true}, {"*", "", true},
+		{"a", "a", true},
+		{"a", "ab", false},
+		{"*", "ab", true},
+		{"*", "a/b", false},
+		{"**", "a/b", true},
+		{"*/b", "a/b", true},
+		{"a/**", "a/b/c", true},
+		{"a/**", "a", false},
+		{"**/c", "a/b/c", true},
+		{"**c", "c", true},
+		{"a*c", "abbc", true},
+		{"a*c", "ab/c", false},
+		{"a?c", "abc", true},
+		{"a?c", "a/c", false},
+		{"", "", true},
+		{"*", "", true},
 	} {
 		require.Equal(t, c.want, match(c.pattern, c.path), "%q %q", c.pattern, c.path)
 	}
