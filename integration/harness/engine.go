@@ -182,8 +182,8 @@ func (e *Engine) Await(name string, is func(Event) bool) Event {
 
 // Log is the end of what it told and logged.
 func (e *Engine) Log() string {
-	const most = 25
-	events := e.Events("")
+	const most = 12
+	events := slices.DeleteFunc(e.Events(""), func(ev Event) bool { return ev.Name == "snapshot_progress" || ev.Name == "snapshot_started" })
 	if len(events) > most {
 		events = slices.Concat(events[:3], []Event{{Line: "..."}}, events[len(events)-most:])
 	}
