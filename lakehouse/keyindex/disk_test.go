@@ -194,8 +194,8 @@ func TestLargeChangesInMemory(t *testing.T) {
 	i, err := Create(ctx, opt)
 	require.NoError(t, err)
 	ix := i.(*diskIndex)
-	for range 3 {
-		fill(t, i, 60_000)
+	for range 9 {
+		fill(t, i, 20_000)
 	}
 	require.Eventually(t, func() bool {
 		ix.mu.Lock()
@@ -203,10 +203,10 @@ func TestLargeChangesInMemory(t *testing.T) {
 		return ix.oldBytes == 0 && ix.journal.meta.size < 1<<20
 	}, 30*time.Second, time.Millisecond)
 	require.NotNil(t, ix.keys)
-	require.EqualValues(t, 60_000, i.Len())
+	require.EqualValues(t, 20_000, i.Len())
 	require.NoError(t, i.Close())
 	i, err = Open(ctx, opt, Stamp{Version: 1})
 	require.NoError(t, err)
-	require.EqualValues(t, 60_000, i.Len())
+	require.EqualValues(t, 20_000, i.Len())
 	require.NoError(t, i.Close())
 }
