@@ -12,6 +12,14 @@ import (
 //   - after dictSample values, or at the end of the first page if that comes
 //     sooner, more than half of the values are distinct; or
 //   - it has dictMaxEntries entries, or its bytes reach the leaf's share.
+//
+// Measured with BenchmarkWrite, zstd level 1, on two busy CPUs, eight runs of
+// each in turn: 52.3 bytes a row and a median of 1.56 million rows a CPU second
+// (1.39 to 1.69) with this policy, 53.8 bytes and 1.46 million (1.36 to 1.57)
+// without dictionaries. The ranges overlap; the size is the surer gain. Three
+// of the twelve columns keep their dictionary. One with 5,000 distinct values
+// does not, as its first dictSample values are mostly distinct: a longer trial
+// has not been measured.
 const (
 	dictSample     = 1024
 	dictMaxEntries = 1 << 14

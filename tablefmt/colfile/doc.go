@@ -9,7 +9,10 @@
 // parquet-go's writer: the lowest entry of that is
 // ColumnWriter.WriteRowValues, which takes a 24-byte tagged Value for every
 // value and level. [Writer] copies Arrow buffers into PLAIN or dictionary
-// pages instead; see BenchmarkWriteParquetGo for the difference.
+// pages instead. On the seven columns of BenchmarkWriteParquetGo that gave a
+// median of 2.7 million rows a CPU second to parquet-go's 2.1, in eight runs of
+// each in turn. The files are not the same: parquet-go also writes a page
+// index, and no dictionary unless told to.
 //
 // # Writing
 //

@@ -336,7 +336,7 @@ func (l *leafWriter) writeFlat(arr arrow.Array, sel selection, optional bool, s 
 		return errNull
 	}
 	for at, total := 0, sel.len(); at < total; {
-		k := l.fit(arr, sel, at, min(flatRows, max(l.pageBytes/16, 1), total-at))
+		k := l.fit(arr, sel, at, min(flatRows, total-at))
 		part := selection{lo: sel.lo + at, hi: sel.lo + at + k}
 		if sel.pos != nil {
 			part = selection{pos: sel.pos[at : at+k]}
@@ -359,18 +359,28 @@ func (l *leafWriter) writeFlat(arr arrow.Array, sel selection, optional bool, s 
 	return nil
 }
 
-// fit lowers n, at least to 1, such that values of variable length do not
-// exceed a page by more than a page.
+// fit lowers n, at least to 1, such that the page does not grow beyond its
+// size by more than a value.
 func (l *leafWriter) fit(arr arrow.Array, sel selection, at, n int) int {
-	if l.phys != physBytes {
+	room := max(l.pageBytes-l.pageBuffers.bytes(), 1)
+	switch {
+	case l.dict != nil && l.phys != physBytes: // may be given up on the way
+		return min(n, room/8+1)
+	case l.phys == physBool:
 		return n
+	case l.phys == physFixed:
+		return min(n, room/l.width+1)
+	case l.phys != physBytes:
+		return min(n, room/l.phys.size()+1)
 	}
 	b := byteArrays(arr.Data())
-	size := 0
+	if sel.pos == nil && int(b.offsets[sel.lo+at+n]-b.offsets[sel.lo+at])+4*n <= room {
+		return n
+	}
 	for i := range n {
 		r := sel.at(at + i)
-		size += int(b.offsets[r+1]-b.offsets[r]) + 4
-		if size > l.pageBytes {
+		room -= int(b.offsets[r+1]-b.offsets[r]) + 4
+		if room < 0 {
 			return max(i, 1)
 		}
 	}

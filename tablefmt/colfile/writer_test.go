@@ -33,8 +33,10 @@ func TestWriterRefuses(t *testing.T) {
 		_, err := NewWriter(io.Discard, one, o)
 		require.ErrorIs(t, err, ErrUnsupported)
 	}
-	_, err := NewWriter(io.Discard, schemaOf(arrow.Field{Name: "a", Type: arrow.PrimitiveTypes.Int8,
-		Metadata: arrow.NewMetadata([]string{FieldIDKey}, []string{"x"})}), WriterOptions{})
+	_, err := NewWriter(io.Discard, schemaOf(arrow.Field{
+		Name: "a", Type: arrow.PrimitiveTypes.Int8,
+		Metadata: arrow.NewMetadata([]string{FieldIDKey}, []string{"x"}),
+	}), WriterOptions{})
 	require.ErrorContains(t, err, "field id")
 }
 
