@@ -17,7 +17,6 @@ const (
 var (
 	firstBlocks = sync.Pool{New: func() any { return new([firstBlock]byte) }}
 	nextBlocks  = sync.Pool{New: func() any { return new([nextBlock]byte) }}
-	scratches   = sync.Pool{New: func() any { return new([]byte) }}
 )
 
 // chain is a sequence of bytes in pooled blocks. The zero value is empty.
@@ -83,15 +82,6 @@ func (c *chain) reset() {
 	c.next, c.size = c.next[:0], 0
 }
 
-// getScratch takes a byte slice of unknown capacity from the pool; putScratch
-// gives it back, unless it has grown beyond what is worth keeping.
-func getScratch() *[]byte { return scratches.Get().(*[]byte) }
-
+// maxPooledScratch is the size above which grown memory is left to the
+// garbage collector instead of a pool.
 const maxPooledScratch = 2 << 20
-
-func putScratch(b *[]byte) {
-	if cap(*b) <= maxPooledScratch {
-		*b = (*b)[:0]
-		scratches.Put(b)
-	}
-}

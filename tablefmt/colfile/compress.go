@@ -2,6 +2,7 @@ package colfile
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -164,7 +165,7 @@ func decompressZstd(dst, src []byte, size int) ([]byte, error) {
 		if err == nil || room >= size {
 			return out, err
 		}
-		if err != zstd.ErrDecoderSizeExceeded {
+		if !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
 			return nil, err
 		}
 		room = min(size, room*8)

@@ -76,7 +76,7 @@ func (b *pageBuffers) capacity() int {
 func (l *leafWriter) open() {
 	if l.pageBuffers == nil {
 		l.pageBuffers = pageBufferPool.Get().(*pageBuffers)
-		l.pageBuffers.reset()
+		l.reset()
 	}
 	if l.dictBytes > 0 && l.phys != physBool && l.dict == nil {
 		l.dict = dictionaries.Get().(*dictionary)
@@ -91,7 +91,7 @@ func (l *leafWriter) open() {
 // release gives all pooled memory back.
 func (l *leafWriter) release() {
 	l.pages.reset()
-	if l.pageBuffers != nil && l.pageBuffers.capacity() <= maxPooledScratch {
+	if l.pageBuffers != nil && l.capacity() <= maxPooledScratch {
 		pageBufferPool.Put(l.pageBuffers)
 	}
 	l.pageBuffers = nil
@@ -183,7 +183,7 @@ func (l *leafWriter) appendBytesValue(dst, v []byte) []byte {
 
 // pageFull reports that the open page should be closed.
 func (l *leafWriter) pageFull() bool {
-	return l.pageBuffers.bytes() >= l.pageBytes || l.entries >= maxPageEntries
+	return l.bytes() >= l.pageBytes || l.entries >= maxPageEntries
 }
 
 // maxPageEntries closes pages of values that take next to no room, so that

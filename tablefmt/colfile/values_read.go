@@ -90,6 +90,10 @@ func (d *dictPage) value(i uint32) []byte {
 	return d.data[start:d.ends[i]]
 }
 
+// plainDictionary is the name that older writers, parquet-mr 1 among them,
+// give to RLE_DICTIONARY in data pages.
+const plainDictionary format.Encoding = 2
+
 // valueForm is how the values of a page are at hand.
 type valueForm uint8
 
@@ -128,7 +132,7 @@ func (v *pageValues) open(p *pageStream, h *pageHeader, data []byte) error {
 		v.form = formLengths
 	case h.enc == format.Plain:
 		v.form = formPlain
-	case h.enc == format.RLEDictionary || h.enc == format.PlainDictionary:
+	case h.enc == format.RLEDictionary || h.enc == plainDictionary:
 		return v.openIndex(p, data)
 	case h.enc == format.RLE && phys == physBool:
 		r, _, err := levelsReader(data, 1, format.RLE)
