@@ -217,7 +217,7 @@ func (l *leafWriter) flushPage(s *scratch) error {
 	l.groupVals += int64(l.entries)
 	l.groupNull += nulls
 	l.entries, l.nvals = 0, 0
-	l.pageBuffers.reset()
+	l.reset()
 	return nil
 }
 
@@ -271,11 +271,11 @@ func (l *leafWriter) appendLevels(dst []byte) []byte {
 }
 
 // held is the memory of the finished and the open page, roughly.
-func (l *leafWriter) held() int64 { return l.pages.size + int64(l.pageBuffers.bytes()) + l.dictSize() }
+func (l *leafWriter) held() int64 { return l.pages.size + int64(l.bytes()) + l.dictSize() }
 
 // raw is the size of the row group's part before compression.
 func (l *leafWriter) raw() int64 {
-	return l.rawBytes + int64(l.pageBuffers.bytes()) + l.dictSize()
+	return l.rawBytes + int64(l.bytes()) + l.dictSize()
 }
 
 func (l *leafWriter) dictSize() int64 {

@@ -362,7 +362,7 @@ func (l *leafWriter) writeFlat(arr arrow.Array, sel selection, optional bool, s 
 // fit lowers n, at least to 1, such that the page does not grow beyond its
 // size by more than a value.
 func (l *leafWriter) fit(arr arrow.Array, sel selection, at, n int) int {
-	room := max(l.pageBytes-l.pageBuffers.bytes(), 1)
+	room := max(l.pageBytes-l.bytes(), 1)
 	switch {
 	case l.dict != nil && l.phys != physBytes: // may be given up on the way
 		return min(n, room/8+1)
