@@ -44,7 +44,7 @@ func (s *stager) write(rec arrow.RecordBatch, rows []int32) (place, error) {
 		}
 		s.file, s.rows = w, 0
 	}
-	first, err := s.file.WriteRows(rec, rows)
+	first, err := s.writeRows(rec, rows)
 	if err != nil {
 		return place{}, fmt.Errorf("writing rows of %s: %w", &s.t.spec, err)
 	}
@@ -54,6 +54,21 @@ func (s *stager) write(rec arrow.RecordBatch, rows []int32) (place, error) {
 		err = s.finish()
 	}
 	return at, err
+}
+
+// writeRows writes rows that stand together as a whole, which is cheaper.
+func (s *stager) writeRows(rec arrow.RecordBatch, rows []int32) (int64, error) {
+	for i, row := range rows {
+		if row != rows[0]+int32(i) {
+			return s.file.WriteRows(rec, rows)
+		}
+	}
+	if len(rows) == 0 {
+		return s.file.Rows(), nil
+	}
+	part := rec.NewSlice(int64(rows[0]), int64(rows[0])+int64(len(rows)))
+	defer part.Release()
+	return s.file.Write(part)
 }
 
 func (s *stager) finish() error {
