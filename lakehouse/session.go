@@ -189,7 +189,9 @@ func (s *session) loop(ctx context.Context) error {
 		case out <- s.next:
 			s.busy = true
 			s.pace.lastFlush = time.Now()
-			s.next = &batch{}
+			// Inside a transaction until a chunk says otherwise: what is staged of
+			// it must not be committed because nothing else has come for a while.
+			s.next = &batch{open: s.next.open}
 		case r := <-s.flushed:
 			s.busy, s.staged = false, r.staged
 			if r.err != nil {
