@@ -95,7 +95,7 @@ func (s *selector) choose(all []candidate) *selection {
 				named, used[i] = true, true
 			}
 		}
-		if !named && !(s.all && !c.extension) || s.isExcluded(&c) {
+		if selected := named || s.all && !c.extension; !selected || s.isExcluded(&c) {
 			continue
 		}
 		if reason, remedy := c.unfit(); reason != "" {

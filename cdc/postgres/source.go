@@ -1,3 +1,6 @@
+// Package postgres is the [cdc.Source] that reads a PostgreSQL server, 14 or
+// newer: logical replication by pgoutput, initial copies by binary COPY under
+// the slot's exported snapshot, and a preflight that changes nothing.
 package postgres
 
 import (

@@ -97,8 +97,10 @@ func (s *Source) explain(ctx context.Context, from cdc.LSN, err error) error {
 		return &cdc.Error{Op: loss.Op, Object: loss.Object, Class: loss.Class, Remedy: loss.Remedy, Err: fmt.Errorf("%w (%w)", loss.Err, err)}
 	}
 	if e == nil && info.Active {
-		return &cdc.Error{Op: "taking hold of the replication slot", Class: cdc.ClassRetry, Remedy: "stop the other program that reads the slot",
-			Err: fmt.Errorf("the slot is in use by the server process %d: %w", info.ActivePID, err)}
+		return &cdc.Error{
+			Op: "taking hold of the replication slot", Class: cdc.ClassRetry, Remedy: "stop the other program that reads the slot",
+			Err: fmt.Errorf("the slot is in use by the server process %d: %w", info.ActivePID, err),
+		}
 	}
 	return err
 }

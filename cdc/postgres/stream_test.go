@@ -25,7 +25,6 @@ type replica struct {
 	tables map[string]map[string][]string
 	txns   int
 	cut    cdc.LSN
-	last   cdc.Txn
 }
 
 func newReplica(t *testing.T) *replica {
@@ -378,7 +377,7 @@ func TestServerShutdown(t *testing.T) {
 		}
 		t.Skipf("left out: no PostgreSQL to test with: %v", err)
 	}
-	defer server.Stop(context.Background())
+	defer func() { _ = server.Stop(context.Background()) }()
 	d := &database{t: t, name: "postgres", dsn: server.DSN(), conn: dial(t, server.DSN())}
 	d.exec("CREATE TABLE t (id int PRIMARY KEY)")
 	s := d.open()
@@ -390,7 +389,7 @@ func TestServerShutdown(t *testing.T) {
 		rows = len(c.Items)
 		c.Release() // never acknowledged
 	}
-	last, took := shutDown(t, server, stream)
+	took, last := shutDown(t, server, stream)
 	require.ErrorIs(t, last, errStopping)
 	require.Greater(t, took, shutdownGrace)
 	require.NoError(t, stream.Close())
@@ -402,7 +401,7 @@ func TestServerShutdown(t *testing.T) {
 	stream, err = s.Stream(ctx, state.ConfirmedFlush)
 	require.NoError(t, err)
 	newReplica(t).until(stream, d.now())
-	last, took = shutDown(t, server, &acker{stream})
+	took, last = shutDown(t, server, &acker{stream})
 	require.ErrorIs(t, last, errServerEnded)
 	require.Less(t, took, shutdownGrace)
 	require.NoError(t, stream.Close())
@@ -410,7 +409,7 @@ func TestServerShutdown(t *testing.T) {
 
 // shutDown restarts the server while chunks are taken, and gives the error that
 // ends the stream.
-func shutDown(t *testing.T, server *pgserver.Server, stream cdc.Stream) (last error, took time.Duration) {
+func shutDown(t *testing.T, server *pgserver.Server, stream cdc.Stream) (took time.Duration, last error) {
 	ctx, started := testContext(t), time.Now()
 	stopped := make(chan error, 1)
 	// The fast shutdown waits for walsenders, which wait for us.
@@ -426,7 +425,7 @@ func shutDown(t *testing.T, server *pgserver.Server, stream cdc.Stream) (last er
 	took = time.Since(started)
 	t.Logf("%v after %v", last, took)
 	require.Less(t, took, 2*shutdownGrace+5*time.Second)
-	return last, took
+	return took, last
 }
 
 // acker acknowledges each chunk at once.

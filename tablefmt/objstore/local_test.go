@@ -154,7 +154,7 @@ func TestLocalSaysWhatToDo(t *testing.T) {
 
 	if os.Getuid() != 0 {
 		require.NoError(t, os.Chmod(dir, 0o500))
-		defer os.Chmod(dir, 0o700)
+		defer func() { _ = os.Chmod(dir, 0o700) }()
 		err = l.Put(t.Context(), "x", nil)
 		require.ErrorIs(t, err, fs.ErrPermission)
 		require.Contains(t, hint(err), "the right to read and write")

@@ -61,7 +61,6 @@ type memPending struct {
 	path     string
 	data     []byte
 	ifAbsent bool
-	remove   bool
 	applied  *memObject // what it made, once it has
 }
 

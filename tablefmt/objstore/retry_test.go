@@ -63,25 +63,25 @@ func TestRetryOnlyWhatIsTransient(t *testing.T) {
 // "exists" proves nothing, and neither does another error.
 func TestRetryNeverTurnsOurSuccessIntoALostRace(t *testing.T) {
 	quick := objstore.RetryPolicy{Attempts: 2, First: time.Microsecond}
-	put := func(rules ...faultstore.Rule) (error, objstore.Store) {
+	put := func(rules ...faultstore.Rule) (objstore.Store, error) {
 		_, s := faulty(t, quick, rules...)
-		return s.PutIfAbsent(t.Context(), "0.json", []byte("mine")), s
+		return s, s.PutIfAbsent(t.Context(), "0.json", []byte("mine"))
 	}
 	const op = faultstore.OpPutIfAbsent
 
-	err, s := put(faultstore.Rule{Op: op, Do: faultstore.SucceedThenFail, Transient: true})
+	s, err := put(faultstore.Rule{Op: op, Do: faultstore.SucceedThenFail, Transient: true})
 	require.ErrorIs(t, err, objstore.ErrUnknownOutcome)
 	require.NotErrorIs(t, err, objstore.ErrExists)
 	require.Equal(t, map[string]string{"0.json": "mine"}, contents(t, s))
 
-	err, _ = put(faultstore.Rule{Op: op, Do: faultstore.SucceedThenFail, Transient: true}, faultstore.Rule{Op: op, Nth: 2, Err: errors.New("forbidden")})
+	_, err = put(faultstore.Rule{Op: op, Do: faultstore.SucceedThenFail, Transient: true}, faultstore.Rule{Op: op, Nth: 2, Err: errors.New("forbidden")})
 	require.ErrorIs(t, err, objstore.ErrUnknownOutcome)
 
-	err, s = put(faultstore.Rule{Op: op, Do: faultstore.FailUnknown, Transient: true})
+	s, err = put(faultstore.Rule{Op: op, Do: faultstore.FailUnknown, Transient: true})
 	require.NoError(t, err, "the first was lost, the second written")
 	require.Equal(t, map[string]string{"0.json": "mine"}, contents(t, s))
 
-	err, _ = put(faultstore.Rule{Op: op, Transient: true}, faultstore.Rule{Op: op, Nth: 2, Err: objstore.ErrExists})
+	_, err = put(faultstore.Rule{Op: op, Transient: true}, faultstore.Rule{Op: op, Nth: 2, Err: objstore.ErrExists})
 	require.ErrorIs(t, err, objstore.ErrExists, "the first did nothing for sure, so it is a lost race")
 	require.NotErrorIs(t, err, objstore.ErrUnknownOutcome)
 }

@@ -92,7 +92,7 @@ func write(ctx context.Context, s objstore.Store, path string, pieces ...[]byte)
 			return err
 		}
 		if n != len(p) {
-			return fmt.Errorf("Write took %d of %d bytes and gave no error", n, len(p))
+			return fmt.Errorf("a write took %d of %d bytes and gave no error", n, len(p))
 		}
 	}
 	return w.Close()
