@@ -29,6 +29,9 @@ func Resync(ctx context.Context, lake objstore.Store, pipeline, table string) er
 			continue
 		}
 		// The position that the table holds is kept until the copy is published.
+		// The generation is a new one, which the lake does not hold yet: else the
+		// copy that is there would be taken for the one that is asked for.
+		t.Generation++
 		t.Phase, t.Reason, t.Remedy, t.Since = PhaseCopying, "", "", time.Now().UTC()
 		return saveState(ctx, lake, st)
 	}
