@@ -38,6 +38,11 @@ type Source interface {
 	// to change.
 	Publish(ctx context.Context, tables []*Relation) error
 
+	// Published tells which tables' changes are in the stream, by OID, each
+	// with an id of its membership: one that was ended and begun again, so that
+	// changes in between are missing, has another. Ids are not zero.
+	Published(ctx context.Context) (map[uint32]uint64, error)
+
 	// Slot tells the state of the main slot; ErrNoSlot where there is none.
 	Slot(ctx context.Context) (SlotState, error)
 

@@ -224,11 +224,11 @@ func (a *application) write() error {
 		written = append(written, run{at, list})
 	}
 	if len(filled) > 0 {
-		r, err := a.writeFilled(out, filled)
+		runs, err := a.writeFilled(out, filled)
 		if err != nil {
 			return err
 		}
-		written = append(written, r)
+		written = append(written, runs...)
 	}
 	if err := out.close(); err != nil {
 		return err

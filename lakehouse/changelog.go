@@ -239,7 +239,7 @@ func (t *table) commitError(err error) error {
 				Remedy: "another engine feeds the same pipeline: find it and stop it",
 			}
 		}
-		return stopf(remedyResync, "another program wrote to its table: %v", err)
+		return mustCopy("another program wrote to its table: %v", err)
 	}
 	return fmt.Errorf("committing to %s: %w", &t.spec, err)
 }

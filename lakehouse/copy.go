@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,8 +84,11 @@ func (e *Engine) copyPass(ctx context.Context, snap *cdc.Snapshot, first bool) (
 		}
 		err := e.save(ctx, func(s *State) {
 			for _, oid := range todo {
-				s.table(oid).Generation++
-				s.table(oid).SnapshotTime = time.Now().UTC()
+				t := s.table(oid)
+				t.Generation++
+				t.SnapshotTime, t.CopyPoint = time.Now().UTC(), (*snap).Point()
+				t.Schema, t.Table = rels[oid].Schema, rels[oid].Name // it may have been renamed
+				t.InsertOnly = rels[oid].InsertOnly
 			}
 		})
 		if err != nil {
@@ -98,6 +102,13 @@ func (e *Engine) copyPass(ctx context.Context, snap *cdc.Snapshot, first bool) (
 			again = true
 			continue
 		}
+		var stop *stopError
+		if err = tableFault(err); errors.As(err, &stop) {
+			if err := e.stopCopy(ctx, oid, stop); err != nil {
+				return false, err
+			}
+			continue
+		}
 		if err != nil {
 			return false, err
 		}
@@ -106,6 +117,21 @@ func (e *Engine) copyPass(ctx context.Context, snap *cdc.Snapshot, first bool) (
 		}
 	}
 	return again, nil
+}
+
+// stopCopy stops a table that cannot be copied; the others go on.
+func (e *Engine) stopCopy(ctx context.Context, oid uint32, why *stopError) error {
+	err := e.save(ctx, func(s *State) {
+		t := s.table(oid)
+		t.Phase, t.Reason, t.Remedy, t.NeedsCopy = PhaseStopped, why.reason, why.remedy, true
+		t.Since = time.Now().UTC()
+	})
+	if err != nil {
+		return err
+	}
+	t := e.state.table(oid)
+	e.tellStopped(t)
+	return nil
 }
 
 // forgetMissing drops tables from the state that are to be copied and that
@@ -142,7 +168,7 @@ func (e *Engine) relations(ctx context.Context) (map[uint32]*cdc.Relation, error
 func (e *Engine) setLive(ctx context.Context, oid uint32) error {
 	return e.save(ctx, func(s *State) {
 		t := s.table(oid)
-		t.Phase, t.Reason, t.Remedy, t.StoppedAt = PhaseLive, "", "", 0
+		t.Phase, t.Reason, t.Remedy, t.StoppedAt, t.NeedsCopy = PhaseLive, "", "", 0, false
 		t.Since = time.Now().UTC()
 	})
 }
@@ -198,6 +224,11 @@ func (e *Engine) copyOne(ctx context.Context, snap cdc.Snapshot, rel *cdc.Relati
 		return err
 	}
 	version := int64(0)
+	// A changelog is only ever added to: it goes last, so that a copy which is
+	// begun again does not put its rows there twice.
+	slices.SortStableFunc(targets, func(a, b *copyTarget) int {
+		return strings.Compare(string(b.spec.mode), string(a.spec.mode))
+	})
 	for _, c := range targets {
 		if version, err = c.publish(ctx, rows); err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/lakehouse/epoch"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
 
 // Engine runs one pipeline: one source, one slot, any number of tables. Run is
@@ -55,6 +56,9 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, &Error{Op: "reading the options", Kind: KindPreflight, Err: err}
 	}
+	opt.Lake = objstore.Retry(opt.Lake, objstore.RetryPolicy{Notify: func(op, path string, attempt int, err error) {
+		opt.Log.Warn("the store failed; the call is made again", "op", op, "path", path, "attempt", attempt, "error", err)
+	}})
 	e := &Engine{opt: opt}
 	id, err := opt.Source.Identify(ctx)
 	if err != nil {
@@ -116,18 +120,30 @@ func (e *Engine) run(ctx context.Context) error {
 	if err := e.prepare(ctx); err != nil {
 		return err
 	}
-	var err error
-	if e.epochs, err = epoch.Open(ctx, e.opt.Lake, e.opt.Name, e.state.Session); err != nil {
-		return &Error{Op: "opening the record of epochs", Object: e.opt.Name, Err: err}
-	}
 	defer e.closeTables()
-	if err := e.openTables(ctx); err != nil {
+	if err := e.reopen(ctx); err != nil {
 		return err
 	}
+	e.removeOldIndexes()
 	if err := e.firstEpoch(ctx); err != nil {
 		return err
 	}
 	return e.follow(ctx)
+}
+
+// reopen loads epochs and tables as they are in the lake.
+func (e *Engine) reopen(ctx context.Context) (err error) {
+	if e.epochs, err = epoch.Open(ctx, e.opt.Lake, e.opt.Name, e.state.Session); err != nil {
+		return &Error{Op: "opening the record of epochs", Object: e.opt.Name, Err: err}
+	}
+	if err := e.openTables(ctx); err != nil {
+		return err
+	}
+	if len(e.tables) == 0 {
+		return &Error{Op: "following the source", Object: e.opt.Name, Kind: KindPreflight, Err: errors.New("no table is left to follow"),
+			Remedy: "select tables with --tables or --all"}
+	}
+	return nil
 }
 
 // prepare brings the pipeline to where it can stream: slot, publication and
@@ -231,7 +247,7 @@ func (e *Engine) spec(t *TableState, mode Mode) tableSpec {
 		indexMemory: e.opt.Memory / 4 / int64(max(1, len(e.state.Tables))),
 	}
 	if e.opt.CacheDir != "" && mode == ModeMirror {
-		s.indexDir = filepath.Join(e.opt.CacheDir, "keyindex", fmt.Sprintf("%d-%d", t.OID, t.Generation))
+		s.indexDir = filepath.Join(e.indexFolder(), indexName(t))
 	}
 	return s
 }
@@ -244,7 +260,16 @@ func (e *Engine) openTables(ctx context.Context) error {
 	last, any := e.epochs.Last()
 	for i := range e.state.Tables {
 		t := &fedTable{state: e.state.Tables[i]}
+		if t.state.Phase == PhaseDetached {
+			continue
+		}
 		e.tables = append(e.tables, t)
+		if t.state.Phase == PhaseStopped && t.state.NeedsCopy {
+			if err := e.keepStopped(ctx, t); err != nil {
+				return err
+			}
+			continue
+		}
 		if t.state.Phase == PhaseCopying {
 			return fmt.Errorf("opening %s: its copy is not published", t.state.Name())
 		}
@@ -252,6 +277,7 @@ func (e *Engine) openTables(ctx context.Context) error {
 		if err == nil && any {
 			err = e.checkVersions(ctx, t, &last)
 		}
+		err = tableFault(err)
 		var stop *stopError
 		switch {
 		case errors.As(err, &stop):
@@ -273,7 +299,16 @@ func (e *Engine) openTables(ctx context.Context) error {
 // stopUnopened stops a table that cannot even be opened, at the last position
 // that is known of it.
 func (e *Engine) stopUnopened(ctx context.Context, t *fedTable, why *stopError) error {
-	t.stoppedAt = t.state.StoppedAt
+	if err := e.keepStopped(ctx, t); err != nil {
+		return err
+	}
+	return e.stopTable(ctx, t, why)
+}
+
+// keepStopped lets a table that is not opened hold the acknowledgement at the
+// last position that is known of it.
+func (e *Engine) keepStopped(ctx context.Context, t *fedTable) error {
+	t.stopped, t.stoppedAt = true, t.state.StoppedAt
 	if t.stoppedAt == 0 {
 		t.stoppedAt = e.epochs.Position()
 	}
@@ -284,7 +319,7 @@ func (e *Engine) stopUnopened(ctx context.Context, t *fedTable, why *stopError) 
 		}
 		t.stoppedAt = slot.ConfirmedFlush
 	}
-	return e.stopTable(ctx, t, why)
+	return nil
 }
 
 func (e *Engine) openTable(ctx context.Context, t *fedTable) error {
@@ -350,7 +385,7 @@ func (e *Engine) stopTable(ctx context.Context, t *fedTable, why *stopError) err
 	t.stopped = true
 	err := e.save(ctx, func(s *State) {
 		st := s.table(t.state.OID)
-		st.Phase, st.Reason, st.Remedy = PhaseStopped, why.reason, why.remedy
+		st.Phase, st.Reason, st.Remedy, st.NeedsCopy = PhaseStopped, why.reason, why.remedy, why.recopy
 		st.StoppedAt = t.stoppedAt
 		st.Since = time.Now().UTC()
 		t.state = *st
@@ -359,11 +394,15 @@ func (e *Engine) stopTable(ctx context.Context, t *fedTable, why *stopError) err
 	if err != nil {
 		return err
 	}
-	e.opt.Log.Error("a table has stopped", "table", t.state.Name(), "reason", why.reason, "remedy", why.remedy, "at", t.stoppedAt)
-	if e.opt.Events.TableStopped != nil {
-		e.opt.Events.TableStopped(TableStopped{Table: t.state.Name(), Reason: why.reason, Remedy: why.remedy})
-	}
+	e.tellStopped(&t.state)
 	return nil
+}
+
+func (e *Engine) tellStopped(t *TableState) {
+	e.opt.Log.Error("a table has stopped", "table", t.Name(), "reason", t.Reason, "remedy", t.Remedy, "at", t.StoppedAt)
+	if e.opt.Events.TableStopped != nil {
+		e.opt.Events.TableStopped(TableStopped{Table: t.Name(), Reason: t.Reason, Remedy: t.Remedy})
+	}
 }
 
 // restartTable takes a stopped table up again: the stream begins where it

@@ -3,6 +3,8 @@ package lakehouse
 import (
 	"errors"
 	"fmt"
+
+	"github.com/lakeload/lakeload/tablefmt"
 )
 
 // Kind divides the engine's errors by what they mean for a caller.
@@ -57,12 +59,43 @@ func KindOf(err error) Kind {
 type stopError struct {
 	reason string
 	remedy string
+	// recopy says that the table has to be copied again, whatever the stream
+	// brings: what it holds is not what it held, or changes are missing.
+	recopy bool
 }
 
 func (e *stopError) Error() string { return e.reason }
 
 func stopf(remedy, format string, args ...any) error {
 	return &stopError{reason: fmt.Sprintf(format, args...), remedy: remedy}
+}
+
+// mustCopy stops a table that only a new copy can mend.
+func mustCopy(format string, args ...any) error {
+	return &stopError{reason: fmt.Sprintf(format, args...), remedy: remedyResync, recopy: true}
+}
+
+// tableFault makes a failure that concerns one table alone stop that table;
+// any other error stays as it is.
+func tableFault(err error) error {
+	var (
+		e           *Error
+		stop        *stopError
+		unsupported *tablefmt.UnsupportedFeatureError
+	)
+	switch {
+	case err == nil, errors.As(err, &stop):
+		return err
+	case errors.As(err, &e) && e.Kind != KindFailed:
+		remedy := e.Remedy
+		if remedy == "" {
+			remedy = remedyResync
+		}
+		return &stopError{reason: err.Error(), remedy: remedy, recopy: true}
+	case errors.Is(err, tablefmt.ErrCorrupt), errors.Is(err, tablefmt.ErrInvalid), errors.Is(err, tablefmt.ErrConflict), errors.As(err, &unsupported):
+		return &stopError{reason: err.Error(), remedy: remedyResync, recopy: true}
+	}
+	return err
 }
 
 const remedyResync = "copy the table again: stop the engine, `lakeload resync SCHEMA.TABLE`, start it; the old content stays readable until the new copy is published"

@@ -1,7 +1,9 @@
 package lakehouse
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -19,19 +21,79 @@ type image struct {
 	row int64
 }
 
+// Filled rows hold large values: they are read and written in portions of
+// about fillBytes, the first of fillFirst rows.
+const (
+	fillBytes = 8 << 20
+	fillFirst = 16
+	fillMost  = 4096
+)
+
 // writeFilled writes the final images that lack values which the source did
 // not send: each value is taken from an earlier image, or from the lake's row.
-func (a *application) writeFilled(out *stager, filled []int32) (run, error) {
+func (a *application) writeFilled(out *stager, filled []int32) ([]run, error) {
+	a.orderByPlace(filled)
+	var runs []run
+	for n := fillFirst; len(filled) > 0; {
+		portion := filled[:min(n, len(filled))]
+		r, size, err := a.writePortion(out, portion)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, r)
+		filled = filled[len(portion):]
+		n = int(min(max(fillBytes*int64(len(portion))/max(size, 1), 1), fillMost))
+	}
+	return runs, nil
+}
+
+// orderByPlace sorts entries by where their keys were, so that a portion's
+// values lie near one another.
+func (a *application) orderByPlace(filled []int32) {
+	slices.SortFunc(filled, func(x, y int32) int {
+		p, q := a.locs[x], a.locs[y]
+		return cmp.Or(cmp.Compare(p.File, q.File), cmp.Compare(p.Row, q.Row), cmp.Compare(x, y))
+	})
+}
+
+// writePortion writes some of the filled rows, and tells their size in bytes.
+func (a *application) writePortion(out *stager, filled []int32) (run, int64, error) {
 	lake, err := a.lakeRows(filled)
 	if err != nil {
-		return run{}, err
+		return run{}, 0, err
 	}
 	defer func() {
 		for _, im := range lake {
 			im.rec.Release()
 		}
 	}()
-	// source[c][i] is where the value of the table's column c for filled[i] is.
+	source, err := a.sources(filled, lake)
+	if err != nil {
+		return run{}, 0, err
+	}
+	rec, err := a.assemble(source)
+	if err != nil {
+		return run{}, 0, err
+	}
+	defer rec.Release()
+	at, err := out.write(rec, rowsFrom(0, len(filled)))
+	if err != nil {
+		return run{}, 0, err
+	}
+	r := run{at: at}
+	for i, e := range filled {
+		r.rows = append(r.rows, rowOf{row: int32(i), entry: e})
+	}
+	size := int64(0)
+	for _, c := range rec.Columns() {
+		size += int64(c.Data().SizeInBytes())
+	}
+	return r, size, nil
+}
+
+// sources finds, for each of the table's columns, the image that has the value
+// of each of the filled rows.
+func (a *application) sources(filled []int32, lake map[keyindex.Hash]image) ([][]image, error) {
 	source := make([][]image, len(a.m.columns))
 	for c := range source {
 		source[c] = make([]image, len(filled))
@@ -39,7 +101,7 @@ func (a *application) writeFilled(out *stager, filled []int32) (run, error) {
 	for i, e := range filled {
 		final, err := a.imageAt(a.m.red.Entries()[e].Final)
 		if err != nil {
-			return run{}, err
+			return nil, err
 		}
 		for c := range source {
 			source[c][i] = final
@@ -48,10 +110,10 @@ func (a *application) writeFilled(out *stager, filled []int32) (run, error) {
 			im, ok := lake[f.Key]
 			if !f.InLake {
 				if im, err = a.imageAt(f.From); err != nil {
-					return run{}, err
+					return nil, err
 				}
 			} else if !ok {
-				return run{}, stopf(remedyResync, "a value that the source did not send is not in the lake")
+				return nil, mustCopy("a value that the source did not send is not in the lake")
 			}
 			for c, from := range a.m.columns {
 				if from == int(f.Col) {
@@ -60,20 +122,7 @@ func (a *application) writeFilled(out *stager, filled []int32) (run, error) {
 			}
 		}
 	}
-	rec, err := a.assemble(source)
-	if err != nil {
-		return run{}, err
-	}
-	defer rec.Release()
-	at, err := out.write(rec, rowsFrom(0, len(filled)))
-	if err != nil {
-		return run{}, err
-	}
-	r := run{at: at}
-	for i, e := range filled {
-		r.rows = append(r.rows, rowOf{row: int32(i), entry: e})
-	}
-	return r, nil
+	return source, nil
 }
 
 func (a *application) imageAt(ref mirror.Ref) (image, error) {
@@ -161,16 +210,14 @@ func (a *application) lakeRows(filled []int32) (map[keyindex.Hash]image, error) 
 	if len(wanted) == 0 {
 		return out, nil
 	}
-	byFile := map[keyindex.FileID]map[int64]keyindex.Hash{}
+	byFile := map[keyindex.FileID][]wantedRow{}
 	for i, e := range a.m.red.Entries() {
 		if loc := a.locs[i]; wanted[e.Hash] && loc != (keyindex.Loc{}) {
-			if byFile[loc.File] == nil {
-				byFile[loc.File] = map[int64]keyindex.Hash{}
-			}
-			byFile[loc.File][int64(loc.Row)] = e.Hash
+			byFile[loc.File] = append(byFile[loc.File], wantedRow{int64(loc.Row), e.Hash})
 		}
 	}
 	for id, rows := range byFile {
+		slices.SortFunc(rows, func(x, y wantedRow) int { return cmp.Compare(x.row, y.row) })
 		if err := a.readRows(id, rows, out); err != nil {
 			for _, im := range out {
 				im.rec.Release()
@@ -181,7 +228,13 @@ func (a *application) lakeRows(filled []int32) (map[keyindex.Hash]image, error) 
 	return out, nil
 }
 
-func (a *application) readRows(id keyindex.FileID, rows map[int64]keyindex.Hash, out map[keyindex.Hash]image) error {
+// wantedRow is a physical row of a file, and the hash of its key.
+type wantedRow struct {
+	row  int64
+	hash keyindex.Hash
+}
+
+func (a *application) readRows(id keyindex.FileID, rows []wantedRow, out map[keyindex.Hash]image) error {
 	v, err := a.m.view(a.ctx, id)
 	if err != nil {
 		return err
@@ -192,13 +245,13 @@ func (a *application) readRows(id keyindex.FileID, rows map[int64]keyindex.Hash,
 			return err
 		}
 	}
-	opt := tablefmt.ReadOptions{IncludeDeleted: true}
+	opt := tablefmt.ReadOptions{IncludeDeleted: true, Rows: make([]int64, len(rows))}
+	for i, r := range rows {
+		opt.Rows[i] = r.row
+	}
 	err = snap.ReadFile(a.ctx, v.add, opt, func(rec arrow.RecordBatch, first int64) error {
-		for row, h := range rows {
-			if row >= first && row < first+rec.NumRows() {
-				one := rec.NewSlice(row-first, row-first+1)
-				out[h] = image{one, 0}
-			}
+		for i := range rec.NumRows() {
+			out[rows[first+i].hash] = image{rec.NewSlice(i, i+1), 0}
 		}
 		return nil
 	})

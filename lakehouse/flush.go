@@ -33,6 +33,9 @@ type flusher struct {
 func (f *flusher) flush(ctx context.Context, b *batch) error {
 	begun := time.Now()
 	crashpoint.At(crashpoint.FlushBegin)
+	if b.cut == 0 && !b.open {
+		return errors.New("a batch without a cut cannot be committed: report this as a bug of lakeload")
+	}
 	f.rows += b.rows
 	f.txns += b.transactions
 	if err := f.apply(ctx, b); err != nil {

@@ -217,6 +217,16 @@ func (m *mirrorWriter) Commit(ctx context.Context, cut cdc.LSN) (bool, error) {
 	if err != nil {
 		return false, m.commitError(err)
 	}
+	if snap.Version() != m.snap.Version()+1 && m.index != nil {
+		// Another program has rearranged files, and our commit followed it: the
+		// places that the index knows are gone. It is rebuilt when it is needed.
+		if m.change != nil {
+			m.change.Rollback()
+			m.change = nil
+		}
+		clear(m.views)
+		return true, m.committed(snap, cut)
+	}
 	if err := m.committedIndex(ctx, snap, touched); err != nil {
 		return false, err
 	}

@@ -55,6 +55,11 @@ type Options struct {
 	// indexes. Default 512 MiB.
 	Memory int64
 
+	// FlushBytes is the size in memory, in bytes, at which changes are flushed
+	// before Freshness asks for it; of a transaction that is larger, parts are
+	// staged before its end. Default an eighth of Memory.
+	FlushBytes int64
+
 	// CopyWorkers is the number of ranges of the initial copy that are read
 	// and written at a time. Default 2.
 	CopyWorkers int
@@ -98,6 +103,9 @@ func (o *Options) EnsureDefaults() {
 	if o.Memory == 0 {
 		o.Memory = 512 << 20
 	}
+	if o.FlushBytes == 0 {
+		o.FlushBytes = o.Memory / 8
+	}
 	if o.CopyWorkers == 0 {
 		o.CopyWorkers = 2
 	}
@@ -133,6 +141,9 @@ func (o *Options) Validate() error {
 	}
 	if o.Memory < 16<<20 {
 		bad("memory budget of %d bytes is too small: at least 16 MiB", o.Memory)
+	}
+	if o.FlushBytes < 0 || o.FlushBytes > o.Memory/4 {
+		bad("flush size of %d bytes: between 1 and a quarter of the memory budget", o.FlushBytes)
 	}
 	if o.CopyWorkers < 1 || o.CopyWorkers > 64 {
 		bad("copy workers %d: between 1 and 64", o.CopyWorkers)

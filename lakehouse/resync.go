@@ -32,7 +32,7 @@ func Resync(ctx context.Context, lake objstore.Store, pipeline, table string) er
 		// The generation is a new one, which the lake does not hold yet: else the
 		// copy that is there would be taken for the one that is asked for.
 		t.Generation++
-		t.Phase, t.Reason, t.Remedy, t.Since = PhaseCopying, "", "", time.Now().UTC()
+		t.Phase, t.Reason, t.Remedy, t.NeedsCopy, t.Since = PhaseCopying, "", "", false, time.Now().UTC()
 		return saveState(ctx, lake, st)
 	}
 	return &Error{

@@ -10,6 +10,7 @@ import (
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/internal/crashpoint"
 	"github.com/lakeload/lakeload/lakehouse/keyindex"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
 
 const (
@@ -36,7 +37,15 @@ func (e *Engine) follow(ctx context.Context) error {
 		case errors.Is(err, keyindex.ErrUnfit):
 			// A damaged local cache is made anew.
 			e.opt.Log.Warn("a key index is damaged; it is rebuilt", "error", err)
-			if err := e.openTables(ctx); err != nil {
+			if err := e.reopen(ctx); err != nil {
+				return err
+			}
+		case objstore.Retryable(err):
+			// What the failed flush has left is read anew, not remembered.
+			if e.pause(ctx, "writing to the lake", err, wait) != nil {
+				return nil
+			}
+			if err := e.reopen(ctx); err != nil {
 				return err
 			}
 		case !cdc.Retryable(err):
@@ -84,7 +93,7 @@ func (e *Engine) session(ctx context.Context) (err error) {
 	s := &session{
 		e: e, next: &batch{}, chunks: make(chan *cdc.Chunk), failed: make(chan error, 1),
 		batches: make(chan *batch), flushed: make(chan flushResult, 1),
-		pace: pace{freshness: e.opt.Freshness, idle: e.opt.IdleInterval, maxBytes: e.opt.Memory / 8, lastRecord: time.Now()},
+		pace: pace{freshness: e.opt.Freshness, idle: e.opt.IdleInterval, maxBytes: e.opt.FlushBytes, lastRecord: time.Now()},
 	}
 	if e.opt.UntilCurrent {
 		slot, err := e.opt.Source.Slot(ctx)
@@ -109,13 +118,20 @@ func (e *Engine) session(ctx context.Context) (err error) {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.receive(receive) })
 	wg.Go(func() { s.flushLoop(work, from) })
+	letGo := context.AfterFunc(ctx, func() { // the last flush after a stop is bounded
+		grace := time.NewTimer(stopGrace)
+		defer grace.Stop()
+		select {
+		case <-grace.C:
+			abort()
+		case <-work.Done():
+		}
+	})
 	err = s.loop(ctx)
 	stopReceiving()
 	close(s.batches) // what is being flushed is flushed: its outcome must be known
-	if ctx.Err() != nil {
-		defer time.AfterFunc(stopGrace, abort).Stop()
-	}
 	wg.Wait()
+	letGo()
 	abort()
 	select {
 	case r := <-s.flushed: // of a flush that was under way when the stream failed

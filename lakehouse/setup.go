@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -72,7 +73,7 @@ func (e *Engine) create(ctx context.Context) (cdc.Snapshot, error) {
 	if err := src.DropSlot(ctx); err != nil { // of an attempt that crashed
 		return nil, err
 	}
-	if err := src.Publish(ctx, tables); err != nil {
+	if err := e.publish(ctx, tables, states); err != nil {
 		return nil, err
 	}
 	snap, err := src.CreateSlot(ctx)
@@ -82,7 +83,7 @@ func (e *Engine) create(ctx context.Context) (cdc.Snapshot, error) {
 	crashpoint.At(crashpoint.SlotCreated)
 	now := time.Now().UTC()
 	for i := range states {
-		states[i].SnapshotTime = now
+		states[i].SnapshotTime, states[i].CopyPoint = now, snap.Point()
 	}
 	err = e.save(ctx, func(s *State) { s.Phase, s.Tables = PipelineReady, states })
 	if err != nil {
@@ -93,9 +94,13 @@ func (e *Engine) create(ctx context.Context) (cdc.Snapshot, error) {
 }
 
 func (e *Engine) newTable(rel *cdc.Relation) TableState {
+	modes := e.opt.Modes(rel)
+	if len(modes) == 0 {
+		modes = []Mode{ModeMirror}
+	}
 	return TableState{
 		OID: rel.OID, Schema: rel.Schema, Table: rel.Name, Phase: PhaseCopying,
-		Modes: e.opt.Modes(rel), InsertOnly: rel.InsertOnly, Generation: 1, Since: time.Now().UTC(),
+		Modes: modes, InsertOnly: rel.InsertOnly, Generation: 1, Since: time.Now().UTC(),
 	}
 }
 
@@ -177,26 +182,87 @@ func (e *Engine) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	members, err := src.Published(ctx)
+	if err != nil {
+		return err
+	}
+	next := e.state.clone()
+	next.Session = uuid.NewString()
+	e.reconcile(next, tables, members)
 	var fresh []TableState
 	for _, rel := range tables {
-		if e.state.table(rel.OID) == nil {
-			t := e.newTable(rel)
-			if err := checkColumns(rel, t.Modes); err != nil {
-				return err
-			}
-			fresh = append(fresh, t)
+		if next.table(rel.OID) != nil {
+			continue
 		}
-	}
-	if len(fresh) > 0 {
-		if err := e.checkFolders(ctx, fresh); err != nil {
+		t := e.newTable(rel)
+		if err := checkColumns(rel, t.Modes); err != nil {
 			return err
 		}
-		if err := src.Publish(ctx, tables); err != nil {
-			return err
+		fresh = append(fresh, t)
+	}
+	if err := e.checkFolders(ctx, fresh); err != nil {
+		return err
+	}
+	next.Tables = append(next.Tables, fresh...)
+	// What has stopped is recorded before the publication is mended, or the
+	// next start would find it whole.
+	if err := e.save(ctx, func(s *State) { s.Session, s.Tables = next.Session, next.Tables }); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(tables, func(rel *cdc.Relation) bool { return members[rel.OID] == 0 }) {
+		return nil
+	}
+	states := slices.Clone(e.state.Tables)
+	if err := e.publish(ctx, tables, states); err != nil {
+		return err
+	}
+	return e.save(ctx, func(s *State) { s.Tables = states })
+}
+
+// publish puts the tables into the publication, and notes the memberships of
+// those that are still to be copied: their copy will hold what was before.
+func (e *Engine) publish(ctx context.Context, tables []*cdc.Relation, states []TableState) error {
+	if err := e.opt.Source.Publish(ctx, tables); err != nil {
+		return err
+	}
+	members, err := e.opt.Source.Published(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range states {
+		if t := &states[i]; t.Phase == PhaseCopying {
+			t.Membership = members[t.OID]
 		}
 	}
-	return e.save(ctx, func(s *State) {
-		s.Session = uuid.NewString()
-		s.Tables = append(s.Tables, fresh...)
-	})
+	return nil
+}
+
+// reconcile compares the tables that the lake is fed with what the source
+// selects and publishes now.
+func (e *Engine) reconcile(s *State, tables []*cdc.Relation, members map[uint32]uint64) {
+	selected := map[uint32]bool{}
+	for _, rel := range tables {
+		selected[rel.OID] = true
+	}
+	for i := range s.Tables {
+		t := &s.Tables[i]
+		was := t.Phase
+		switch {
+		case t.Phase != PhaseCopying && !selected[t.OID]:
+			t.Phase, t.NeedsCopy, t.StoppedAt = PhaseDetached, false, 0
+			t.Reason, t.Remedy = "the source has no such table any more, or it is not selected", "select it again: it is then copied again"
+		case t.Phase == PhaseDetached && selected[t.OID]:
+			t.Phase, t.Reason, t.Remedy = PhaseCopying, "", ""
+			t.Generation++
+		case t.Phase == PhaseLive && members[t.OID] != t.Membership:
+			t.Phase, t.NeedsCopy, t.Remedy = PhaseStopped, true, remedyResync
+			t.Reason = "it was taken out of the publication for a time: changes are missing"
+		case t.Phase == PhaseCopying && members[t.OID] != 0:
+			t.Membership = members[t.OID] // whatever was before, the copy will hold it
+		}
+		if t.Phase != was {
+			t.Since = time.Now().UTC()
+			e.opt.Log.Warn("a table's place has changed", "table", t.Name(), "was", was, "is", t.Phase, "reason", t.Reason)
+		}
+	}
 }

@@ -35,6 +35,10 @@ type simulation struct {
 	// crash decides at each crash point whether to crash now.
 	crash func(p crashpoint.Point) bool
 
+	// flushBytes is small in some histories, so that transactions are staged
+	// in parts.
+	flushBytes int64
+
 	crashed []crashpoint.Point
 	seen    map[string]bool // versions that are compared already
 	pending chan struct{}   // closed when the workload has ended
@@ -117,9 +121,12 @@ func runHistory(t *testing.T, seed uint64, crash func(crashpoint.Point) bool) (c
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
 	s := &simulation{
-		t: t, rng: rand.New(rand.NewPCG(seed, 1)), fate: rand.New(rand.NewPCG(seed, 2)), store: objstore.NewMemory(), pending: make(chan struct{}),
+		t: t, rng: rand.New(rand.NewPCG(seed, 1)), fate: rand.New(rand.NewPCG(seed, 2)), store: objstore.NewMemory(), pending: make(chan struct{}), seen: map[string]bool{},
 		world: cdctest.NewWorld(cdctest.Options{Seed: seed, RangeRows: 20, MaxRows: 40}),
 		crash: func(crashpoint.Point) bool { return false },
+	}
+	if seed%2 == 1 {
+		s.flushBytes = 3000
 	}
 	s.create(cdctest.TableSpec{Name: "orders", Key: []string{"id"}, Columns: []cdc.Column{
 		cdctest.Int64("id"), cdctest.Text("status"), cdctest.Decimal("total", 12, 2), cdctest.Text("note"),
@@ -198,10 +205,10 @@ func (s *simulation) engine(last bool) {
 			}
 		}()
 	}
-	src := s.world.Source()
+	src := &pausing{Source: s.world.Source(), rng: rand.New(rand.NewPCG(s.fate.Uint64(), 3))}
 	e, err := lakehouse.Open(ctx, lakehouse.Options{
 		Source: src, Lake: s.store, Slot: "lakeload", Publication: "lakeload",
-		Freshness: 50 * time.Millisecond, CopyWorkers: 2, UntilCurrent: last, Checkpoints: tablefmt.CheckpointPolicy{MinCommits: 7}, Memory: 16 << 20, TargetFileSize: 1 << 20,
+		FlushBytes: s.flushBytes, Freshness: 50 * time.Millisecond, CopyWorkers: 2, UntilCurrent: last, Checkpoints: tablefmt.CheckpointPolicy{MinCommits: 7}, Memory: 16 << 20, TargetFileSize: 1 << 20,
 		Modes: func(rel *cdc.Relation) []lakehouse.Mode {
 			if rel.Name == "audit" {
 				return []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}
@@ -225,6 +232,37 @@ func (s *simulation) engine(last bool) {
 	if err != nil && !s.isCrashed() {
 		s.t.Fatalf("the engine ended: %v", err)
 	}
+}
+
+// pausing is a source whose stream pauses now and then, also inside a
+// transaction.
+type pausing struct {
+	cdc.Source
+	rng *rand.Rand
+}
+
+type pausingStream struct {
+	cdc.Stream
+	rng *rand.Rand
+}
+
+func (p *pausing) Stream(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
+	st, err := p.Source.Stream(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	return &pausingStream{st, p.rng}, nil
+}
+
+func (st *pausingStream) Next(ctx context.Context) (*cdc.Chunk, error) {
+	if st.rng.IntN(3) == 0 {
+		select {
+		case <-time.After(time.Duration(st.rng.IntN(200)) * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return st.Stream.Next(ctx)
 }
 
 // commit makes a random transaction.
@@ -355,19 +393,21 @@ func (s *simulation) location(table string) tablefmt.Location {
 }
 
 func (s *simulation) compare(table string, version int64, lsn cdc.LSN, where string) {
+	if s.seen[seenKey(table, version, lsn)] {
+		return
+	}
 	snap, err := tablefmt.LoadAt(context.Background(), s.location(table), version)
 	require.NoError(s.t, err)
 	s.compareSnapshot(table, snap, lsn, where)
 }
 
+func seenKey(table string, version int64, lsn cdc.LSN) string { return fmt.Sprint(table, version, lsn) }
+
 func (s *simulation) compareSnapshot(table string, snap *tablefmt.Snapshot, lsn cdc.LSN, where string) {
-	if s.seen == nil {
-		s.seen = map[string]bool{}
-	}
-	if what := fmt.Sprint(table, snap.Version(), lsn); s.seen[what] {
-		return
+	if key := seenKey(table, snap.Version(), lsn); !s.seen[key] {
+		s.seen[key] = true
 	} else {
-		s.seen[what] = true
+		return
 	}
 	want := map[string]int{}
 	rel := s.world.Relation(table, lsn)

@@ -14,6 +14,9 @@ const (
 	PhaseCopying TablePhase = "copying"
 	PhaseLive    TablePhase = "live"
 	PhaseStopped TablePhase = "stopped"
+	// PhaseDetached is a table that the source has, or selects, no more: the
+	// lake keeps what it held. It is copied again if it comes back.
+	PhaseDetached TablePhase = "detached"
 )
 
 // TableState is what the pipeline's state records of a table.
@@ -30,6 +33,13 @@ type TableState struct {
 	// StoppedAt is, for a table that stopped, the cut that it shows: it is
 	// resumed from there. It outlives the phase until the table has passed it.
 	StoppedAt cdc.LSN `json:"stopped_at,omitempty"`
+	// NeedsCopy says of a table that stopped that only a resync can mend it.
+	NeedsCopy bool `json:"needs_copy,omitempty"`
+	// Membership is the id of its place in the publication, see
+	// [cdc.Source.Published].
+	Membership uint64 `json:"membership,omitempty"`
+	// CopyPoint is the snapshot's point of the table's present copy.
+	CopyPoint cdc.LSN `json:"copy_point,omitempty"`
 	// SnapshotTime is when the snapshot of the table's copy was taken, by
 	// this machine's clock.
 	SnapshotTime time.Time `json:"snapshot_time"`

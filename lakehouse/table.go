@@ -122,7 +122,7 @@ func openTable(ctx context.Context, spec tableSpec) (*table, error) {
 	snap, err := tablefmt.Load(ctx, spec.loc)
 	if err != nil {
 		if errors.Is(err, tablefmt.ErrNoTable) {
-			return nil, stopf(remedyResync, "its table is gone from the lake")
+			return nil, mustCopy("its table is gone from the lake")
 		}
 		return nil, fmt.Errorf("opening %s: %w", &spec, err)
 	}
@@ -131,11 +131,11 @@ func openTable(ctx context.Context, spec tableSpec) (*table, error) {
 	}
 	cut, ok := snap.Txn(spec.appID())
 	if !ok {
-		return nil, stopf(remedyResync, "its table holds no commit of this pipeline's present copy: it was replaced or restored")
+		return nil, mustCopy("its table holds no commit of this pipeline's present copy: it was replaced or restored")
 	}
 	t := &table{spec: spec, position: cdc.LSN(cut)}
 	if err := json.Unmarshal([]byte(snap.Metadata().Property(propKey)), &t.key); err != nil {
-		return nil, stopf(remedyResync, "its property %s is damaged: %v", propKey, err)
+		return nil, mustCopy("its property %s is damaged: %v", propKey, err)
 	}
 	return t, t.follow(snap)
 }

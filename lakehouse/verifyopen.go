@@ -13,13 +13,16 @@ import (
 // the last epoch says (I4): an older version than the epoch's, or a commit
 // since that changed data and is not ours.
 func (e *Engine) checkVersions(ctx context.Context, t *fedTable, last *epoch.Epoch) error {
+	if last.LSN < t.state.CopyPoint {
+		return nil // the epoch saw an older copy
+	}
 	for i, w := range t.writers {
 		was, ok := last.Tables[epochKey(t.modes[i], &t.state)]
 		if !ok {
 			continue
 		}
 		if w.Version() < was {
-			return stopf(remedyResync, "its table is at version %d, but the last epoch saw version %d: it was restored or rolled back", w.Version(), was)
+			return mustCopy("its table is at version %d, but the last epoch saw version %d: it was restored or rolled back", w.Version(), was)
 		}
 		spec := e.spec(&t.state, t.modes[i])
 		for v := w.Version(); v > was; v-- {
@@ -28,7 +31,7 @@ func (e *Engine) checkVersions(ctx context.Context, t *fedTable, last *epoch.Epo
 				return fmt.Errorf("checking version %d of %s: %w", v, &spec, err)
 			}
 			if !ours(actions, spec.appPrefix()) {
-				return stopf(remedyResync, "another program changed its data in version %d", v)
+				return mustCopy("another program changed its data in version %d", v)
 			}
 			if publishes(actions, spec.appID()) {
 				break // what was before it was replaced

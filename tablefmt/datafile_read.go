@@ -24,6 +24,10 @@ type ReadOptions struct {
 	// Deleted are the rows to leave out, if the caller has the file's
 	// deletion vector already or wants another; nil is the file's own.
 	Deleted *dv.Bitmap
+	// Rows are the physical rows to read, ascending; nil is all. What emit gets
+	// as the first row is then an index into Rows. It needs IncludeDeleted and
+	// at least one column of the file itself.
+	Rows []int64
 	// BatchRows is the greatest number of rows of a batch; 0 is the default of
 	// package colfile.
 	BatchRows int
@@ -84,7 +88,10 @@ func (s *Snapshot) readFile(ctx context.Context, a *AddFile, o ReadOptions, emit
 			return fail(err)
 		}
 	}
-	r := parquetRead{want: p.data, batchRows: o.BatchRows}
+	r := parquetRead{want: p.data, batchRows: o.BatchRows, rows: o.Rows}
+	if o.Rows != nil && (!o.IncludeDeleted || p.data.NumFields() == 0) {
+		return fail(invalidf("rows are asked for by number without a column of the file, or without the deleted ones"))
+	}
 	err = readParquet(ctx, s.loc.Data, path, r, func(in arrow.RecordBatch, firstRow int64) error {
 		live := liveSpans(deleted, firstRow, in.NumRows())
 		if len(live) == 0 {

@@ -19,6 +19,7 @@ var errBadParquet = errors.New("the Parquet file is damaged")
 type parquetRead struct {
 	want      *arrow.Schema // columns that the file lacks are null
 	batchRows int           // 0 is colfile's default
+	rows      []int64       // nil is all; else first rows are indices into it
 }
 
 // readParquet gives the rows of a Parquet file in a store, in batches, and
@@ -35,7 +36,7 @@ func readParquet(ctx context.Context, store objstore.Store, path string, r parqu
 		if r.want.NumFields() == 0 {
 			return countRows(f.NumRows(), r, emit)
 		}
-		err = f.Read(ctx, colfile.ReadOptions{Schema: r.want, BatchRows: r.batchRows}, emit)
+		err = f.Read(ctx, colfile.ReadOptions{Schema: r.want, BatchRows: r.batchRows, Rows: r.rows}, emit)
 	}
 	if errors.Is(err, colfile.ErrCorrupt) {
 		err = fmt.Errorf("%w: %w", errBadParquet, err)

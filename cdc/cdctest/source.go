@@ -105,6 +105,26 @@ func (s *Source) selects(rel *cdc.Relation) bool {
 	return s.names == nil || slices.ContainsFunc(s.names, func(n string) bool { return sameName(rel, n) })
 }
 
+// Published tells which tables are in the stream, and since when.
+func (s *Source) Published(ctx context.Context) (map[uint32]uint64, error) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	late, err := s.enter(ctx, "Published")
+	if err != nil {
+		return nil, err
+	}
+	out := map[uint32]uint64{}
+	for _, t := range s.w.tables {
+		if t.dropped == 0 && t.published != 0 {
+			out[t.oid] = uint64(t.published)
+		}
+	}
+	if late != nil {
+		return nil, late.err("Published")
+	}
+	return out, nil
+}
+
 // Publish puts exactly these tables' changes into the stream from here on.
 func (s *Source) Publish(ctx context.Context, rels []*cdc.Relation) error {
 	s.w.mu.Lock()

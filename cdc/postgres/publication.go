@@ -264,3 +264,19 @@ func (p *pubState) readMembers(ctx context.Context, conn *pgconn.PgConn, oid str
 	}
 	return err
 }
+
+// Published tells the members of our publications; the id of a membership is
+// the OID of its pg_publication_rel row. See [cdc.Source].
+func (s *Source) Published(ctx context.Context) (map[uint32]uint64, error) {
+	out := map[uint32]uint64{}
+	for _, name := range s.config.publications() {
+		rows, err := s.admin.query(ctx, `SELECT r.prrelid, r.oid FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid WHERE p.pubname = $1`, name)
+		if err != nil {
+			return nil, failed("reading the publication's tables", "publication "+name, err)
+		}
+		for _, r := range rows {
+			out[r.oid(0)] = uint64(r.oid(1))
+		}
+	}
+	return out, nil
+}

@@ -165,9 +165,11 @@ func (r *Reducer) Check(found func(i int) bool) error {
 	for i := range r.entries {
 		e := &r.entries[i]
 		if has := found(i); has != e.ExpectPresent {
-			op := "update or delete"
+			op := "update"
 			if !e.ExpectPresent {
 				op = "insert"
+			} else if !e.Present {
+				op = "delete"
 			}
 			v := &Violation{Op: op, Present: has, Row: e.Final}
 			if !e.Present {
