@@ -21,7 +21,7 @@ import (
 )
 
 // Patience bounds every wait for something that ought to come soon. It is long, as the machine may be busy.
-const Patience = 2 * time.Minute
+const Patience = 90 * time.Second
 
 // Main is a package's TestMain: it runs the tests, ends what they share and looks for goroutines that were left. It gives the exit code.
 func Main(m *testing.M) int {
