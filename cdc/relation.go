@@ -32,8 +32,8 @@ type Column struct {
 	TypeMod int32
 	// NotNull is the source's constraint. The lake's column stays nullable.
 	NotNull bool
-	// HasMissing says that rows older than this column read as a value that
-	// is not NULL (ADD COLUMN ... DEFAULT; pg_attribute.atthasmissing).
+	// HasMissing says that rows older than this column may read as a value that
+	// is not NULL: it has a default, or had one when it was added.
 	HasMissing bool
 }
 

@@ -42,10 +42,13 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident
  WHERE c.oid = ANY ($1::oid[])
  ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`
 
+	// A default that the server had to write into every row (serial, identity,
+	// now()) leaves no missing value behind, so that any default counts.
 	// Generated columns are not in the stream, unless a publication asks for
 	// them, which ours do not.
 	sqlColumns = `
-SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasmissing
+SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+       a.atthasmissing OR a.atthasdef OR a.attidentity <> ''
   FROM pg_attribute a
  WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
  ORDER BY a.attrelid, a.attnum`

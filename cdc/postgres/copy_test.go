@@ -230,6 +230,11 @@ func TestCopyOddTables(t *testing.T) {
 		"public.deferred_":         "a; key [], insert-only true; 0 rows, sum 0",
 	}, got)
 	require.True(t, table(t, s, "public.old").Columns[1].HasMissing)
+	d.exec("CREATE TABLE public.added (id int PRIMARY KEY, s bigserial, i int GENERATED ALWAYS AS IDENTITY, plain int)")
+	added := table(t, s, "public.added").Columns
+	require.True(t, added[1].HasMissing, "the server wrote it into every row")
+	require.True(t, added[2].HasMissing, "the server wrote it into every row")
+	require.False(t, added[3].HasMissing)
 	ranges, err := snap.Plan(ctx, table(t, s, "public.empty"))
 	require.NoError(t, err)
 	require.Empty(t, ranges)

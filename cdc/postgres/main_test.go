@@ -100,7 +100,11 @@ func newDatabase(t testing.TB) *database {
 		slots, err := simple(context.Background(), root, "SELECT slot_name FROM pg_replication_slots WHERE NOT temporary AND database = '"+d.name+"'")
 		require.NoError(t, err)
 		for _, r := range slots {
-			mustExec(t, root, "SELECT pg_drop_replication_slot('"+r.str(0)+"')")
+			// A session that has just ended, or a silent one, may hold it for a moment.
+			require.Eventually(t, func() bool {
+				_ = exec(context.Background(), root, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = '"+r.str(0)+"' AND active")
+				return exec(context.Background(), root, "SELECT pg_drop_replication_slot('"+r.str(0)+"')") == nil
+			}, 20*time.Second, 50*time.Millisecond)
 		}
 		require.Eventually(t, func() bool { // sessions that have just ended may hold it for a moment
 			return exec(context.Background(), root, "DROP DATABASE "+d.name+" WITH (FORCE)") == nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -54,12 +55,9 @@ func (r *resolver) tableByOID(ctx context.Context, oid uint32, msg relationMessa
 		oids[i] = c.TypeOID
 	}
 	err := r.admin.with(ctx, func(conn *pgconn.PgConn) error {
-		shapes, err := readShapes(ctx, conn, []uint32{oid})
-		if err != nil {
+		var err error
+		if now, err = shapeFor(ctx, conn, oid, msg); err != nil {
 			return err
-		}
-		if len(shapes) == 1 {
-			now = shapes[0]
 		}
 		types, err = r.types.resolve(ctx, conn, oids)
 		return err
@@ -70,6 +68,40 @@ func (r *resolver) tableByOID(ctx context.Context, oid uint32, msg relationMessa
 	info := describe(oid, msg, now, types, r.lastOf(oid))
 	r.remember(info.rel)
 	return info, nil
+}
+
+// visibleWithin bounds the wait for the catalogue to show what the stream has
+// told already.
+const visibleWithin = 500 * time.Millisecond
+
+// shapeFor reads the present shape of a table; nil where it is gone.
+//
+// The server sends a transaction as soon as its commit is in the log, which is
+// a moment before other sessions see it (longer, where it waits for a
+// synchronous standby). A catalogue that lacks a column of the message may
+// therefore be older than the message, and is asked again; or it is newer, the
+// column having been dropped or altered since, and no waiting helps.
+func shapeFor(ctx context.Context, conn *pgconn.PgConn, oid uint32, msg relationMessage) (*shape, error) {
+	until := time.Now().Add(visibleWithin)
+	for pause := 2 * time.Millisecond; ; pause *= 2 {
+		var now *shape
+		shapes, err := readShapes(ctx, conn, []uint32{oid})
+		if err != nil {
+			return nil, err
+		}
+		if len(shapes) == 1 {
+			now = shapes[0]
+		}
+		unknown := func(c relationColumn) bool { return now.attribute(c) == nil }
+		if !slices.ContainsFunc(msg.Columns, unknown) || time.Now().Add(pause).After(until) {
+			return now, nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // describe joins a Relation message with the catalogue (now; nil where the
@@ -83,6 +115,8 @@ func describe(oid uint32, msg relationMessage, now *shape, types map[uint32]type
 			col.SourceType, col.NotNull, col.HasMissing = a.typeName, a.notNull, a.hasMissing
 		} else if k := lastColumn(last, c); k != nil {
 			col.SourceType, col.NotNull, col.HasMissing = k.SourceType, k.NotNull, k.HasMissing
+		} else {
+			col.HasMissing = true // nobody can tell: older rows may have had a value
 		}
 		t.rel.Columns = append(t.rel.Columns, col)
 		t.cols = append(t.cols, ct)

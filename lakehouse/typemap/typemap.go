@@ -123,7 +123,7 @@ func Evolve(table *tablefmt.Schema, rel *cdc.Relation, own func(name string) boo
 		have, ok := table.Field(c.Name)
 		if !ok {
 			if c.HasMissing {
-				return nil, &Incompatible{Column: c.Name, Reason: "it was added with a default, which older rows of the source show and the lake's do not"}
+				return nil, &Incompatible{Column: c.Name, Reason: "it was added with a default, which older rows of the source may show and the lake's do not"}
 			}
 			added = append(added, want)
 			continue
