@@ -230,6 +230,9 @@ func (f *flusher) upkeep(ctx context.Context) {
 			due = append(due, w.Snapshot())
 		}
 	}
+	if err := f.e.epochs.Pack(ctx); err != nil {
+		f.e.opt.Log.Warn("packing the record of epochs failed; it is tried again later", "error", err)
+	}
 	for _, s := range due {
 		if s == nil {
 			continue

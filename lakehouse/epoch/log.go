@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/compaction"
 	"github.com/lakeload/lakeload/tablefmt"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
@@ -37,10 +39,11 @@ type record struct {
 // Log is the record of a pipeline's epochs, a Delta table of its own. It is
 // used by one goroutine.
 type Log struct {
-	loc     tablefmt.Location
-	snap    *tablefmt.Snapshot // nil: nothing is recorded yet
-	session string
-	written int64 // by this session
+	loc       tablefmt.Location
+	snap      *tablefmt.Snapshot // nil: nothing is recorded yet
+	session   string
+	written   int64 // by this session
+	packAfter int64 // the record before which Pack is not tried again
 
 	last     record           // epoch or idle position
 	epoch    Epoch            // the last epoch
@@ -75,14 +78,60 @@ func Open(ctx context.Context, lake objstore.Store, pipeline, session string) (*
 		return nil, fmt.Errorf("opening the record of epochs: %w", err)
 	}
 	l.snap = snap
-	records, err := l.read(ctx)
+	records, err := l.read(ctx, l.sinceFull())
 	if err != nil {
 		return nil, err
+	}
+	// A packed file holds older records too: what counts begins at a full one.
+	for i := len(records) - 1; i >= 0; i-- {
+		if records[i].full {
+			records = records[i:]
+			break
+		}
 	}
 	for _, r := range records {
 		l.take(r)
 	}
 	return l, nil
+}
+
+// sinceFull keeps the files that the last full record and those after it are
+// in, as far as the statistics tell.
+func (l *Log) sinceFull() func(*tablefmt.AddFile) bool {
+	last := int64(0)
+	for f := range l.snap.Files() {
+		last = max(last, greatestSeq(f))
+	}
+	full := last / FullEvery * FullEvery
+	return func(f *tablefmt.AddFile) bool { return greatestSeq(f) >= full }
+}
+
+// greatestSeq is the greatest number of a file's records; that of a file
+// without statistics is greater than all.
+func greatestSeq(f *tablefmt.AddFile) int64 {
+	st, err := f.ParseStats()
+	if err == nil && st != nil {
+		var seq int64
+		if json.Unmarshal(st.MaxValues["seq"], &seq) == nil {
+			return seq
+		}
+	}
+	return math.MaxInt64
+}
+
+// Pack rewrites the files of many small records into one, if that is due. It
+// keeps opening the record cheap and does nothing else.
+func (l *Log) Pack(ctx context.Context) error {
+	if l.snap == nil || l.snap.NumFiles() < FullEvery || l.last.seq < l.packAfter {
+		return nil
+	}
+	l.packAfter = l.last.seq + FullEvery/10 // should it fail
+	snap, err := compaction.Pack(ctx, l.snap, compaction.PlanPack(l.snap.Files(), compaction.PackOptions{}))
+	if err != nil {
+		return fmt.Errorf("packing the record of epochs: %w", err)
+	}
+	l.snap = snap
+	return nil
 }
 
 // Path is where the record of a pipeline lies in the lake.
@@ -113,7 +162,7 @@ func (l *Log) Record(ctx context.Context, e Epoch) (Epoch, error) {
 	if e.CommitTime.Before(l.time) {
 		e.CommitTime = l.time
 	}
-	r := record{Epoch: e, full: !l.any || (l.last.seq+1)%FullEvery == 0}
+	r := record{Epoch: e, full: !l.any || l.fullIsNext()}
 	if r.full {
 		r.Tables = maps.Clone(e.Tables)
 	} else {
@@ -134,10 +183,19 @@ func (l *Log) Record(ctx context.Context, e Epoch) (Epoch, error) {
 	return l.epoch, err
 }
 
+// fullIsNext says that the next record's number is one of those that are full.
+func (l *Log) fullIsNext() bool { return (l.last.seq+1)%FullEvery == 0 }
+
 // Idle records a position up to which nothing has changed.
 func (l *Log) Idle(ctx context.Context, lsn cdc.LSN) error {
 	if lsn <= l.last.LSN {
 		return nil
+	}
+	if l.fullIsNext() { // an epoch like the last one, so that a full record is where one is looked for
+		_, err := l.Record(ctx, Epoch{
+			LSN: lsn, Timeline: l.epoch.Timeline, CommitTime: l.time, Tables: maps.Clone(l.complete), Incomplete: l.epoch.Incomplete,
+		})
+		return err
 	}
 	e := l.last.Epoch
 	e.LSN, e.Tables = lsn, nil
@@ -209,7 +267,7 @@ func (l *Log) Epochs(ctx context.Context) ([]Epoch, error) {
 	if l.snap == nil {
 		return nil, nil
 	}
-	records, err := l.read(ctx)
+	records, err := l.read(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -225,9 +283,9 @@ func (l *Log) Epochs(ctx context.Context) ([]Epoch, error) {
 	return out, nil
 }
 
-func (l *Log) read(ctx context.Context) ([]record, error) {
+func (l *Log) read(ctx context.Context, keep func(*tablefmt.AddFile) bool) ([]record, error) {
 	var out []record
-	err := l.snap.Scan(ctx, tablefmt.ScanOptions{}, func(rec arrow.RecordBatch) error {
+	err := l.snap.Scan(ctx, tablefmt.ScanOptions{Keep: keep}, func(rec arrow.RecordBatch) error {
 		for i := range int(rec.NumRows()) {
 			r, err := fromArrow(rec, i)
 			if err != nil {

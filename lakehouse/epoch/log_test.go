@@ -94,3 +94,35 @@ func TestAnEpochNeverGoesBack(t *testing.T) {
 }
 
 func lsnOf(n int) cdc.LSN { return cdc.LSN(n) }
+
+func TestALongRecordIsPackedAndOpenedFromItsLastFullRecord(t *testing.T) {
+	ctx, lake := context.Background(), objstore.NewMemory()
+	l, err := Open(ctx, lake, "p", "s")
+	require.NoError(t, err)
+	const records = 2*FullEvery + 37
+	for i := 1; i <= records; i++ {
+		if i%3 == 2 || i == FullEvery {
+			require.NoError(t, l.Idle(ctx, lsnOf(i)))
+		} else {
+			_, err := l.Record(ctx, Epoch{LSN: lsnOf(i), CommitTime: at(int64(i)), Tables: map[string]int64{"a": int64(i), "b": int64(i / 500)}})
+			require.NoError(t, err)
+		}
+		require.NoError(t, l.Pack(ctx))
+	}
+	require.Less(t, l.Snapshot().NumFiles(), 40+3)
+	want, _ := l.Last()
+	wantAll, err := l.Epochs(ctx)
+	require.NoError(t, err)
+
+	opened, err := Open(ctx, lake, "p", "")
+	require.NoError(t, err)
+	got, _ := opened.Last()
+	require.Equal(t, want, got)
+	require.Equal(t, lsnOf(records), opened.Position())
+	all, err := opened.Epochs(ctx)
+	require.NoError(t, err)
+	require.Equal(t, wantAll, all)
+	for i, e := range all {
+		require.Equal(t, int64(i+1), e.Number)
+	}
+}
