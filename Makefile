@@ -43,8 +43,8 @@ lint: ## golangci-lint with .golangci.yml
 fmt: ## puts the code into the form that lint wants
 	@"$(TOOLS)/bin/golangci-lint" fmt
 
-bench: ## the benchmarks, under half an hour
-	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
+bench: install ## the ratios against limits and peers, under half an hour
+	go run ./bench
 
 demo: build ## the whole thing on one machine
 	bin/lakeload demo

@@ -28,7 +28,7 @@ var arrows = []arrow{
 
 	{"lakehouse", []string{"cdc", "tablefmt/...", "compaction/...", "lakehouse/..."}},
 	// Small packages under the engine never import the engine.
-	{"lakehouse/...", []string{"cdc", "tablefmt/...", "lakehouse/keyindex"}},
+	{"lakehouse/...", []string{"cdc", "tablefmt/...", "compaction", "lakehouse/keyindex"}},
 	{"lakehouse/keyindex/...", nil}, // knows hashes and locations only
 	{"lakehouse/typemap/...", []string{"cdc", "tablefmt"}},
 
