@@ -220,7 +220,7 @@ func (w *changelogWriter) Commit(ctx context.Context, cut cdc.LSN) (bool, error)
 	}
 	snap, err := x.Commit(ctx)
 	if err != nil {
-		return false, w.commitError(err)
+		return false, w.commitError(ctx, err)
 	}
 	return true, w.committed(snap, cut)
 }
@@ -230,9 +230,15 @@ func (w *changelogWriter) Rollback() { w.forget() }
 func (w *changelogWriter) Close() error { return nil }
 
 // commitError says what a failed commit of a fed table means (I4).
-func (t *table) commitError(err error) error {
+func (t *table) commitError(ctx context.Context, err error) error {
 	var c *tablefmt.ConflictError
 	if errors.As(err, &c) {
+		if c.Reason == tablefmt.ConflictFile {
+			actions, readErr := tablefmt.ReadCommit(ctx, t.spec.loc, c.Version)
+			if readErr == nil && ours(actions, t.spec.appPrefix()) {
+				return fmt.Errorf("committing to %s: %w: %w", &t.spec, errRearranged, err)
+			}
+		}
 		if c.Reason == tablefmt.ConflictTxn {
 			return &Error{
 				Op: "committing to a table of the lake", Object: t.spec.String(), Kind: KindConflict, Err: err,

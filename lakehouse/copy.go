@@ -134,21 +134,29 @@ func (e *Engine) stopCopy(ctx context.Context, oid uint32, why *stopError) error
 	return nil
 }
 
-// forgetMissing drops tables from the state that are to be copied and that
-// the source does not have, or select, any more.
+// forgetMissing takes out tables that are to be copied and that the source
+// does not have, or select, any more. One that may have been copied before is
+// detached: its generations must not be counted from the beginning when it
+// comes back, or what the lake holds of it would be taken for the new copy.
 func (e *Engine) forgetMissing(ctx context.Context, todo []uint32, rels map[uint32]*cdc.Relation) ([]uint32, error) {
 	missing := func(oid uint32) bool { return rels[oid] == nil }
 	if !slices.ContainsFunc(todo, missing) {
 		return todo, nil
 	}
 	err := e.save(ctx, func(s *State) {
-		s.Tables = slices.DeleteFunc(s.Tables, func(t TableState) bool {
-			if t.Phase != PhaseCopying || !missing(t.OID) {
-				return false
+		kept := s.Tables[:0]
+		for _, t := range s.Tables {
+			if t.Phase == PhaseCopying && missing(t.OID) {
+				e.opt.Log.Warn("a table that was to be copied is gone from the source, or not selected any more", "table", t.Name())
+				if t.Generation == 1 {
+					continue
+				}
+				t.detach()
+				t.Since = time.Now().UTC()
 			}
-			e.opt.Log.Warn("a table that was to be copied is gone from the source, or not selected any more", "table", t.Name())
-			return true
-		})
+			kept = append(kept, t)
+		}
+		s.Tables = kept
 	})
 	return slices.DeleteFunc(todo, missing), err
 }

@@ -132,16 +132,20 @@ func (e *Engine) run(ctx context.Context) error {
 }
 
 // reopen loads epochs and tables as they are in the lake.
-func (e *Engine) reopen(ctx context.Context) (err error) {
-	if e.epochs, err = epoch.Open(ctx, e.opt.Lake, e.opt.Name, e.state.Session); err != nil {
+func (e *Engine) reopen(ctx context.Context) error {
+	epochs, err := epoch.Open(ctx, e.opt.Lake, e.opt.Name, e.state.Session)
+	if err != nil {
 		return &Error{Op: "opening the record of epochs", Object: e.opt.Name, Err: err}
 	}
+	e.epochs = epochs
 	if err := e.openTables(ctx); err != nil {
 		return err
 	}
 	if len(e.tables) == 0 {
-		return &Error{Op: "following the source", Object: e.opt.Name, Kind: KindPreflight, Err: errors.New("no table is left to follow"),
-			Remedy: "select tables with --tables or --all"}
+		return &Error{
+			Op: "following the source", Object: e.opt.Name, Kind: KindPreflight, Err: errors.New("no table is left to follow"),
+			Remedy: "select tables with --tables or --all",
+		}
 	}
 	return nil
 }

@@ -75,6 +75,11 @@ func mustCopy(format string, args ...any) error {
 	return &stopError{reason: fmt.Sprintf(format, args...), remedy: remedyResync, recopy: true}
 }
 
+// errRearranged says that another program has moved rows, but changed none,
+// which a flush wanted to mark where they were. The flush is made again from
+// the table as it is now.
+var errRearranged = errors.New("another program has rearranged its table's files")
+
 // tableFault makes a failure that concerns one table alone stop that table;
 // any other error stays as it is.
 func tableFault(err error) error {

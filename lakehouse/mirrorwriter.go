@@ -215,7 +215,7 @@ func (m *mirrorWriter) Commit(ctx context.Context, cut cdc.LSN) (bool, error) {
 	}
 	snap, err := x.Commit(ctx)
 	if err != nil {
-		return false, m.commitError(err)
+		return false, m.commitError(ctx, err)
 	}
 	if snap.Version() != m.snap.Version()+1 && m.index != nil {
 		// Another program has rearranged files, and our commit followed it: the

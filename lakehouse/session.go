@@ -31,33 +31,44 @@ func (e *Engine) follow(ctx context.Context) error {
 			t.rollback()
 		}
 		e.setStatus(func(s *Status) { s.Streaming = false })
+		what, anew := "streaming", false
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, keyindex.ErrUnfit):
-			// A damaged local cache is made anew.
-			e.opt.Log.Warn("a key index is damaged; it is rebuilt", "error", err)
-			if err := e.reopen(ctx); err != nil {
-				return err
-			}
+		case errors.Is(err, keyindex.ErrUnfit), errors.Is(err, errRearranged):
+			what, anew = "keeping the key index", true // it is rebuilt
 		case objstore.Retryable(err):
-			// What the failed flush has left is read anew, not remembered.
-			if e.pause(ctx, "writing to the lake", err, wait) != nil {
-				return nil
-			}
-			if err := e.reopen(ctx); err != nil {
-				return err
-			}
+			what, anew = "writing to the lake", true // what the failed flush has left is read
 		case !cdc.Retryable(err):
 			return err
 		}
 		if e.resumeAt() > before {
 			wait = retryFirst
 		}
-		if e.pause(ctx, "streaming", err, wait) != nil {
+		if e.pause(ctx, what, err, wait) != nil {
 			return nil
 		}
+		if anew {
+			if err := e.reopenPatiently(ctx, wait); err != nil {
+				return err
+			}
+		}
 		wait = min(2*wait, retryMost)
+	}
+}
+
+// reopenPatiently reads epochs and tables anew, and waits while the store is
+// away.
+func (e *Engine) reopenPatiently(ctx context.Context, wait time.Duration) error {
+	for {
+		err := e.reopen(ctx)
+		if !objstore.Retryable(err) {
+			return err
+		}
+		wait = min(2*wait, retryMost)
+		if err := e.pause(ctx, "reading the lake", err, wait); err != nil {
+			return err
+		}
 	}
 }
 

@@ -195,6 +195,7 @@ func (e *Engine) resume(ctx context.Context) error {
 			continue
 		}
 		t := e.newTable(rel)
+		t.Membership = members[rel.OID] // not zero if somebody else has published it
 		if err := checkColumns(rel, t.Modes); err != nil {
 			return err
 		}
@@ -249,12 +250,12 @@ func (e *Engine) reconcile(s *State, tables []*cdc.Relation, members map[uint32]
 		was := t.Phase
 		switch {
 		case t.Phase != PhaseCopying && !selected[t.OID]:
-			t.Phase, t.NeedsCopy, t.StoppedAt = PhaseDetached, false, 0
-			t.Reason, t.Remedy = "the source has no such table any more, or it is not selected", "select it again: it is then copied again"
+			t.detach()
 		case t.Phase == PhaseDetached && selected[t.OID]:
 			t.Phase, t.Reason, t.Remedy = PhaseCopying, "", ""
 			t.Generation++
-		case t.Phase == PhaseLive && members[t.OID] != t.Membership:
+			t.Membership = members[t.OID]
+		case (t.Phase == PhaseLive || t.Phase == PhaseStopped && !t.NeedsCopy) && members[t.OID] != t.Membership:
 			t.Phase, t.NeedsCopy, t.Remedy = PhaseStopped, true, remedyResync
 			t.Reason = "it was taken out of the publication for a time: changes are missing"
 		case t.Phase == PhaseCopying && members[t.OID] != 0:
@@ -265,4 +266,9 @@ func (e *Engine) reconcile(s *State, tables []*cdc.Relation, members map[uint32]
 			e.opt.Log.Warn("a table's place has changed", "table", t.Name(), "was", was, "is", t.Phase, "reason", t.Reason)
 		}
 	}
+}
+
+func (t *TableState) detach() {
+	t.Phase, t.NeedsCopy, t.StoppedAt = PhaseDetached, false, 0
+	t.Reason, t.Remedy = "the source has no such table any more, or it is not selected", "select it again: it is then copied again"
 }

@@ -11,8 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lakeload/lakeload/cdc"
@@ -409,70 +407,6 @@ func (s *simulation) compareSnapshot(table string, snap *tablefmt.Snapshot, lsn 
 	} else {
 		return
 	}
-	want := map[string]int{}
-	rel := s.world.Relation(table, lsn)
-	for _, row := range s.world.Rows(table, lsn) {
-		want[rowText(rel, row)]++
-	}
-	got := map[string]int{}
-	err := snap.Scan(context.Background(), tablefmt.ScanOptions{}, func(rec arrow.RecordBatch) error {
-		for i := range int(rec.NumRows()) {
-			got[recordText(rec, i)]++
-		}
-		return nil
-	})
-	require.NoError(s.t, err)
+	want, got := sourceRows(s.world, table, lsn), lakeRows(s.t, snap)
 	require.Equal(s.t, want, got, "%s, %s (version %d, %s)", table, where, snap.Version(), lsn)
-}
-
-// rowText and recordText write a row of the source and one of the lake alike.
-func rowText(rel *cdc.Relation, row cdctest.Row) string {
-	var b strings.Builder
-	for i := range rel.Columns {
-		name := rel.Columns[i].Name
-		switch v := row[name].(type) {
-		case nil:
-			fmt.Fprintf(&b, "%s=NULL;", name)
-		case cdctest.Exact:
-			fmt.Fprintf(&b, "%s=exact %s;", name, string(v))
-		case time.Time:
-			fmt.Fprintf(&b, "%s=%d;", name, v.UnixMicro())
-		default:
-			fmt.Fprintf(&b, "%s=%v;", name, v)
-		}
-	}
-	return b.String()
-}
-
-func recordText(rec arrow.RecordBatch, row int) string {
-	exact := map[string]string{}
-	if at := rec.Schema().FieldIndices("_lakeload_exact"); len(at) == 1 && !rec.Column(at[0]).IsNull(row) {
-		m := rec.Column(at[0]).(*array.Map)
-		for start, end := m.ValueOffsets(row); start < end; start++ {
-			exact[m.Keys().(*array.String).Value(int(start))] = m.Items().(*array.String).Value(int(start))
-		}
-	}
-	var b strings.Builder
-	for c, f := range rec.Schema().Fields() {
-		if f.Name == "_lakeload_exact" {
-			continue
-		}
-		a := rec.Column(c)
-		switch text, ok := exact[f.Name]; {
-		case ok:
-			fmt.Fprintf(&b, "%s=exact %s;", f.Name, text)
-		case a.IsNull(row):
-			fmt.Fprintf(&b, "%s=NULL;", f.Name)
-		default:
-			v := a.ValueStr(row)
-			switch a := a.(type) {
-			case *array.Timestamp:
-				v = fmt.Sprint(int64(a.Value(row)))
-			case *array.Decimal128:
-				v = a.Value(row).ToString(a.DataType().(*arrow.Decimal128Type).Scale)
-			}
-			fmt.Fprintf(&b, "%s=%s;", f.Name, v)
-		}
-	}
-	return b.String()
 }

@@ -1,0 +1,334 @@
+package lakehouse_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/cdc/cdctest"
+	"github.com/lakeload/lakeload/lakehouse"
+	"github.com/lakeload/lakeload/lakehouse/epoch"
+	"github.com/lakeload/lakeload/tablefmt"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
+)
+
+// rig is a scripted source, a lake in memory and the engines that a test runs
+// between them, one after the other.
+type rig struct {
+	t     *testing.T
+	world *cdctest.World
+	store objstore.Store
+	// options changes the options of the engines that are opened next.
+	options func(o *lakehouse.Options)
+	// source gives the source of the engines that are opened next.
+	source func() cdc.Source
+
+	mu     sync.Mutex // guards what follows
+	stops  []string   // the tables that stopped, in order
+	copies []string   // the tables that were copied, in order
+}
+
+func newRig(t *testing.T, specs ...cdctest.TableSpec) *rig {
+	r := &rig{t: t, store: objstore.NewMemory(), world: cdctest.NewWorld(cdctest.Options{Seed: 1, MaxRows: 40})}
+	r.source = func() cdc.Source { return r.world.Source() }
+	r.options = func(*lakehouse.Options) {}
+	for _, s := range specs {
+		_, err := r.world.CreateTable(s)
+		require.NoError(t, err)
+	}
+	return r
+}
+
+// keyed and keyless are small tables of a number and a text.
+func keyed(name string) cdctest.TableSpec {
+	return cdctest.TableSpec{Name: name, Key: []string{"id"}, Columns: []cdc.Column{cdctest.Int64("id"), cdctest.Text("v")}}
+}
+
+func keyless(name string) cdctest.TableSpec {
+	return cdctest.TableSpec{Name: name, InsertOnly: true, Columns: []cdc.Column{cdctest.Int64("id"), cdctest.Text("v")}}
+}
+
+// tx commits a transaction at the source.
+func (r *rig) tx(changes func(tx *cdctest.Tx) error) {
+	r.t.Helper()
+	_, err := r.world.Commit(changes)
+	require.NoError(r.t, err)
+}
+
+// insert adds rows with the ids from first up to, and without, end, in one
+// transaction.
+func (r *rig) insert(table string, first, end int) {
+	r.t.Helper()
+	r.tx(func(tx *cdctest.Tx) error {
+		for id := first; id < end; id++ {
+			if err := tx.Insert(table, cdctest.Row{"id": id, "v": fmt.Sprint("v", id)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// update gives one row another text.
+func (r *rig) update(table string, id int, v string) {
+	r.t.Helper()
+	r.tx(func(tx *cdctest.Tx) error { return tx.Update(table, cdctest.Row{"id": id}, cdctest.Row{"v": v}) })
+}
+
+// breakShape changes a table's columns in a way that its mirror cannot follow.
+func (r *rig) breakShape(table string, id int) {
+	r.t.Helper()
+	r.tx(func(tx *cdctest.Tx) error {
+		if err := tx.AddColumn(table, cdctest.Text("n"), "default"); err != nil {
+			return err
+		}
+		return tx.Insert(table, cdctest.Row{"id": id, "v": "x", "n": "y"})
+	})
+}
+
+// engine runs an engine and gives what Open or Run gave.
+func (r *rig) engine(ctx context.Context, untilCurrent bool) error {
+	opt := lakehouse.Options{
+		Source: r.source(), Lake: r.store, Slot: "s", Publication: "p",
+		Freshness: 50 * time.Millisecond, UntilCurrent: untilCurrent, Memory: 16 << 20, TargetFileSize: 1 << 20,
+		Events: lakehouse.Events{
+			TableStopped: func(e lakehouse.TableStopped) {
+				r.t.Logf("%s stopped: %s", e.Table, e.Reason)
+				r.note(&r.stops, e.Table)
+			},
+			CopyFinished: func(e lakehouse.CopyFinished) { r.note(&r.copies, e.Table) },
+		},
+	}
+	r.options(&opt)
+	e, err := lakehouse.Open(ctx, opt)
+	if err != nil {
+		_ = opt.Source.Close()
+		return err
+	}
+	err = e.Run(ctx)
+	if closeErr := e.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+func (r *rig) note(list *[]string, table string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	*list = append(*list, table)
+}
+
+// copied gives the tables that were copied since it was asked last.
+func (r *rig) copied() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := r.copies
+	r.copies = nil
+	return list
+}
+
+// stopped gives the tables that stopped since it was asked last.
+func (r *rig) stopped() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := r.stops
+	r.stops = nil
+	return list
+}
+
+// catchUp runs an engine until the lake is current.
+func (r *rig) catchUp() {
+	r.t.Helper()
+	require.NoError(r.t, r.engine(r.t.Context(), true))
+	require.Empty(r.t, r.world.Violations())
+}
+
+// start runs an engine until the function that it gives is called, which
+// gives what Run gave. The test is in a synctest bubble.
+func (r *rig) start() (stop func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.engine(ctx, false) }()
+	time.Sleep(10 * time.Second) // what was there is copied
+	stop = sync.OnceValue(func() error {
+		cancel()
+		return <-done
+	})
+	r.t.Cleanup(func() { _ = stop() }) // of a test that failed before
+	return stop
+}
+
+func (r *rig) resync(table string) {
+	r.t.Helper()
+	r.world.Advance(100) // a server writes log when a snapshot is made
+	require.NoError(r.t, lakehouse.Resync(r.t.Context(), r.store, "default", "public."+table))
+}
+
+// mend resyncs a table and runs an engine; then the table is as the source's.
+func (r *rig) mend(table string) {
+	r.t.Helper()
+	r.resync(table)
+	r.copied()
+	r.stopped()
+	r.catchUp()
+	require.Equal(r.t, []string{"public." + table}, r.copied())
+	require.Empty(r.t, r.stopped())
+	require.Equal(r.t, lakehouse.PhaseLive, r.state(table).Phase)
+	r.same(table)
+}
+
+// state is what the lake records of a table.
+func (r *rig) state(table string) lakehouse.TableState {
+	r.t.Helper()
+	st, err := lakehouse.ReadState(r.t.Context(), r.store, "default")
+	require.NoError(r.t, err)
+	i := slices.IndexFunc(st.Tables, func(t lakehouse.TableState) bool { return t.Table == table })
+	require.GreaterOrEqual(r.t, i, 0, "the lake's state has no table %s", table)
+	return st.Tables[i]
+}
+
+// staysStopped requires that a table is stopped and waits for a resync.
+func (r *rig) staysStopped(table string) {
+	r.t.Helper()
+	st := r.state(table)
+	require.Equal(r.t, lakehouse.PhaseStopped, st.Phase)
+	require.True(r.t, st.NeedsCopy, "it would be taken up again: %s", st.Reason)
+	require.NotEmpty(r.t, st.Reason)
+	require.Contains(r.t, st.Remedy, "resync")
+}
+
+func (r *rig) lastEpoch() epoch.Epoch {
+	r.t.Helper()
+	log, err := epoch.Open(r.t.Context(), r.store, "default", "")
+	require.NoError(r.t, err)
+	e, ok := log.Last()
+	require.True(r.t, ok)
+	return e
+}
+
+// acknowledged is the position up to which the source keeps nothing more.
+func (r *rig) acknowledged() cdc.LSN {
+	r.t.Helper()
+	src := r.world.Source()
+	slot, err := src.Slot(r.t.Context())
+	require.NoError(r.t, err)
+	require.NoError(r.t, src.Close())
+	return slot.ConfirmedFlush
+}
+
+func (r *rig) mirror(table string) tablefmt.Location {
+	return tablefmt.Location{Data: objstore.Sub(r.store, lakehouse.MirrorPath("public", table))}
+}
+
+func (r *rig) changelog(table string) tablefmt.Location {
+	return tablefmt.Location{Data: objstore.Sub(r.store, lakehouse.ChangelogPath("public", table))}
+}
+
+// rows are the rows of the newest version of a table of the lake.
+func (r *rig) rows(loc tablefmt.Location) map[string]int {
+	r.t.Helper()
+	snap, err := tablefmt.Load(r.t.Context(), loc)
+	require.NoError(r.t, err)
+	return lakeRows(r.t, snap)
+}
+
+// same requires that mirrors equal their sources.
+func (r *rig) same(tables ...string) {
+	r.t.Helper()
+	for _, table := range tables {
+		require.Equal(r.t, sourceRows(r.world, table, r.world.Head()), r.rows(r.mirror(table)), "table %s", table)
+	}
+}
+
+func count(rows map[string]int) int {
+	n := 0
+	for _, c := range rows {
+		n += c
+	}
+	return n
+}
+
+// sourceRows are a table's rows at a position: the text of each and how often
+// it is there.
+func sourceRows(w *cdctest.World, table string, lsn cdc.LSN) map[string]int {
+	rows, rel := map[string]int{}, w.Relation(table, lsn)
+	for _, row := range w.Rows(table, lsn) {
+		rows[rowText(rel, row)]++
+	}
+	return rows
+}
+
+// lakeRows are a snapshot's rows, in the texts of sourceRows.
+func lakeRows(t *testing.T, snap *tablefmt.Snapshot) map[string]int {
+	t.Helper()
+	rows := map[string]int{}
+	err := snap.Scan(context.Background(), tablefmt.ScanOptions{}, func(rec arrow.RecordBatch) error {
+		for i := range int(rec.NumRows()) {
+			rows[recordText(rec, i)]++
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	return rows
+}
+
+// rowText and recordText write a row of the source and one of the lake alike.
+func rowText(rel *cdc.Relation, row cdctest.Row) string {
+	var b strings.Builder
+	for i := range rel.Columns {
+		name := rel.Columns[i].Name
+		switch v := row[name].(type) {
+		case nil:
+			fmt.Fprintf(&b, "%s=NULL;", name)
+		case cdctest.Exact:
+			fmt.Fprintf(&b, "%s=exact %s;", name, string(v))
+		case time.Time:
+			fmt.Fprintf(&b, "%s=%d;", name, v.UnixMicro())
+		default:
+			fmt.Fprintf(&b, "%s=%v;", name, v)
+		}
+	}
+	return b.String()
+}
+
+func recordText(rec arrow.RecordBatch, row int) string {
+	exact := map[string]string{}
+	if at := rec.Schema().FieldIndices("_lakeload_exact"); len(at) == 1 && !rec.Column(at[0]).IsNull(row) {
+		m := rec.Column(at[0]).(*array.Map)
+		for start, end := m.ValueOffsets(row); start < end; start++ {
+			exact[m.Keys().(*array.String).Value(int(start))] = m.Items().(*array.String).Value(int(start))
+		}
+	}
+	var b strings.Builder
+	for c, f := range rec.Schema().Fields() {
+		if f.Name == "_lakeload_exact" {
+			continue
+		}
+		a := rec.Column(c)
+		switch text, ok := exact[f.Name]; {
+		case ok:
+			fmt.Fprintf(&b, "%s=exact %s;", f.Name, text)
+		case a.IsNull(row):
+			fmt.Fprintf(&b, "%s=NULL;", f.Name)
+		default:
+			v := a.ValueStr(row)
+			switch a := a.(type) {
+			case *array.Timestamp:
+				v = fmt.Sprint(int64(a.Value(row)))
+			case *array.Decimal128:
+				v = a.Value(row).ToString(a.DataType().(*arrow.Decimal128Type).Scale)
+			}
+			fmt.Fprintf(&b, "%s=%s;", f.Name, v)
+		}
+	}
+	return b.String()
+}

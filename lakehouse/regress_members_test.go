@@ -1,0 +1,292 @@
+package lakehouse_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/cdc/cdctest"
+	"github.com/lakeload/lakeload/lakehouse"
+)
+
+// Changes of a table that is not in the publication never arrive: who puts it
+// back does not bring them back.
+func TestATableTakenOutOfThePublicationStopsUntilAResync(t *testing.T) {
+	for name, back := range map[string]bool{"put back by the engine": false, "put back by hand": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, keyless("t"), keyed("u"))
+				r.insert("t", 0, 10)
+				r.catchUp()
+				unpublished(r, back, func() { r.insert("t", 90, 91) })
+				for i := range 3 {
+					r.insert("t", 91+i, 92+i)
+					r.insert("u", i, i+1)
+					r.catchUp()
+					r.staysStopped("t")
+					r.same("u")
+				}
+				r.mend("t")
+				r.insert("t", 100, 105)
+				r.catchUp()
+				r.same("t", "u")
+			})
+		})
+	}
+}
+
+func TestAStoppedTableTakenOutOfThePublicationIsNotTakenUpAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keyed("t"), keyed("u"))
+		r.catchUp()
+		r.breakShape("t", 1)
+		r.catchUp()
+		require.False(t, r.state("t").NeedsCopy)
+		unpublished(r, true, func() { r.insert("t", 2, 3) })
+		r.insert("u", 0, 1)
+		r.catchUp()
+		r.staysStopped("t")
+		r.mend("t")
+	})
+}
+
+// unpublished takes t out of the publication while f runs.
+func unpublished(r *rig, back bool, f func()) {
+	r.t.Helper()
+	publish(r, "u")
+	f()
+	if back {
+		publish(r)
+	}
+}
+
+// publish puts the named tables, or all, into the publication, and no others.
+func publish(r *rig, tables ...string) {
+	r.t.Helper()
+	src := r.world.Source(tables...)
+	rels, err := src.Tables(r.t.Context())
+	require.NoError(r.t, err)
+	require.NoError(r.t, src.Publish(r.t.Context(), rels))
+	require.NoError(r.t, src.Close())
+}
+
+func TestANewTableThatSomebodyElsePublishedIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keyed("u"))
+		r.catchUp()
+		_, err := r.world.CreateTable(keyed("t"))
+		require.NoError(t, err)
+		publish(r)
+		for i := range 3 {
+			r.insert("t", i, i+1)
+			r.catchUp()
+			require.Empty(t, r.stopped())
+			require.Equal(t, lakehouse.PhaseLive, r.state("t").Phase)
+			r.same("t")
+		}
+	})
+}
+
+func TestADroppedTableIsDetached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keyed("t"), keyed("u"))
+		r.insert("t", 0, 10)
+		r.catchUp()
+		held := r.rows(r.mirror("t"))
+		require.NoError(t, r.world.DropTable("t"))
+		detached(r, held)
+	})
+}
+
+// detached requires that t is no part of the pipeline any more.
+func detached(r *rig, held map[string]int) {
+	r.t.Helper()
+	for i := range 2 {
+		r.insert("u", i, i+1)
+		r.catchUp()
+		require.Equal(r.t, lakehouse.PhaseDetached, r.state("t").Phase)
+		e := r.lastEpoch()
+		require.NotContains(r.t, e.Tables, "public.t")
+		require.Contains(r.t, e.Tables, "public.u")
+		require.Empty(r.t, e.Incomplete)
+		require.Equal(r.t, r.world.Head(), r.acknowledged(), "it holds the acknowledgement")
+		require.Equal(r.t, held, r.rows(r.mirror("t")), "the lake keeps what it held")
+		r.same("u")
+	}
+}
+
+func TestATableNoLongerSelectedIsDetachedAndCopiedWhenItComesBack(t *testing.T) {
+	// The table may be in any state when it goes.
+	for name, before := range map[string]func(r *rig){
+		"live":           func(*rig) {},
+		"stopped":        func(r *rig) { r.breakShape("t", 50); r.catchUp() },
+		"to be copied":   func(r *rig) { r.resync("t") },
+		"must be mended": func(r *rig) { removeFiles(r, "t"); r.catchUp() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, keyed("t"), keyed("u"))
+				r.insert("t", 0, 10)
+				r.catchUp()
+				before(r)
+				held := r.rows(r.mirror("t"))
+				r.source = func() cdc.Source { return r.world.Source("u") }
+				r.copied()
+				detached(r, held)
+				require.Empty(t, r.copied())
+				r.tx(func(tx *cdctest.Tx) error { return tx.Delete("t", cdctest.Row{"id": 3}) })
+				r.source = func() cdc.Source { return r.world.Source() }
+				for i := range 2 {
+					r.insert("u", 10+i, 11+i)
+					r.catchUp()
+					require.Equal(t, lakehouse.PhaseLive, r.state("t").Phase)
+					r.same("t", "u")
+					r.update("t", 4, "changed")
+				}
+				require.Equal(t, []string{"public.t"}, r.copied(), "copied once")
+				require.Contains(t, r.lastEpoch().Tables, "public.t")
+			})
+		})
+	}
+}
+
+func TestARenamedTableIsMendedByAResyncUnderItsNewName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keyed("t"), keyed("u"))
+		r.insert("t", 0, 10)
+		r.catchUp()
+		old := r.rows(r.mirror("t"))
+		r.source = func() cdc.Source { return &renaming{Source: r.world.Source(), from: "t", to: "renamed"} }
+		r.insert("t", 10, 20)
+		r.insert("u", 0, 1)
+		r.catchUp()
+		require.Equal(t, []string{"public.t"}, r.stopped())
+		r.same("u")
+		r.resync("t") // as the lake knows it
+		for i := range 2 {
+			r.insert("t", 20+i, 21+i)
+			r.catchUp()
+			require.Empty(t, r.stopped())
+			require.Equal(t, lakehouse.PhaseLive, r.state("renamed").Phase)
+			require.Equal(t, sourceRows(r.world, "t", r.world.Head()), r.rows(r.mirror("renamed")))
+		}
+		require.Equal(t, old, r.rows(r.mirror("t")), "the old table stays as it was")
+		e := r.lastEpoch()
+		require.Contains(t, e.Tables, "public.renamed")
+		require.NotContains(t, e.Tables, "public.t")
+		require.Empty(t, e.Incomplete)
+	})
+}
+
+func TestAChangelogWhoseColumnChangedItsTypeFailsItsResyncAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keyed("t"), keyed("u"))
+		r.options = func(o *lakehouse.Options) {
+			o.Modes = func(rel *cdc.Relation) []lakehouse.Mode {
+				if rel.Name == "t" {
+					return []lakehouse.Mode{lakehouse.ModeChangelog}
+				}
+				return []lakehouse.Mode{lakehouse.ModeMirror}
+			}
+		}
+		r.insert("t", 0, 10)
+		r.catchUp()
+		held := r.rows(r.changelog("t"))
+		r.tx(func(tx *cdctest.Tx) error {
+			return errors.Join(tx.DropColumn("t", "v"), tx.AddColumn("t", cdctest.Int64("v"), nil),
+				tx.Insert("t", cdctest.Row{"id": 100, "v": 8}))
+		})
+		r.catchUp()
+		require.Equal(t, []string{"public.t"}, r.stopped())
+		r.resync("t")
+		for i := range 3 {
+			r.insert("u", i, i+1)
+			r.catchUp()
+			r.staysStopped("t")
+			r.same("u")
+			require.Equal(t, []string{"public.t"}, r.lastEpoch().Incomplete)
+		}
+		require.Equal(t, held, r.rows(r.changelog("t")), "what was there stays readable")
+	})
+}
+
+// renaming is a source one of whose tables has been renamed.
+type renaming struct {
+	cdc.Source
+	from, to string
+}
+
+func (s *renaming) relation(rel *cdc.Relation, from, to string) *cdc.Relation {
+	if rel.Name != from {
+		return rel
+	}
+	c := *rel
+	c.Name = to
+	return &c
+}
+
+func (s *renaming) Tables(ctx context.Context) ([]*cdc.Relation, error) {
+	rels, err := s.Source.Tables(ctx)
+	rels = slices.Clone(rels)
+	for i := range rels {
+		rels[i] = s.relation(rels[i], s.from, s.to)
+	}
+	return rels, err
+}
+
+func (s *renaming) Snapshot(ctx context.Context) (cdc.Snapshot, error) {
+	snap, err := s.Source.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &renamingSnapshot{snap, s}, nil
+}
+
+func (s *renaming) Stream(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
+	st, err := s.Source.Stream(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	return &renamingStream{st, s}, nil
+}
+
+type renamingSnapshot struct {
+	cdc.Snapshot
+	s *renaming
+}
+
+func (sn *renamingSnapshot) Plan(ctx context.Context, rel *cdc.Relation) ([]cdc.Range, error) {
+	return sn.Snapshot.Plan(ctx, sn.s.relation(rel, sn.s.to, sn.s.from))
+}
+
+func (sn *renamingSnapshot) Read(ctx context.Context, rel *cdc.Relation, rg cdc.Range, emit func(*cdc.Batch) error) error {
+	return sn.Snapshot.Read(ctx, sn.s.relation(rel, sn.s.to, sn.s.from), rg, func(b *cdc.Batch) error {
+		b.Relation = sn.s.relation(b.Relation, sn.s.from, sn.s.to)
+		return emit(b)
+	})
+}
+
+type renamingStream struct {
+	cdc.Stream
+	s *renaming
+}
+
+func (st *renamingStream) Next(ctx context.Context) (*cdc.Chunk, error) {
+	c, err := st.Stream.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range c.Items {
+		it := &c.Items[i]
+		it.Relation = st.s.relation(it.Relation, st.s.from, st.s.to)
+		if it.Batch != nil {
+			it.Batch.Relation = it.Relation
+		}
+	}
+	return c, nil
+}
