@@ -120,7 +120,7 @@ func TestNothingOfAnUnfinishedTransactionIsCommitted(t *testing.T) {
 				stall.begun = func() { time.AfterFunc(time.Second, r.world.Crash) }
 				require.ErrorIs(r.t, r.engine(r.t.Context(), true), cdctest.ErrCrashed)
 			},
-			"a stop at once":    stopAfter(0),
+			"a stop in a file":  stopAfter(5 * time.Millisecond),
 			"a stop in a flush": stopAfter(15 * time.Millisecond),
 			"a stop after it":   stopAfter(30 * time.Millisecond),
 			"a stop in a stall": stopAfter(time.Second),
