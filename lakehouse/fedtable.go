@@ -1,0 +1,217 @@
+package lakehouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lakeload/lakeload/cdc"
+)
+
+// fedTable is a table of the source with what is kept of it in the lake.
+type fedTable struct {
+	state   TableState
+	writers []writer
+	modes   []Mode // parallel to writers
+	// stopped says that the table follows its source no more; it holds the
+	// acknowledgement at stoppedAt, the last cut that it shows.
+	stopped   bool
+	stoppedAt cdc.LSN
+}
+
+// epochKey names a table in an epoch.
+func epochKey(mode Mode, t *TableState) string {
+	if mode == ModeChangelog {
+		return t.Name() + "_changelog"
+	}
+	return t.Name()
+}
+
+// openTables opens the writers of all tables that are live. A table that
+// cannot be followed is stopped; the others go on.
+func (e *Engine) openTables(ctx context.Context) error {
+	e.closeTables()
+	e.tables = nil
+	last, any := e.epochs.Last()
+	for i := range e.state.Tables {
+		t := &fedTable{state: e.state.Tables[i]}
+		if t.state.Phase == PhaseDetached {
+			continue
+		}
+		e.tables = append(e.tables, t)
+		if t.state.Phase == PhaseStopped && t.state.NeedsCopy {
+			if err := e.keepStopped(ctx, t); err != nil {
+				return err
+			}
+			continue
+		}
+		if t.state.Phase == PhaseCopying {
+			return fmt.Errorf("opening %s: its copy is not published", t.state.Name())
+		}
+		err := e.openTable(ctx, t)
+		if err == nil && any {
+			err = e.checkVersions(ctx, t, &last)
+		}
+		err = tableFault(err)
+		var stop *stopError
+		switch {
+		case errors.As(err, &stop):
+			if err := e.stopUnopened(ctx, t, stop); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		case t.state.Phase == PhaseStopped:
+			// It is tried again from where it stopped.
+			if err := e.restartTable(ctx, t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// stopUnopened stops a table that cannot even be opened, at the last position
+// that is known of it.
+func (e *Engine) stopUnopened(ctx context.Context, t *fedTable, why *stopError) error {
+	if err := e.keepStopped(ctx, t); err != nil {
+		return err
+	}
+	return e.stopTable(ctx, t, why)
+}
+
+// keepStopped lets a table that is not opened hold the acknowledgement at the
+// last position that is known of it.
+func (e *Engine) keepStopped(ctx context.Context, t *fedTable) error {
+	t.stopped, t.stoppedAt = true, t.state.StoppedAt
+	if t.stoppedAt == 0 {
+		t.stoppedAt = e.epochs.Position()
+	}
+	if t.stoppedAt == 0 {
+		slot, err := e.opt.Source.Slot(ctx)
+		if err != nil {
+			return err
+		}
+		t.stoppedAt = slot.ConfirmedFlush
+	}
+	return nil
+}
+
+func (e *Engine) openTable(ctx context.Context, t *fedTable) error {
+	for _, mode := range t.state.Modes {
+		w, err := openWriter(ctx, e.spec(&t.state, mode))
+		if err != nil {
+			return err
+		}
+		t.writers, t.modes = append(t.writers, w), append(t.modes, mode)
+	}
+	return nil
+}
+
+func (e *Engine) closeTables() {
+	for _, t := range e.tables {
+		t.close(e)
+	}
+}
+
+func (t *fedTable) close(e *Engine) {
+	for _, w := range t.writers {
+		if err := w.Close(); err != nil {
+			// Only the local cache is concerned, which is checked when it is opened.
+			e.opt.Log.Warn("closing a table's local cache failed", "table", t.state.Name(), "error", err)
+		}
+	}
+	t.writers, t.modes = nil, nil
+}
+
+func (t *fedTable) rollback() {
+	for _, w := range t.writers {
+		w.Rollback()
+	}
+}
+
+// position is the least cut that all of the table's writers have reached.
+func (t *fedTable) position() cdc.LSN {
+	if t.stopped {
+		return t.stoppedAt
+	}
+	p := cdc.LSN(0)
+	for i, w := range t.writers {
+		if i == 0 || w.Position() < p {
+			p = w.Position()
+		}
+	}
+	return p
+}
+
+// reached is the greatest cut that any of the table's writers shows.
+func (t *fedTable) reached() cdc.LSN {
+	p := cdc.LSN(0)
+	for _, w := range t.writers {
+		p = max(p, w.Position())
+	}
+	return p
+}
+
+// stopTable stops one table (I5): it is recorded, told, and holds the
+// acknowledgement at the cut that it shows.
+func (e *Engine) stopTable(ctx context.Context, t *fedTable, why *stopError) error {
+	t.rollback()
+	t.stopped = true
+	err := e.save(ctx, func(s *State) {
+		st := s.table(t.state.OID)
+		st.Phase, st.Reason, st.Remedy, st.NeedsCopy = PhaseStopped, why.reason, why.remedy, why.recopy
+		st.StoppedAt = t.stoppedAt
+		st.Since = time.Now().UTC()
+		t.state = *st
+	})
+	t.close(e)
+	if err != nil {
+		return err
+	}
+	e.tellStopped(&t.state)
+	return nil
+}
+
+func (e *Engine) tellStopped(t *TableState) {
+	e.opt.Log.Error("a table has stopped", "table", t.Name(), "reason", t.Reason, "remedy", t.Remedy, "at", t.StoppedAt)
+	if e.opt.Events.TableStopped != nil {
+		e.opt.Events.TableStopped(TableStopped{Table: t.Name(), Reason: t.Reason, Remedy: t.Remedy})
+	}
+}
+
+// restartTable takes a stopped table up again: the stream begins where it
+// stopped, and it stops again if what stopped it is still there.
+func (e *Engine) restartTable(ctx context.Context, t *fedTable) error {
+	at := t.state.StoppedAt
+	err := e.save(ctx, func(s *State) {
+		st := s.table(t.state.OID)
+		st.Phase, st.Reason, st.Remedy = PhaseLive, "", ""
+		st.Since = time.Now().UTC()
+		t.state = *st // StoppedAt stays until the table has passed it
+	})
+	t.state.StoppedAt = at
+	return err
+}
+
+// resumeAt is the position from which the stream has to be delivered: every
+// table shows everything up to there.
+func (e *Engine) resumeAt() cdc.LSN {
+	at := e.epochs.Position()
+	if at == 0 {
+		for i, t := range e.tables {
+			if p := t.position(); i == 0 || p < at {
+				at = p
+			}
+		}
+	}
+	for _, t := range e.tables {
+		if t.stopped {
+			at = min(at, t.stoppedAt)
+		} else if t.state.StoppedAt != 0 {
+			at = min(at, max(t.state.StoppedAt, t.position()))
+		}
+	}
+	return at
+}
