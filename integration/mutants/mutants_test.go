@@ -1,0 +1,187 @@
+// Package mutants breaks the program on purpose, one small change at a time, and holds that a test notices each.
+//
+// A mutation is applied by an overlay of the Go command: the tree is not touched. TestMutationsApply, which always runs, holds that the list
+// fits the code. TestMutants runs some of them in `make test`, all with LAKELOAD_MUTANTS=all, or those whose names contain another value of
+// that variable.
+package mutants
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lakeload/lakeload/integration/readers"
+)
+
+// mutation is one deliberate fault.
+type mutation struct {
+	name string
+	// edits change files of the module.
+	edits []edit
+	// pkg and test are the package and the test that has to fail.
+	pkg, test string
+	// sample says that `make test` runs it.
+	sample bool
+	// real says that the test needs the real parts.
+	real bool
+}
+
+// edit replaces a text, which has to stand in the file just once.
+type edit struct{ file, old, new string }
+
+const (
+	envMutants = "LAKELOAD_MUTANTS"
+	// each bounds one run. A mutant that hangs has been noticed, too.
+	each = 6 * time.Minute
+)
+
+func root(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	require.NoError(t, err)
+	return filepath.Dir(strings.TrimSpace(string(out)))
+}
+
+// mutated gives the changed text of each file of a mutation.
+func (m *mutation) mutated(t *testing.T, root string) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	for _, e := range m.edits {
+		path := filepath.Join(root, filepath.FromSlash(e.file))
+		text, ok := texts[path]
+		if !ok {
+			data, err := os.ReadFile(path)
+			require.NoError(t, err)
+			text = string(data)
+		}
+		if n := strings.Count(text, e.old); n != 1 {
+			t.Errorf("%s: the text to replace stands %d times in %s, not once: bring the mutation up to date with the code\n%s", m.name, n, e.file, e.old)
+		}
+		texts[path] = strings.Replace(text, e.old, e.new, 1)
+	}
+	return texts
+}
+
+// TestMutationsApply holds that every mutation fits the code.
+func TestMutationsApply(t *testing.T) {
+	dir := root(t)
+	names := map[string]bool{}
+	for _, m := range mutations {
+		require.False(t, names[m.name], "two mutations are called %s", m.name)
+		names[m.name] = true
+		require.NotEmpty(t, m.edits)
+		m.mutated(t, dir)
+	}
+}
+
+// TestMutants holds that the tests named fail with the mutations, and pass without.
+func TestMutants(t *testing.T) {
+	which := os.Getenv(envMutants)
+	if which == "" && !readers.Real() {
+		t.Skipf("left out: breaking the program on purpose, which takes minutes; `make test` runs a sample, %s=all runs all", envMutants)
+	}
+	dir := root(t)
+	healthy := map[string]string{} // outcome of each test without a mutation
+	var report strings.Builder
+	ran := 0
+	for _, m := range mutations {
+		if which == "" && !m.sample || which != "" && which != "all" && !strings.Contains(m.name, which) {
+			continue
+		}
+		t.Run(m.name, func(t *testing.T) {
+			key := m.pkg + " " + m.test
+			if _, ok := healthy[key]; !ok {
+				outcome, out := run(t, dir, &m, "")
+				require.NotEqual(t, "failed", outcome, "%s fails without any mutation: nothing can be said\n%s", key, out)
+				healthy[key] = outcome
+			}
+			if healthy[key] == "skipped" {
+				t.Skipf("left out: %s, which has to notice it, is left out itself here", key)
+			}
+			began := time.Now()
+			outcome, out := run(t, dir, &m, m.overlay(t, dir))
+			ran++
+			fmt.Fprintf(&report, "  %-60s %s by %s in %v\n", m.name, map[string]string{"failed": "killed", "passed": "SURVIVED"}[outcome], m.test, time.Since(began).Round(time.Second))
+			require.Equal(t, "failed", outcome, "the mutant survived %s\n%s", key, out)
+		})
+	}
+	t.Logf("%d mutants of %d:\n%s", ran, len(mutations), &report)
+}
+
+// overlay writes the changed files and the overlay that names them, and gives its path.
+func (m *mutation) overlay(t *testing.T, root string) string {
+	t.Helper()
+	dir := t.TempDir()
+	replace := map[string]string{}
+	for path, text := range m.mutated(t, root) {
+		to := filepath.Join(dir, fmt.Sprintf("%d.go", len(replace)))
+		require.NoError(t, os.WriteFile(to, []byte(text), 0o644))
+		replace[path] = to
+	}
+	data, err := json.Marshal(map[string]any{"Replace": replace})
+	require.NoError(t, err)
+	path := filepath.Join(dir, "overlay.json")
+	require.NoError(t, os.WriteFile(path, data, 0o644))
+	return path
+}
+
+var verdict = regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP): (\S+)`)
+
+// run runs a mutation's test, with the overlay if there is one, and tells how it ended: passed, failed or skipped.
+func run(t *testing.T, dir string, m *mutation, overlay string) (outcome, out string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), each+time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", "test", "-v", "-count=1", "-vet=off", "-timeout", each.String(), "-run", pattern(m.test), m.pkg)
+	cmd.Dir = dir
+	cmd.Env = os.Environ()
+	if overlay != "" {
+		// By the environment, so that a program that the test builds has it too.
+		cmd.Env = append(cmd.Env, "GOFLAGS=-overlay="+overlay)
+	}
+	if m.real {
+		cmd.Env = append(cmd.Env, "LAKELOAD_REAL=1")
+	}
+	cmd.WaitDelay = 10 * time.Second
+	data, err := cmd.CombinedOutput()
+	out = tail(string(data))
+	name, _, _ := strings.Cut(m.test, "/")
+	if strings.Contains(string(data), "[build failed]") || strings.Contains(string(data), "building the program: ") || !strings.Contains(string(data), "=== RUN   "+name) {
+		t.Fatalf("%s: %s did not run: %v\n%s", m.name, m.test, err, out)
+	}
+	for _, v := range verdict.FindAllStringSubmatch(string(data), -1) {
+		if v[2] == name && v[1] == "SKIP" {
+			return "skipped", out
+		}
+	}
+	if err != nil { // a panic and a time-out are failures too
+		return "failed", out
+	}
+	return "passed", out
+}
+
+// pattern makes each part of a test's name an exact one.
+func pattern(test string) string {
+	parts := strings.Split(test, "/")
+	for i, p := range parts {
+		parts[i] = "^" + regexp.QuoteMeta(p) + "$"
+	}
+	return strings.Join(parts, "/")
+}
+
+func tail(s string) string {
+	const most = 6 << 10
+	if len(s) > most {
+		return "..." + s[len(s)-most:]
+	}
+	return s
+}
