@@ -354,3 +354,16 @@ func (b *big) close(ctx context.Context) { _ = b.conn.Close(ctx) }
 
 // columnList gives the columns of a table one by one.
 func columnList(columns string) []string { return strings.Split(columns, ", ") }
+
+// Shop gives the statements that make the shop and its first rows, for tests
+// that want the demo's tables.
+func Shop() []string { return append([]string{schemaSQL}, fillSQL...) }
+
+// Tables gives the names of the shop's tables.
+func Tables() []string {
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = t.name
+	}
+	return names
+}
