@@ -49,9 +49,6 @@ func Need(t testing.TB) {
 	}
 }
 
-// Long tells whether the long forms of tests are wanted (LAKELOAD_LONG=1).
-func Long() bool { return os.Getenv("LAKELOAD_LONG") == "1" }
-
 var built struct {
 	once sync.Once
 	dir  string

@@ -13,7 +13,7 @@ const (
 // vectors still tell that a row is gone.
 var mutations = []mutation{
 	{
-		name: "acknowledge before the commit", pkg: engine, test: simulate, sample: true,
+		name: "acknowledge before commit", pkg: engine, test: simulate, sample: true,
 		edits: []edit{{"lakehouse/flush.go", "	versions, err := f.commit(ctx, b.cut)\n", "	f.ack(b.cut)\n	versions, err := f.commit(ctx, b.cut)\n"}},
 	},
 	{
@@ -21,7 +21,7 @@ var mutations = []mutation{
 		edits: []edit{{"lakehouse/flush.go", "	f.ack(at)\n", "	f.ack(at + 4096)\n"}},
 	},
 	{
-		name: "apply again what was applied before the restart", pkg: engine, test: simulate, sample: true,
+		name: "skip the dedupe after a restart", pkg: engine, test: simulate, sample: true,
 		edits: []edit{{"lakehouse/table.go", "		if span.Txn.Commit >= t.position {\n			return span.First\n", "		if span.Txn.Commit >= 0 {\n			return 0\n"}},
 	},
 	{
@@ -29,7 +29,7 @@ var mutations = []mutation{
 		edits: []edit{{"lakehouse/mirrorwriter.go", "			if it.Truncate.Txn.Commit < m.position {", "			if it.Truncate.Txn.Commit < 0 {"}},
 	},
 	{
-		name: "commit before the data files are durable", pkg: engine, test: simulate, sample: true,
+		name: "commit before the data files are synced", pkg: engine, test: simulate, sample: true,
 		edits: []edit{{
 			"tablefmt/objstore/memory_crash.go", "&memPending{path: w.path, data: w.data}, !w.m.o.LoseUnsynced)",
 			"&memPending{path: w.path, data: w.data}, false)",
