@@ -13,9 +13,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 
+	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 	"github.com/xi2/xz"
 )
 
@@ -34,10 +36,17 @@ var checksums = map[string]string{
 	"linux-amd64-14.24.0": "2722d05eb22c671104c9918d59d8ba9f5656898f5452a0207bb4cce21eef5dc4",
 }
 
-const (
-	archiveBytesMax = 256 << 20 // far above the 15 MB of today's archives
-	mavenCentral    = ""
-)
+const archiveBytesMax = 256 << 20 // far above the 15 MB of today's archives
+
+// mavenCentral is where the library that these builds are made for fetches
+// them from by default; it has no other way to tell.
+func mavenCentral() string {
+	f := reflect.ValueOf(embeddedpostgres.DefaultConfig()).FieldByName("binaryRepositoryURL")
+	if !f.IsValid() || f.Kind() != reflect.String {
+		return ""
+	}
+	return f.String()
+}
 
 // fetchVersion downloads one release, holds it against its checksum and unpacks it into the cache.
 // Several processes may do so at once: each unpacks beside the place and the last rename wins.
@@ -49,7 +58,7 @@ func fetchVersion(ctx context.Context, version int) (Installation, error) {
 			"install that version of PostgreSQL with the machine's package manager")
 	}
 	dir := filepath.Join(cacheDir(), "postgresql-"+release)
-	base := mavenCentral
+	base := mavenCentral()
 	if other := os.Getenv("LAKELOAD_MAVEN_URL"); other != "" {
 		base = strings.TrimSuffix(other, "/")
 	}
