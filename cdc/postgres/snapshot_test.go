@@ -362,7 +362,12 @@ func TestReadErrors(t *testing.T) {
 	}
 	for range 3 { // cancelled in the middle
 		ctx, cancel := context.WithCancel(ctx)
-		err := snap.Read(ctx, rel, ranges[0], func(b *cdc.Batch) error { b.Release(); cancel(); return nil })
+		err := snap.Read(ctx, rel, ranges[0], func(b *cdc.Batch) error {
+			b.Release()
+			cancel()
+			time.Sleep(100 * time.Millisecond) // the rest of the range is not here yet: the read has to notice
+			return nil
+		})
 		require.ErrorIs(t, err, context.Canceled)
 	}
 	_, err = parseRangeID("nonsense")
