@@ -100,7 +100,7 @@ func ReadState(ctx context.Context, lake objstore.Store, pipeline string) (*Stat
 	}
 	if s.Format > StateFormat {
 		return nil, &Error{
-			Op: "reading the pipeline's state", Object: newest, Kind: KindConflict,
+			Op: "reading the pipeline's state", Object: newest, Kind: KindDamaged,
 			Err:    fmt.Errorf("it has format %d, this program knows up to %d", s.Format, StateFormat),
 			Remedy: "use the newer lakeload that wrote it",
 		}
