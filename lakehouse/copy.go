@@ -216,11 +216,6 @@ func (e *Engine) copyOne(ctx context.Context, snap cdc.Snapshot, rel *cdc.Relati
 		}
 	}()
 	for _, mode := range t.Modes {
-		if published, err := e.publishedMode(ctx, &t, mode); err != nil {
-			return err
-		} else if published {
-			continue
-		}
 		c, err := newCopyTarget(ctx, e.opt.Lake, e.spec(&t, mode), rel, snap.Point())
 		if err != nil {
 			return err
@@ -246,12 +241,6 @@ func (e *Engine) copyOne(ctx context.Context, snap cdc.Snapshot, rel *cdc.Relati
 		e.opt.Events.CopyFinished(CopyFinished{Table: rel.String(), Rows: rows, Elapsed: time.Since(begun), Version: version})
 	}
 	return nil
-}
-
-func (e *Engine) publishedMode(ctx context.Context, t *TableState, mode Mode) (bool, error) {
-	one := *t
-	one.Modes = []Mode{mode}
-	return e.published(ctx, &one)
 }
 
 func (e *Engine) tellCopyStarted(point cdc.LSN, rel *cdc.Relation, ranges []cdc.Range) {

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/lakehouse/epoch"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
@@ -236,5 +234,3 @@ func (e *Engine) spec(t *TableState, mode Mode) tableSpec {
 	}
 	return s
 }
-
-func newIncarnation() string { return uuid.NewString() }

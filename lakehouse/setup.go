@@ -64,7 +64,7 @@ func (e *Engine) create(ctx context.Context) (cdc.Snapshot, error) {
 	}
 	err = e.save(ctx, func(s *State) {
 		s.Phase, s.Source, s.Slot, s.Publication = PipelineCreating, e.identity, e.opt.Slot, e.opt.Publication
-		s.Incarnation, s.Session, s.Tables = newIncarnation(), uuid.NewString(), nil
+		s.Incarnation, s.Session, s.Tables = uuid.NewString(), uuid.NewString(), nil
 	})
 	if err != nil {
 		return nil, err
