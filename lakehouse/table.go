@@ -22,6 +22,7 @@ const (
 	propSource   = "lakeload.source" // system identifier/database/OID
 	propKey      = "lakeload.key"    // JSON list of the key's columns, [] for none
 	propMode     = "lakeload.mode"
+	propRanges   = "lakeload.ranges" // of a copy's log: the ranges of keys that it is read by
 )
 
 // writer keeps one table of the lake. It is used by one goroutine at a time.

@@ -34,6 +34,7 @@ var _ cdc.Snapshot = (*Snapshot)(nil)
 
 // snapshot makes one; the caller holds w.mu.
 func (s *Source) snapshot() *Snapshot {
+	s.w.reveal() // a slot is made when all that were running have ended
 	sn := &Snapshot{src: s, point: s.w.head, views: make(map[uint32]*view)}
 	for _, t := range s.w.tables {
 		if t.dropped == 0 {

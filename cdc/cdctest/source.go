@@ -28,6 +28,7 @@ type Source struct {
 	crashed   bool
 	closed    bool
 	snapshots []*Snapshot
+	reads     []*KeyRead
 }
 
 var _ cdc.Source = (*Source)(nil)
@@ -251,15 +252,18 @@ func (s *Source) Close() error {
 		s.w.violate("a source was closed before its stream")
 		sl.stream.end(operator("reading the stream", errors.New("the source is closed")), true)
 	}
-	if len(s.snapshots) > 0 {
-		s.w.violate("a source was closed before %d of its snapshots", len(s.snapshots))
+	if n := len(s.snapshots) + len(s.reads); n > 0 {
+		s.w.violate("a source was closed before %d of its snapshots and reads", n)
 		s.release()
 	}
 	return nil
 }
 
-// release ends all snapshots of the handle.
+// release ends all snapshots and reads of the handle.
 func (s *Source) release() {
+	for len(s.reads) > 0 {
+		s.reads[0].release()
+	}
 	for len(s.snapshots) > 0 {
 		s.snapshots[0].release()
 	}

@@ -31,6 +31,7 @@ func (tx *Tx) begin(name string) (*table, error) {
 		return nil, fmt.Errorf("there is no table %s any more", name)
 	}
 	if _, ok := tx.saved[t]; !ok {
+		tx.w.revealFor(t)
 		tx.saved[t] = t.content.clone()
 	}
 	return t, nil

@@ -25,6 +25,12 @@ type Options struct {
 	WholeTransactions bool
 	// RangeRows is the number of rows of a snapshot's range. 0 is 100.
 	RangeRows int
+	// KeyRows is the number of rows of a range of keys; 0 lets Divide say that
+	// no table is to be read so.
+	KeyRows int
+	// HideCommits lets one of so many transactions be in the log for a while
+	// before whoever looks at the tables sees it; 0 is none.
+	HideCommits int
 	// Identity is what Identify says. Empty fields get defaults.
 	Identity cdc.Identity
 }
@@ -46,6 +52,7 @@ type World struct {
 	handles    []*Source
 	faults     []*Fault
 	violations []string
+	hidden     []*hidden
 	// replay is how far State has played the log, and what it got.
 	replay struct {
 		next  int
@@ -151,6 +158,7 @@ func (w *World) Commit(f func(*Tx) error) (Committed, error) {
 	w.head = t.end
 	w.log = append(w.log, t)
 	tx.stamp(t.txn.Commit)
+	w.hide(tx, t.txn.XID)
 	w.wake()
 	return Committed{t.txn, t.end}, nil
 }

@@ -1,0 +1,177 @@
+package lakehouse
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/internal/crashpoint"
+	"github.com/lakeload/lakeload/lakehouse/typemap"
+	"github.com/lakeload/lakeload/tablefmt"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
+)
+
+// copyLog is the Delta log of a table's copy in progress: a log of its own
+// over data files in the table's folder, so that the table shows nothing of
+// the copy before it is complete.
+type copyLog struct {
+	spec  tableSpec         // of the table
+	store objstore.Store    // the folder of the log
+	loc   tablefmt.Location // of the copy as a table
+}
+
+func newCopyLog(lake objstore.Store, spec tableSpec) *copyLog {
+	path := fmt.Sprintf("%s/%s/copies/%d-%s-%d", ownFolder, spec.pipeline, spec.state.OID, spec.mode, spec.state.Generation)
+	c := &copyLog{spec: spec, store: objstore.Sub(lake, path)}
+	c.loc = tablefmt.Location{Data: spec.loc.Data, Log: objstore.Sub(c.store, "_delta_log")}
+	return c
+}
+
+// clear removes the log, not the files that it names.
+func (c *copyLog) clear(ctx context.Context) error {
+	for info, err := range c.store.List(ctx, "", "") {
+		if err == nil {
+			err = c.store.Delete(ctx, info.Path)
+		}
+		if err != nil {
+			return fmt.Errorf("removing the log of an old copy of %s: %w", &c.spec, err)
+		}
+	}
+	return nil
+}
+
+// begin makes the log, without rows, in place of what an earlier attempt has
+// left there.
+func (c *copyLog) begin(ctx context.Context, md *tablefmt.Metadata, schema *tablefmt.Schema, more func(x *tablefmt.Transaction)) (*tablefmt.Snapshot, error) {
+	if err := c.clear(ctx); err != nil {
+		return nil, err
+	}
+	x := tablefmt.Begin(c.loc, nil)
+	x.SetProtocol(protocol(c.spec.mode, schema))
+	x.SetMetadata(md)
+	x.SetInfo("CREATE TABLE", nil)
+	if more != nil {
+		more(x)
+	}
+	snap, err := x.Commit(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("beginning the copy of %s: %w", &c.spec, err)
+	}
+	return snap, nil
+}
+
+// load opens the log as an earlier session left it; nil where there is none.
+func (c *copyLog) load(ctx context.Context) (*tablefmt.Snapshot, error) {
+	snap, err := tablefmt.Load(ctx, c.loc)
+	if errors.Is(err, tablefmt.ErrNoTable) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the copy of %s: %w", &c.spec, err)
+	}
+	return snap, nil
+}
+
+// loadExisting opens the table that a copy is to replace; nil where there is
+// none yet.
+func loadExisting(ctx context.Context, spec *tableSpec) (*tablefmt.Snapshot, error) {
+	snap, err := tablefmt.Load(ctx, spec.loc)
+	if errors.Is(err, tablefmt.ErrNoTable) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", spec, err)
+	}
+	return snap, checkOwner(snap, spec)
+}
+
+// describeCopy makes the columns and the metadata that a table will have when
+// its copy is published. base is the table as it is, nil for a new one: a table
+// that is copied again stays the same table.
+func describeCopy(spec *tableSpec, rel *cdc.Relation, base *tablefmt.Snapshot) (*tablefmt.Schema, *tablefmt.Metadata, error) {
+	schema, err := typemap.Schema(rel, ownColumns(spec.mode)...)
+	if err != nil {
+		return nil, nil, &Error{
+			Op: "copying a table", Object: rel.String(), Kind: KindPreflight, Err: err,
+			Remedy: "exclude the table, or rename the column at the source",
+		}
+	}
+	key, err := json.Marshal(keyNames(rel))
+	if err != nil {
+		return nil, nil, fmt.Errorf("encoding the key of %s: %w", rel, err)
+	}
+	created := time.Now().UnixMilli()
+	md := &tablefmt.Metadata{ID: uuid.NewString(), Name: rel.Name, Configuration: map[string]string{
+		propPipeline: spec.pipeline, propSource: spec.sourceProperty(), propKey: string(key), propMode: string(spec.mode),
+	}, CreatedTime: &created}
+	if spec.mode == ModeMirror {
+		md.Configuration[tablefmt.PropDeletionVectors] = "true"
+	} else {
+		md.Configuration[tablefmt.PropAppendOnly] = "true"
+	}
+	if base != nil {
+		old := base.Metadata()
+		md.ID, md.CreatedTime = old.ID, old.CreatedTime
+		for k, v := range old.Configuration {
+			if _, ours := md.Configuration[k]; !ours {
+				md.Configuration[k] = v
+			}
+		}
+	}
+	md.SchemaString = schema.JSON()
+	return schema, md, nil
+}
+
+// paramGeneration is the parameter of the commit that publishes a copy.
+const paramGeneration = "generation"
+
+// swapIn makes what the copy's log shows the table's content, as of cut, in
+// one commit. What an older mirror held goes; a changelog is only added to.
+func (c *copyLog) swapIn(ctx context.Context, base, copied *tablefmt.Snapshot, cut cdc.LSN) (*tablefmt.Snapshot, error) {
+	spec := &c.spec
+	crashpoint.At(crashpoint.CopyBeforeSwap)
+	x := tablefmt.Begin(spec.loc, base)
+	md := copied.Metadata().Clone()
+	delete(md.Configuration, propRanges)
+	x.SetMetadata(md)
+	x.SetProtocol(protocol(spec.mode, copied.Schema()))
+	x.SetReads(tablefmt.ReadsTable)
+	if base != nil && spec.mode == ModeMirror {
+		now := time.Now().UnixMilli()
+		for add := range base.Files() {
+			x.Remove(*add.Remove(now, true))
+		}
+	}
+	for add := range copied.Files() {
+		path, err := add.DataPath()
+		if err != nil {
+			return nil, fmt.Errorf("publishing the copy of %s: %w", spec, err)
+		}
+		info, err := spec.loc.Data.Stat(ctx, path)
+		if err != nil {
+			return nil, fmt.Errorf("publishing the copy of %s: a file that was written is not there: %w", spec, err)
+		}
+		if info.Size != add.Size {
+			return nil, fmt.Errorf("publishing the copy of %s: %s is not as it was written: %w", spec, path, tablefmt.ErrCorrupt)
+		}
+		x.Add(*add)
+	}
+	x.SetTxn(spec.appID(), int64(cut))
+	operation := "CREATE TABLE AS SELECT"
+	if base != nil {
+		operation = "REPLACE TABLE AS SELECT"
+	}
+	x.SetInfo(operation, map[string]any{"lsn": cut.String(), paramGeneration: strconv.Itoa(spec.state.Generation)})
+	snap, err := x.Commit(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("publishing the copy of %s: %w", spec, err)
+	}
+	crashpoint.At(crashpoint.CopyAfterSwap)
+	return snap, nil
+}
