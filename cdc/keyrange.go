@@ -44,6 +44,9 @@ type KeyReader interface {
 	// take as long as the longest of them.
 	Settle(ctx context.Context) error
 
+	// Seen is the view that a read would have that began now.
+	Seen(ctx context.Context) (View, error)
+
 	// Running tells what Settle is waiting for, for people; empty where nothing.
 	Running(ctx context.Context) (string, error)
 

@@ -138,6 +138,9 @@ var (
 	ErrNoSlot       = errors.New("the replication slot does not exist")
 	ErrSlotExists   = errors.New("the replication slot exists already")
 	ErrTableChanged = errors.New("the table was changed while it was being copied")
+	// ErrTableUnreadable: this table cannot be read (a right is missing, say);
+	// others can.
+	ErrTableUnreadable = errors.New("the table cannot be read")
 	// ErrSnapshotLost: the connection that held the snapshot is gone. Calling
 	// the same Snapshot again cannot help; a new one has to be taken.
 	ErrSnapshotLost = errors.New("the snapshot is gone with the connection that held it")

@@ -78,6 +78,11 @@ func (a *application) reduceBatch(red *mirror.Reducer, bi, first int) error {
 		at := mirror.Ref{Batch: int32(bi), Row: int32(row)}
 		var err error
 		switch b.Ops[row] {
+		case opSkipped:
+		case opPlaced:
+			red.Put(h[row], at)
+		case opGone:
+			red.Drop(h[row])
 		case cdc.OpInsert:
 			err = red.Insert(h[row], at)
 		case cdc.OpDelete:

@@ -25,6 +25,8 @@ type batch struct {
 	transactions int
 	// record says that the position is to be recorded although nothing changed.
 	record bool
+	// tasks are done before anything else.
+	tasks []*task
 }
 
 // add takes a chunk into the batch, which owns it from then on.
@@ -76,6 +78,8 @@ const gather = 2 * time.Millisecond
 // of an unfinished transaction has been staged already.
 func (p *pace) due(b *batch, first time.Time, staged bool) (at time.Time, ok bool) {
 	switch {
+	case len(b.tasks) > 0:
+		return time.Time{}, true
 	case b.open:
 		return time.Time{}, b.bytes >= p.maxBytes // staged in parts, committed at its end
 	case !b.empty() && b.bytes >= p.maxBytes, b.record:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -69,8 +70,12 @@ func (w *changelogWriter) write(ctx context.Context, batches []*cdc.Batch) error
 		if err := w.adapt(b.Relation); err != nil {
 			return err
 		}
-		rec := w.record(b, changeColumns(b, ""))
 		rows := rowsFrom(w.skipBefore(b), b.Len())
+		rows = slices.DeleteFunc(rows, func(row int32) bool { return b.Ops[row] == opSkipped || b.Ops[row] == opGone })
+		if len(rows) == 0 {
+			continue
+		}
+		rec := w.record(b, changeColumns(b, ""))
 		_, err := out.write(rec, rows)
 		rec.Release()
 		if err != nil {
@@ -120,6 +125,8 @@ func opName(op cdc.Op) string {
 		return "B"
 	case opTruncated:
 		return opTruncate
+	case opPlaced:
+		return opSnapshot
 	default:
 		return "D"
 	}

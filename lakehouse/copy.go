@@ -20,8 +20,10 @@ import (
 // (truncated, rewritten) while it was being copied.
 const copyAttempts = 5
 
-// copyTables copies every table that is not in the lake yet. snap is the
-// slot's own snapshot, if the slot was made just now; it is closed.
+// copyTables copies, before the stream begins, the tables that are not in the
+// lake yet and that are read under one snapshot. snap is the slot's own, if
+// the slot was made just now; it is closed. Once some table is live the others
+// are copied beside the stream, see copier.
 func (e *Engine) copyTables(ctx context.Context, snap cdc.Snapshot) (err error) {
 	first := snap != nil
 	defer func() {
@@ -29,9 +31,19 @@ func (e *Engine) copyTables(ctx context.Context, snap cdc.Snapshot) (err error) 
 			err = errors.Join(err, snap.Close())
 		}
 	}()
+	direct := func(ctx context.Context, f func(context.Context) error) error { return f(ctx) }
 	for attempt := 1; ; attempt++ {
-		again, err := e.copyPass(ctx, &snap, first)
-		if err != nil || !again {
+		todo, err := e.toCopyFirst(ctx)
+		if err != nil || len(todo) == 0 {
+			return err
+		}
+		if snap == nil {
+			if snap, err = e.opt.Source.Snapshot(ctx); err != nil {
+				return err
+			}
+		}
+		changed, err := e.copyUnder(ctx, direct, snap, first, todo)
+		if err != nil || len(changed) == 0 {
 			return err
 		}
 		if attempt == copyAttempts {
@@ -47,76 +59,136 @@ func (e *Engine) copyTables(ctx context.Context, snap cdc.Snapshot) (err error) 
 	}
 }
 
-// copyPass copies what is to be copied under one snapshot. again says that a
-// table was changed meanwhile and needs a newer snapshot.
-func (e *Engine) copyPass(ctx context.Context, snap *cdc.Snapshot, first bool) (again bool, err error) {
+// toCopyFirst gives the tables that are to be copied before the stream begins:
+// none where one is live already, and its freshness counts.
+func (e *Engine) toCopyFirst(ctx context.Context) ([]uint32, error) {
+	if err := e.findPublished(ctx); err != nil {
+		return nil, err
+	}
 	var todo []uint32
 	for i := range e.state.Tables {
-		t := &e.state.Tables[i]
-		if t.Phase != PhaseCopying {
-			continue
+		switch t := &e.state.Tables[i]; t.Phase {
+		case PhaseLive:
+			return nil, nil
+		case PhaseCopying:
+			todo = append(todo, t.OID)
 		}
-		done, err := e.published(ctx, t)
-		if err != nil {
-			return false, err
-		}
-		if done { // it crashed between publishing and saying so
-			if err := e.setLive(ctx, t.OID); err != nil {
-				return false, err
-			}
-			continue
-		}
-		todo = append(todo, t.OID)
 	}
 	if len(todo) == 0 {
-		return false, nil
+		return nil, nil
 	}
 	rels, err := e.relations(ctx)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	if todo, err = e.forgetMissing(ctx, todo, rels); err != nil || len(todo) == 0 {
-		return false, err
-	}
-	if !first { // whatever an earlier attempt has left belongs to another generation
-		if *snap, err = e.opt.Source.Snapshot(ctx); err != nil {
-			return false, err
+	var whole []uint32
+	for _, oid := range todo {
+		if rels[oid] == nil {
+			if err := e.forget(ctx, oid); err != nil {
+				return nil, err
+			}
+			continue
 		}
-		err := e.save(ctx, func(s *State) {
+		ranges, err := e.copier.divide(ctx, rels[oid])
+		if err != nil {
+			return nil, err
+		}
+		if ranges == nil {
+			whole = append(whole, oid)
+		}
+	}
+	return whole, nil
+}
+
+// findPublished finds copies that were published by an engine that crashed
+// before it could say so.
+func (e *Engine) findPublished(ctx context.Context) error {
+	for i := range e.state.Tables {
+		t := e.state.Tables[i]
+		if t.Phase != PhaseCopying {
+			continue
+		}
+		at, done, err := e.published(ctx, &t)
+		if err == nil && done {
+			err = e.setLive(ctx, t.OID, at)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// turn has f done when the engine's tables and state may be touched.
+type turn func(ctx context.Context, f func(ctx context.Context) error) error
+
+// copyUnder copies tables under one snapshot; first says that it is the slot's
+// own. Tables that were changed meanwhile, and need a newer one, are in changed.
+func (e *Engine) copyUnder(ctx context.Context, turn turn, snap cdc.Snapshot, first bool, todo []uint32) (changed []uint32, err error) {
+	rels, err := e.relations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = turn(ctx, func(ctx context.Context) error {
+		for _, oid := range todo {
+			if rels[oid] == nil {
+				if err := e.forget(ctx, oid); err != nil {
+					return err
+				}
+			}
+		}
+		todo = slices.DeleteFunc(slices.Clone(todo), func(oid uint32) bool { return rels[oid] == nil })
+		if first || len(todo) == 0 { // whatever an earlier attempt has left belongs to another generation
+			return nil
+		}
+		return e.save(ctx, func(s *State) {
 			for _, oid := range todo {
 				t := s.table(oid)
 				t.Generation++
-				t.SnapshotTime, t.CopyPoint = time.Now().UTC(), (*snap).Point()
+				t.SnapshotTime, t.CopyPoint = time.Now().UTC(), snap.Point()
 				t.Schema, t.Table = rels[oid].Schema, rels[oid].Name // it may have been renamed
 				t.InsertOnly = rels[oid].InsertOnly
 			}
 		})
-		if err != nil {
-			return false, err
-		}
-	}
+	})
 	for _, oid := range todo {
-		err := e.copyOne(ctx, *snap, rels[oid], *e.state.table(oid))
-		if errors.Is(err, cdc.ErrTableChanged) {
-			e.opt.Log.Warn("a table was changed while it was being copied; it is begun again", "table", e.state.table(oid).Name())
-			again = true
-			continue
-		}
-		var stop *stopError
-		if err = tableFault(err); errors.As(err, &stop) {
-			if err := e.stopCopy(ctx, oid, stop); err != nil {
-				return false, err
-			}
-			continue
-		}
 		if err != nil {
-			return false, err
+			break
 		}
-		if err := e.setLive(ctx, oid); err != nil {
-			return false, err
+		var was bool
+		if was, err = e.copyUnderOne(ctx, turn, snap, rels[oid]); was {
+			changed = append(changed, oid)
 		}
 	}
-	return again, nil
+	return changed, err
+}
+
+// copyUnderOne copies one table under a snapshot, or stops it; changed says
+// that it needs another snapshot.
+func (e *Engine) copyUnderOne(ctx context.Context, turn turn, snap cdc.Snapshot, rel *cdc.Relation) (changed bool, err error) {
+	var specs []tableSpec
+	err = turn(ctx, func(context.Context) error {
+		t := e.state.table(rel.OID)
+		for _, mode := range t.Modes {
+			specs = append(specs, e.spec(t, mode))
+		}
+		return nil
+	})
+	if err == nil {
+		err = e.copyOne(ctx, snap, rel, specs)
+	}
+	if errors.Is(err, cdc.ErrTableChanged) {
+		e.opt.Log.Warn("a table was changed while it was being copied; it is begun again", "table", rel.String(), "error", err)
+		return true, nil
+	}
+	var stop *stopError
+	if err = tableFault(err); errors.As(err, &stop) {
+		return false, turn(ctx, func(ctx context.Context) error { return e.stopCopy(ctx, rel.OID, stop) })
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, turn(ctx, func(ctx context.Context) error { return e.setLive(ctx, rel.OID, snap.Point()) })
 }
 
 // stopCopy stops a table that cannot be copied; the others go on.
@@ -129,36 +201,28 @@ func (e *Engine) stopCopy(ctx context.Context, oid uint32, why *stopError) error
 	if err != nil {
 		return err
 	}
-	t := e.state.table(oid)
-	e.tellStopped(t)
+	e.tellStopped(e.state.table(oid))
 	return nil
 }
 
-// forgetMissing takes out tables that are to be copied and that the source
-// does not have, or select, any more. One that may have been copied before is
-// detached: its generations must not be counted from the beginning when it
-// comes back, or what the lake holds of it would be taken for the new copy.
-func (e *Engine) forgetMissing(ctx context.Context, todo []uint32, rels map[uint32]*cdc.Relation) ([]uint32, error) {
-	missing := func(oid uint32) bool { return rels[oid] == nil }
-	if !slices.ContainsFunc(todo, missing) {
-		return todo, nil
-	}
-	err := e.save(ctx, func(s *State) {
-		kept := s.Tables[:0]
-		for _, t := range s.Tables {
-			if t.Phase == PhaseCopying && missing(t.OID) {
-				e.opt.Log.Warn("a table that was to be copied is gone from the source, or not selected any more", "table", t.Name())
-				if t.Generation == 1 {
-					continue
-				}
-				t.detach()
-				t.Since = time.Now().UTC()
-			}
-			kept = append(kept, t)
+// forget takes out a table that is to be copied and that the source does not
+// have, or select, any more. One that may have been copied before is detached:
+// its generations must not be counted from the beginning when it comes back,
+// or what the lake holds of it would be taken for the new copy.
+func (e *Engine) forget(ctx context.Context, oid uint32) error {
+	return e.save(ctx, func(s *State) {
+		t := s.table(oid)
+		if t == nil || t.Phase != PhaseCopying {
+			return
 		}
-		s.Tables = kept
+		e.opt.Log.Warn("a table that was to be copied is gone from the source, or not selected any more", "table", t.Name())
+		if t.Generation == 1 {
+			s.Tables = slices.DeleteFunc(s.Tables, func(o TableState) bool { return o.OID == oid })
+			return
+		}
+		t.detach()
+		t.Since = time.Now().UTC()
 	})
-	return slices.DeleteFunc(todo, missing), err
 }
 
 func (e *Engine) relations(ctx context.Context) (map[uint32]*cdc.Relation, error) {
@@ -173,36 +237,41 @@ func (e *Engine) relations(ctx context.Context) (map[uint32]*cdc.Relation, error
 	return rels, nil
 }
 
-func (e *Engine) setLive(ctx context.Context, oid uint32) error {
+// setLive says that a table's copy is published as of a position. The stream
+// goes on from there for it, wherever the others are: StoppedAt says so until
+// an epoch includes it.
+func (e *Engine) setLive(ctx context.Context, oid uint32, at cdc.LSN) error {
 	return e.save(ctx, func(s *State) {
 		t := s.table(oid)
-		t.Phase, t.Reason, t.Remedy, t.StoppedAt, t.NeedsCopy = PhaseLive, "", "", 0, false
+		t.Phase, t.Reason, t.Remedy, t.NeedsCopy = PhaseLive, "", "", false
+		t.CopyPoint, t.StoppedAt = at, at
 		t.Since = time.Now().UTC()
 	})
 }
 
 // published reports whether the table's present generation is in the lake, in
-// all its modes.
-func (e *Engine) published(ctx context.Context, t *TableState) (bool, error) {
-	for _, mode := range t.Modes {
+// all its modes, and the position that it shows.
+func (e *Engine) published(ctx context.Context, t *TableState) (at cdc.LSN, done bool, err error) {
+	for i, mode := range t.Modes {
 		spec := e.spec(t, mode)
 		snap, err := loadExisting(ctx, &spec)
-		if err != nil {
-			return false, err
+		if err != nil || snap == nil {
+			return 0, false, err
 		}
-		if snap == nil {
-			return false, nil
+		cut, ok := snap.Txn(spec.appID())
+		if !ok {
+			return 0, false, nil
 		}
-		if _, ok := snap.Txn(spec.appID()); !ok {
-			return false, nil
+		if i == 0 || cdc.LSN(cut) < at {
+			at = cdc.LSN(cut)
 		}
 	}
-	return len(t.Modes) > 0, nil
+	return at, len(t.Modes) > 0, nil
 }
 
 // copyOne copies one table: its ranges in parallel into files, a copy log of
 // its own, and one commit that publishes all of it.
-func (e *Engine) copyOne(ctx context.Context, snap cdc.Snapshot, rel *cdc.Relation, t TableState) error {
+func (e *Engine) copyOne(ctx context.Context, snap cdc.Snapshot, rel *cdc.Relation, specs []tableSpec) error {
 	begun := time.Now()
 	ranges, err := snap.Plan(ctx, rel)
 	if err != nil {
@@ -215,8 +284,8 @@ func (e *Engine) copyOne(ctx context.Context, snap cdc.Snapshot, rel *cdc.Relati
 			c.close()
 		}
 	}()
-	for _, mode := range t.Modes {
-		c, err := newCopyTarget(ctx, e.opt.Lake, e.spec(&t, mode), rel, snap.Point())
+	for _, spec := range specs {
+		c, err := newCopyTarget(ctx, e.opt.Lake, spec, rel, snap.Point())
 		if err != nil {
 			return err
 		}

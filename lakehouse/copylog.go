@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -128,6 +129,13 @@ func describeCopy(spec *tableSpec, rel *cdc.Relation, base *tablefmt.Snapshot) (
 	return schema, md, nil
 }
 
+// same reports whether a snapshot has the very same file, with the same rows
+// deleted.
+func same(add *tablefmt.AddFile, in *tablefmt.Snapshot) bool {
+	other, ok := in.File(add.Path)
+	return ok && reflect.DeepEqual(add.DeletionVector, other.DeletionVector)
+}
+
 // paramGeneration is the parameter of the commit that publishes a copy.
 const paramGeneration = "generation"
 
@@ -145,10 +153,15 @@ func (c *copyLog) swapIn(ctx context.Context, base, copied *tablefmt.Snapshot, c
 	if base != nil && spec.mode == ModeMirror {
 		now := time.Now().UnixMilli()
 		for add := range base.Files() {
-			x.Remove(*add.Remove(now, true))
+			if !same(add, copied) {
+				x.Remove(*add.Remove(now, true))
+			}
 		}
 	}
 	for add := range copied.Files() {
+		if base != nil && same(add, base) { // it was cut off between the tables of two modes
+			continue
+		}
 		path, err := add.DataPath()
 		if err != nil {
 			return nil, fmt.Errorf("publishing the copy of %s: %w", spec, err)

@@ -23,6 +23,11 @@ type Engine struct {
 	state    *State // nil: the lake does not know this pipeline yet
 	epochs   *epoch.Log
 	tables   []*fedTable
+	shown    cdc.LSN // the cut that every table that goes on shows
+	hold     cdc.LSN // what is acknowledged stays before it; 0: nothing asks for that
+	rejoin   bool    // the stream has to go back to where tables are
+	tasks    chan *task
+	copier   *copier
 
 	mu     sync.Mutex // guards status
 	status Status
@@ -38,7 +43,8 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	opt.Lake = objstore.Retry(opt.Lake, objstore.RetryPolicy{Notify: func(op, path string, attempt int, err error) {
 		opt.Log.Warn("the store failed; the call is made again", "op", op, "path", path, "attempt", attempt, "error", err)
 	}})
-	e := &Engine{opt: opt}
+	e := &Engine{opt: opt, tasks: make(chan *task)}
+	e.copier = newCopier(e)
 	id, err := opt.Source.Identify(ctx)
 	if err != nil {
 		return nil, err
@@ -120,7 +126,7 @@ func (e *Engine) reopen(ctx context.Context) error {
 	if err := e.openTables(ctx); err != nil {
 		return err
 	}
-	if len(e.tables) == 0 {
+	if len(e.tables) == 0 && len(e.copyingTables()) == 0 {
 		return &Error{
 			Op: "following the source", Object: e.opt.Name, Kind: KindPreflight, Err: errors.New("no table is left to follow"),
 			Remedy: "select tables with --tables or --all",
@@ -154,16 +160,20 @@ func (e *Engine) prepare(ctx context.Context) error {
 
 // pause tells of a failure that can pass and waits.
 func (e *Engine) pause(ctx context.Context, what string, why error, wait time.Duration) error {
-	if e.opt.Events.Retrying != nil {
-		e.opt.Events.Retrying(Retrying{What: what, Err: why.Error(), After: wait})
-	}
-	e.opt.Log.Warn(what+" broke off and is begun again", "error", why, "after", wait)
+	e.tellRetrying(what, why, wait)
 	select {
 	case <-time.After(wait):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func (e *Engine) tellRetrying(what string, why error, wait time.Duration) {
+	if e.opt.Events.Retrying != nil {
+		e.opt.Events.Retrying(Retrying{What: what, Err: why.Error(), After: wait})
+	}
+	e.opt.Log.Warn(what+" broke off and is begun again", "error", why, "after", wait)
 }
 
 // firstEpoch records the state that the initial copy shows, if all tables show
@@ -173,7 +183,13 @@ func (e *Engine) firstEpoch(ctx context.Context) error {
 		return nil
 	}
 	first := epoch.Epoch{Timeline: e.identity.Timeline, Tables: map[string]int64{}}
+	for _, t := range e.copyingTables() {
+		first.Incomplete = append(first.Incomplete, t.Name())
+	}
 	for _, t := range e.tables {
+		if t.copy != nil {
+			continue
+		}
 		if t.stopped || t.position() != t.reached() || first.LSN != 0 && first.LSN != t.position() {
 			return nil
 		}
@@ -184,6 +200,9 @@ func (e *Engine) firstEpoch(ctx context.Context) error {
 		for i, w := range t.writers {
 			first.Tables[epochKey(t.modes[i], &t.state)] = w.Version()
 		}
+	}
+	if len(first.Tables) == 0 {
+		return nil
 	}
 	if _, err := e.epochs.Record(ctx, first); err != nil {
 		return &Error{Op: "recording the first epoch", Object: e.opt.Name, Err: err}

@@ -3,7 +3,6 @@ package lakehouse
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/lakeload/lakeload/cdc"
@@ -18,6 +17,9 @@ type fedTable struct {
 	// acknowledgement at stoppedAt, the last cut that it shows.
 	stopped   bool
 	stoppedAt cdc.LSN
+	// copy is the table's copy by key ranges, while it lasts: the writers then
+	// work on the copy's logs. Nil for a table that is live or stopped.
+	copy *rangeCopy
 }
 
 // epochKey names a table in an epoch.
@@ -34,9 +36,23 @@ func (e *Engine) openTables(ctx context.Context) error {
 	e.closeTables()
 	e.tables = nil
 	last, any := e.epochs.Last()
+	rels, err := e.relationsIf(ctx, len(e.copyingTables()) > 0)
+	if err != nil {
+		return err
+	}
 	for i := range e.state.Tables {
 		t := &fedTable{state: e.state.Tables[i]}
 		if t.state.Phase == PhaseDetached {
+			continue
+		}
+		if t.state.Phase == PhaseCopying { // else the copier begins it
+			copying, err := e.resumeRangeCopy(ctx, t.state, rels[t.state.OID])
+			if err != nil {
+				return err
+			}
+			if copying != nil {
+				e.tables = append(e.tables, copying)
+			}
 			continue
 		}
 		e.tables = append(e.tables, t)
@@ -45,9 +61,6 @@ func (e *Engine) openTables(ctx context.Context) error {
 				return err
 			}
 			continue
-		}
-		if t.state.Phase == PhaseCopying {
-			return fmt.Errorf("opening %s: its copy is not published", t.state.Name())
 		}
 		err := e.openTable(ctx, t)
 		if err == nil && any {
@@ -70,6 +83,14 @@ func (e *Engine) openTables(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// relationsIf asks for the source's tables if somebody needs them.
+func (e *Engine) relationsIf(ctx context.Context, needed bool) (map[uint32]*cdc.Relation, error) {
+	if !needed {
+		return nil, nil
+	}
+	return e.relations(ctx)
 }
 
 // stopUnopened stops a table that cannot even be opened, at the last position
@@ -123,6 +144,9 @@ func (t *fedTable) close(e *Engine) {
 		}
 	}
 	t.writers, t.modes = nil, nil
+	if t.copy != nil {
+		t.copy.close()
+	}
 }
 
 func (t *fedTable) rollback() {
@@ -199,19 +223,33 @@ func (e *Engine) restartTable(ctx context.Context, t *fedTable) error {
 // table shows everything up to there.
 func (e *Engine) resumeAt() cdc.LSN {
 	at := e.epochs.Position()
+	lower := func(p cdc.LSN) {
+		if at == 0 || p < at {
+			at = p
+		}
+	}
 	if at == 0 {
-		for i, t := range e.tables {
-			if p := t.position(); i == 0 || p < at {
-				at = p
-			}
+		for _, t := range e.tables {
+			lower(t.position())
+		}
+	}
+	if at == 0 { // nothing is copied yet
+		for _, t := range e.copyingTables() {
+			lower(t.CopyPoint)
 		}
 	}
 	for _, t := range e.tables {
-		if t.stopped {
-			at = min(at, t.stoppedAt)
-		} else if t.state.StoppedAt != 0 {
-			at = min(at, max(t.state.StoppedAt, t.position()))
+		switch {
+		case t.stopped:
+			lower(t.stoppedAt)
+		case t.copy != nil:
+			lower(t.position())
+		case t.state.StoppedAt != 0:
+			lower(max(t.state.StoppedAt, t.position()))
 		}
+	}
+	if e.hold != 0 {
+		lower(e.hold)
 	}
 	return at
 }

@@ -38,7 +38,12 @@ type rig struct {
 }
 
 func newRig(t *testing.T, specs ...cdctest.TableSpec) *rig {
-	r := &rig{t: t, store: objstore.NewMemory(), world: cdctest.NewWorld(cdctest.Options{Seed: 1, MaxRows: 40})}
+	return newRigOf(t, cdctest.Options{Seed: 1, MaxRows: 40}, specs...)
+}
+
+// newRigOf is newRig with a source that behaves as the options say.
+func newRigOf(t *testing.T, o cdctest.Options, specs ...cdctest.TableSpec) *rig {
+	r := &rig{t: t, store: objstore.NewMemory(), world: cdctest.NewWorld(o)}
 	r.source = func() cdc.Source { return r.world.Source() }
 	r.options = func(*lakehouse.Options) {}
 	for _, s := range specs {

@@ -3,6 +3,7 @@ package lakehouse
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -23,9 +24,9 @@ const parallelTables = 8
 type flusher struct {
 	e      *Engine
 	ack    func(cdc.LSN)
-	shown  cdc.LSN // the cut that every table that goes on shows
-	staged bool    // a part of an unfinished transaction is staged
-	rows   int64   // staged and not committed
+	source cdc.KeyReader // nil: no table is copied by key ranges
+	staged bool          // a part of an unfinished transaction is staged
+	rows   int64         // staged and not committed
 	txns   int
 	warned map[uint32]bool
 }
@@ -33,8 +34,11 @@ type flusher struct {
 func (f *flusher) flush(ctx context.Context, b *batch) error {
 	begun := time.Now()
 	crashpoint.At(crashpoint.FlushBegin)
-	if b.cut == 0 && !b.open {
-		return errors.New("a batch without a cut cannot be committed: report this as a bug of lakeload")
+	runTasks(ctx, b.tasks)
+	b.tasks = nil
+	idle := b.cut == 0 && !b.open // there were tasks alone
+	if idle {
+		b.cut = f.e.shown
 	}
 	f.rows += b.rows
 	f.txns += b.transactions
@@ -49,13 +53,18 @@ func (f *flusher) flush(ctx context.Context, b *batch) error {
 	if err != nil {
 		return err
 	}
-	f.staged, f.shown = false, b.cut
+	f.staged, f.e.shown = false, b.cut
 	crashpoint.At(crashpoint.TablesCommitted)
-	number, err := f.record(ctx, b, len(versions) > 0)
-	if err != nil {
+	if err := f.publish(ctx, b.cut, versions); err != nil {
 		return err
 	}
-	at := f.e.resumeAt()
+	number := int64(0)
+	if !idle || len(versions) > 0 {
+		if number, err = f.record(ctx, b, len(versions) > 0); err != nil {
+			return err
+		}
+	}
+	at := min(f.e.resumeAt(), f.e.shown) // the stream may have gone back for a table that does not need it any more
 	f.ack(at)
 	crashpoint.At(crashpoint.Acknowledged)
 	f.tell(b, at, number, versions, begun)
@@ -85,7 +94,12 @@ func (f *flusher) each(ctx context.Context, do func(ctx context.Context, t *fedT
 			mu.Lock()
 			defer mu.Unlock()
 			stopped = append(stopped, func() error {
-				t.stoppedAt = max(f.shown, t.position())
+				if t.copy != nil { // it begins again, and stops if that does not help
+					t.rollback()
+					t.copy.giveUp(fmt.Errorf("%w: %w", cdc.ErrTableChanged, stop))
+					return nil
+				}
+				t.stoppedAt = max(f.e.shown, t.position())
 				return f.e.stopTable(ctx, t, stop)
 			})
 			return nil
@@ -107,6 +121,9 @@ func (f *flusher) apply(ctx context.Context, b *batch) error {
 	f.warnUnknown(b)
 	return f.each(ctx, func(ctx context.Context, t *fedTable) error {
 		items := b.tables[t.state.OID]
+		if t.copy != nil {
+			return t.copy.apply(ctx, t, items, f.source)
+		}
 		if len(items) == 0 {
 			return nil
 		}
@@ -141,6 +158,9 @@ func (f *flusher) commit(ctx context.Context, cut cdc.LSN) (map[string]int64, er
 	versions := map[string]int64{}
 	var mu sync.Mutex
 	err := f.each(ctx, func(ctx context.Context, t *fedTable) error {
+		if t.copy != nil {
+			return t.copy.commit(ctx, t, cut)
+		}
 		for i, w := range t.writers {
 			changed, err := w.Commit(ctx, cut)
 			if err != nil {
@@ -157,6 +177,46 @@ func (f *flusher) commit(ctx context.Context, cut cdc.LSN) (map[string]int64, er
 	return versions, err
 }
 
+// publish makes the copies that are complete their tables' content.
+func (f *flusher) publish(ctx context.Context, cut cdc.LSN, versions map[string]int64) error {
+	for _, t := range f.e.tables {
+		if t.copy == nil || !t.copy.ready(cut) {
+			continue
+		}
+		if err := f.e.publishRangeCopy(ctx, t, cut); err != nil {
+			return err
+		}
+		for i, w := range t.writers {
+			versions[epochKey(t.modes[i], &t.state)] = w.Version()
+		}
+	}
+	return nil
+}
+
+// awaits is the least position at which a copy can be published; 0 where none
+// waits for the stream alone.
+func (f *flusher) awaits() (at cdc.LSN) {
+	for _, t := range f.e.tables {
+		if t.copy == nil {
+			continue
+		}
+		if p := t.copy.awaits(); p != 0 && (at == 0 || p < at) {
+			at = p
+		}
+	}
+	return at
+}
+
+// held is the memory of changes that wait for ranges to be read.
+func (f *flusher) held() (bytes int64) {
+	for _, t := range f.e.tables {
+		if t.copy != nil {
+			bytes += t.copy.heldBytes.Load()
+		}
+	}
+	return bytes
+}
+
 // record records the cut: as an epoch if anything changed, else as an idle
 // position, and not at all while some table shows more than the cut (I1).
 func (f *flusher) record(ctx context.Context, b *batch, changed bool) (int64, error) {
@@ -165,17 +225,26 @@ func (f *flusher) record(ctx context.Context, b *batch, changed bool) (int64, er
 		return 0, nil // a table that had stopped catches up
 	}
 	now := epoch.Epoch{LSN: b.cut, Timeline: e.identity.Timeline, CommitTime: b.cutTime, Tables: map[string]int64{}}
+	complete := map[uint32]bool{}
 	for _, t := range e.tables {
-		if t.stopped {
-			now.Incomplete = append(now.Incomplete, t.state.Name())
+		if t.stopped || t.copy != nil {
 			continue
 		}
+		complete[t.state.OID] = true
 		if t.reached() > b.cut {
 			return 0, nil
 		}
 		for i, w := range t.writers {
 			now.Tables[epochKey(t.modes[i], &t.state)] = w.Version()
 		}
+	}
+	for _, t := range e.state.Tables {
+		if t.Phase != PhaseDetached && !complete[t.OID] {
+			now.Incomplete = append(now.Incomplete, t.Name())
+		}
+	}
+	if len(now.Tables) == 0 {
+		return 0, nil // nothing is copied yet
 	}
 	last, any := e.epochs.Last()
 	if any && !changed && sameTables(last.Tables, now.Tables) {
@@ -208,14 +277,24 @@ func sameTables(a, b map[string]int64) bool {
 
 // passed forgets where tables had stopped that have caught up with the rest.
 func (f *flusher) passed(ctx context.Context) error {
+	var past []*fedTable
 	for _, t := range f.e.tables {
-		if t.stopped || t.state.StoppedAt == 0 {
-			continue
+		if !t.stopped && t.copy == nil && t.state.StoppedAt != 0 {
+			past = append(past, t)
 		}
-		err := f.e.save(ctx, func(s *State) { s.table(t.state.OID).StoppedAt = 0 })
-		if err != nil {
-			return err
+	}
+	if len(past) == 0 {
+		return nil
+	}
+	err := f.e.save(ctx, func(s *State) {
+		for _, t := range past {
+			s.table(t.state.OID).StoppedAt = 0
 		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, t := range past {
 		t.state.StoppedAt = 0
 	}
 	return nil

@@ -36,6 +36,7 @@ const (
 // applied is always a prefix of the stream.
 type rangeGate struct {
 	ranges cdc.KeyRanges
+	from   cdc.LSN // what is before it was dealt with in an earlier session
 	state  []rangeState
 	views  []cdc.View // by range; from rangeReading on
 	// points are keys that were read again, each under a later view than its
@@ -48,9 +49,10 @@ type rangeGate struct {
 	horizon cdc.LSN // of all views: a stream that has passed it has nothing to drop
 }
 
-func newRangeGate(ranges cdc.KeyRanges) *rangeGate {
+// newRangeGate makes a gate for changes from a position on.
+func newRangeGate(ranges cdc.KeyRanges, from cdc.LSN) *rangeGate {
 	return &rangeGate{
-		ranges: ranges, state: make([]rangeState, ranges.Len()), views: make([]cdc.View, ranges.Len()),
+		ranges: ranges, from: from, state: make([]rangeState, ranges.Len()), views: make([]cdc.View, ranges.Len()),
 		points: map[keyindex.Hash]cdc.View{}, dropped: map[cdc.LSN]cdc.Txn{}, left: ranges.Len(),
 	}
 }
@@ -102,6 +104,9 @@ func (g *rangeGate) point(h keyindex.Hash, v cdc.View) {
 	g.points[h] = v
 	g.horizon = max(g.horizon, v.Horizon)
 }
+
+// marks is the number of ranges and keys that were read.
+func (g *rangeGate) marks() int { return len(g.state) - g.left + len(g.points) }
 
 // passed reports whether the table's stream has nothing to drop and nothing to
 // hold from cut on: every range is read, and their views are history.
@@ -178,12 +183,10 @@ func (g *rangeGate) sieve(items []cdc.Item, hash func(b *cdc.Batch, row int) key
 			clear(dropped)
 		}
 	}
-	hold := func() sieved {
-		out.from, out.row, out.holds = first.item, first.row, first.txn
-		out.apply = cutItems(made, out.from, out.row)
-		return out
-	}
 	for i, it := range items {
+		if it.Truncate != nil && it.Truncate.Txn.Commit < g.from {
+			continue
+		}
 		if it.Truncate != nil {
 			enter(&it.Truncate.Txn, i, 0)
 			if g.emptied(&it.Truncate.Txn) {
@@ -194,14 +197,12 @@ func (g *rangeGate) sieve(items []cdc.Item, hash func(b *cdc.Batch, row int) key
 			continue
 		}
 		ops, held := g.sieveBatch(it.Batch, hash, func(t *cdc.Txn, row int) { enter(t, i, row) }, dropped)
-		if held {
-			if first.item < i { // it began in an earlier batch
-				return hold()
-			}
-			made[i] = withOps(it, ops)
-			return hold()
-		}
 		made[i] = withOps(it, ops)
+		if held {
+			out.from, out.row, out.holds = first.item, first.row, first.txn
+			out.apply = cutItems(made, out.from, out.row)
+			return out
+		}
 	}
 	for at, d := range dropped {
 		g.dropped[at] = d
@@ -239,6 +240,12 @@ func (g *rangeGate) sieveBatch(b *cdc.Batch, hash func(b *cdc.Batch, row int) ke
 		end := b.Len()
 		if s+1 < len(b.Txns) {
 			end = b.Txns[s+1].First
+		}
+		if t.Commit < g.from {
+			for row := b.Txns[s].First; row < end; row++ {
+				set(row, opSkipped)
+			}
+			continue
 		}
 		enter(t, b.Txns[s].First)
 		if g.left == 0 && t.Commit >= g.horizon {

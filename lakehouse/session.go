@@ -20,21 +20,44 @@ const (
 	stopGrace = 30 * time.Second
 )
 
+// errRejoin ends a session: a table has been copied beside the stream, which
+// has to go back to the point that the copy shows.
+var errRejoin = errors.New("the stream goes back to where a copied table is")
+
 // follow streams until it is told to stop, and begins again after failures
-// that can pass.
+// that can pass. Beside the stream the copier works.
 func (e *Engine) follow(ctx context.Context) error {
+	copying, stop := context.WithCancel(ctx)
+	var copier sync.WaitGroup
+	copier.Go(func() {
+		if err := e.copier.run(copying); copying.Err() == nil {
+			e.copier.failed <- err
+		}
+	})
+	defer copier.Wait()
+	defer stop()
+	return e.sessions(ctx)
+}
+
+func (e *Engine) sessions(ctx context.Context) error {
 	wait := retryFirst
 	for {
 		before := e.resumeAt()
 		err := e.session(ctx)
-		for _, t := range e.tables {
-			t.rollback()
+		if undone := e.undo(); undone != nil {
+			return undone
 		}
 		e.setStatus(func(s *Status) { s.Streaming = false })
 		what, anew := "streaming", false
 		switch {
 		case err == nil:
 			return nil
+		case errors.Is(err, errRejoin):
+			e.rejoin = false
+			if err := e.reopenPatiently(ctx, wait); err != nil {
+				return err
+			}
+			continue
 		case errors.Is(err, keyindex.ErrUnfit), errors.Is(err, errRearranged):
 			what, anew = "keeping the key index", true // it is rebuilt
 		case objstore.Retryable(err):
@@ -45,8 +68,11 @@ func (e *Engine) follow(ctx context.Context) error {
 		if e.resumeAt() > before {
 			wait = retryFirst
 		}
-		if e.pause(ctx, what, err, wait) != nil {
-			return nil
+		if err := e.rest(ctx, what, err, wait); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
 		}
 		if anew {
 			if err := e.reopenPatiently(ctx, wait); err != nil {
@@ -54,6 +80,39 @@ func (e *Engine) follow(ctx context.Context) error {
 			}
 		}
 		wait = min(2*wait, retryMost)
+	}
+}
+
+// undo forgets what the session has staged and not committed.
+func (e *Engine) undo() error {
+	for _, t := range e.tables {
+		t.rollback()
+		if t.copy == nil || t.copy.givenUp() {
+			continue
+		}
+		if err := e.restartRangeCopy(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rest tells of a failure that can pass, and waits. Tasks are done meanwhile.
+func (e *Engine) rest(ctx context.Context, what string, why error, wait time.Duration) error {
+	e.tellRetrying(what, why, wait)
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case t := <-e.tasks:
+			runTasks(ctx, []*task{t})
+		case err := <-e.copier.failed:
+			return err
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
@@ -90,13 +149,18 @@ type session struct {
 	first  time.Time // when the first change of next arrived
 	busy   bool      // the flusher works
 	staged bool      // a part of an unfinished transaction is staged
+	last   flushResult
 }
 
 type flushResult struct {
-	staged bool
-	record bool
-	cut    cdc.LSN
-	err    error
+	staged  bool
+	record  bool
+	cut     cdc.LSN
+	awaits  cdc.LSN // where copies that are complete can be published; 0: none is
+	held    int64   // bytes of changes that wait for a copy
+	copying bool    // some table is not published yet
+	rejoin  bool    // the stream has to go back
+	err     error
 }
 
 func (e *Engine) session(ctx context.Context) (err error) {
@@ -111,10 +175,12 @@ func (e *Engine) session(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		if s.target = slot.Current; from >= s.target {
+		if s.target = slot.Current; from >= s.target && len(e.copyingTables()) == 0 {
 			return nil
 		}
+		s.last.copying = len(e.copyingTables()) > 0
 	}
+	e.shown = from
 	if s.stream, err = e.opt.Source.Stream(ctx, from); err != nil {
 		return err
 	}
@@ -128,7 +194,7 @@ func (e *Engine) session(ctx context.Context) (err error) {
 	receive, stopReceiving := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.receive(receive) })
-	wg.Go(func() { s.flushLoop(work, from) })
+	wg.Go(func() { s.flushLoop(work) })
 	letGo := context.AfterFunc(ctx, func() { // the last flush after a stop is bounded
 		grace := time.NewTimer(stopGrace)
 		defer grace.Stop()
@@ -151,6 +217,7 @@ func (e *Engine) session(ctx context.Context) (err error) {
 		}
 	default:
 	}
+	refuseTasks(s.next.tasks)
 	s.next.release()
 	if closeErr := s.stream.Close(); err == nil {
 		err = closeErr
@@ -185,7 +252,8 @@ func (s *session) loop(ctx context.Context) error {
 	alarm := time.NewTimer(time.Hour)
 	defer alarm.Stop()
 	for {
-		if s.target != 0 && s.next.cut >= s.target && !s.next.open {
+		if s.target != 0 && s.next.cut >= s.target && !s.next.open && !s.last.copying ||
+			s.last.awaits != 0 && s.next.cut >= s.last.awaits {
 			s.next.record = true
 		}
 		if stopping && !s.busy {
@@ -199,7 +267,7 @@ func (s *session) loop(ctx context.Context) error {
 			out   chan<- *batch
 			timer <-chan time.Time
 		)
-		if !stopping && s.next.bytes < s.pace.maxBytes {
+		if !stopping && s.next.bytes < s.pace.maxBytes && s.last.held < 2*s.pace.maxBytes {
 			in = s.chunks // else the stream waits: backpressure
 		}
 		if at, ok := s.pace.due(s.next, s.first, s.staged); ok && !s.busy {
@@ -220,20 +288,27 @@ func (s *session) loop(ctx context.Context) error {
 			// it must not be committed because nothing else has come for a while.
 			s.next = &batch{open: s.next.open}
 		case r := <-s.flushed:
-			s.busy, s.staged = false, r.staged
+			s.busy, s.staged, s.last = false, r.staged, r
 			if r.err != nil {
 				return r.err
+			}
+			if r.rejoin {
+				return errRejoin
 			}
 			if r.record {
 				s.pace.lastRecord = time.Now()
 			}
-			if stopping || s.target != 0 && r.cut >= s.target && !r.staged {
+			if stopping || s.target != 0 && r.cut >= s.target && !r.staged && !r.copying {
 				return nil
 			}
 		case err := <-s.failed:
 			if ctx.Err() == nil {
 				return err
 			}
+		case err := <-s.e.copier.failed:
+			return err
+		case t := <-s.e.tasks:
+			s.next.tasks = append(s.next.tasks, t)
 		case <-timer:
 		case <-done:
 			stopping, done = true, nil
@@ -250,14 +325,16 @@ func (s *session) take(c *cdc.Chunk) {
 }
 
 // flushLoop flushes batches until there are no more.
-func (s *session) flushLoop(ctx context.Context, from cdc.LSN) {
-	f := &flusher{e: s.e, ack: s.stream.Ack, shown: from}
+func (s *session) flushLoop(ctx context.Context) {
+	f := &flusher{e: s.e, ack: s.stream.Ack}
+	f.source, _ = s.e.opt.Source.(cdc.KeyReader)
 	for b := range s.batches {
-		r := flushResult{cut: b.cut, record: !b.open}
+		r := flushResult{record: !b.open && b.cut != 0}
 		if err := f.flush(ctx, b); err != nil {
 			r.err = fmt.Errorf("flushing up to %s: %w", b.cut, err)
 		}
-		r.staged = f.staged
+		r.cut, r.staged, r.rejoin = b.cut, f.staged, s.e.rejoin
+		r.awaits, r.held, r.copying = f.awaits(), f.held(), len(s.e.copyingTables()) > 0
 		b.release()
 		s.flushed <- r
 	}

@@ -114,7 +114,8 @@ type table struct {
 	evolved   bool // schema is staged
 	truncated bool // all files of snap are to go
 	files     []*stagedFile
-	staged    bool // something is staged
+	staged    bool             // something is staged
+	marks     map[string]int64 // of a copy's log: what is staged of the copy
 }
 
 // openTable loads a published table and checks that it is the one that the
@@ -242,17 +243,12 @@ func (t *table) needExact(batches []*cdc.Batch) error {
 		!slices.ContainsFunc(batches, func(b *cdc.Batch) bool { return len(b.Exact) > 0 }) {
 		return nil
 	}
-	shape := t.shape
-	next := &tablefmt.Schema{Fields: append(slices.Clone(t.schema.Fields), typemap.ExactField())}
-	if err := t.stageSchema(next); err != nil {
-		return err
-	}
-	return t.adapt(shape)
+	return t.addExact()
 }
 
 // forget drops what is staged, but not the files, which vacuum removes.
 func (t *table) forget() {
-	t.files, t.truncated, t.staged = nil, false, false
+	t.files, t.truncated, t.staged, t.marks = nil, false, false, nil
 	if t.evolved {
 		t.evolved = false
 		_ = t.setSchema(t.snap.Schema()) // it was set before
@@ -281,13 +277,16 @@ func (t *table) begin(cut cdc.LSN, operation string) *tablefmt.Transaction {
 	}
 	x.SetReads(tablefmt.ReadsTable)
 	x.SetTxn(t.spec.appID(), int64(cut))
+	for mark, horizon := range t.marks {
+		x.SetTxn(mark, horizon)
+	}
 	x.SetInfo(operation, map[string]any{"lsn": cut.String()})
 	return x
 }
 
 // committed follows a commit of ours.
 func (t *table) committed(snap *tablefmt.Snapshot, cut cdc.LSN) error {
-	t.files, t.truncated, t.staged, t.evolved = nil, false, false, false
+	t.files, t.truncated, t.staged, t.evolved, t.marks = nil, false, false, false, nil
 	t.position = cut
 	shape := t.shape
 	if err := t.follow(snap); err != nil {

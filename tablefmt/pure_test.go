@@ -348,6 +348,11 @@ func TestInvalidTransactions(t *testing.T) {
 			tx.Remove(RemoveFile{Path: "a", DeletionVector: &vector})
 		},
 		"twice": func(tx *Transaction) { tx.Add(with(values)); tx.Add(with(values)) },
+		"the same commit adds it": func(tx *Transaction) {
+			f, _ := s.File("a")
+			tx.Remove(*f.Remove(1, true))
+			tx.Add(*f)
+		},
 		"does not remove it first": func(tx *Transaction) {
 			f, _ := s.File("a")
 			tx.Add(must(f.WithVector(vector)))

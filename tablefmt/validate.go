@@ -154,9 +154,22 @@ func checkAdd(a *AddFile, p *Protocol, m *Metadata, s *Schema) error {
 	return nil
 }
 
+// checkRemoves refuses to remove what is not there, or may not go, or is added
+// by the same commit: one commit names a logical file (path and deletion
+// vector) once ("Action Reconciliation").
 func (t *Transaction) checkRemoves(p *Protocol, m *Metadata) error {
+	type logical struct{ path, vector string }
+	added := make(map[logical]bool, len(t.adds))
+	if len(t.removes) > 0 {
+		for i := range t.adds {
+			added[logical{t.adds[i].Path, vectorID(t.adds[i].DeletionVector)}] = true
+		}
+	}
 	for i := range t.removes {
 		r := &t.removes[i]
+		if added[logical{r.Path, vectorID(r.DeletionVector)}] {
+			return invalidf("removing %s: the same commit adds it", r.Path)
+		}
 		if t.base == nil {
 			return invalidf("removing %s: the table is new", r.Path)
 		}

@@ -168,6 +168,31 @@ func (s *Source) Settle(ctx context.Context) error {
 	return err
 }
 
+// Seen is what is seen now.
+func (s *Source) Seen(ctx context.Context) (cdc.View, error) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	if late, err := s.enter(ctx, "Seen"); err != nil {
+		return cdc.View{}, err
+	} else if late != nil {
+		return cdc.View{}, late.err("Seen")
+	}
+	return s.w.seen(), nil
+}
+
+// seen is the view that a look has now; the caller holds w.mu.
+func (w *World) seen() cdc.View {
+	v := cdc.View{Xmin: uint64(w.nextXID) + 1, Xmax: uint64(w.nextXID) + 1, Horizon: w.head}
+	for _, h := range w.hidden {
+		v.Running = append(v.Running, uint64(h.xid))
+	}
+	slices.Sort(v.Running)
+	if len(v.Running) > 0 {
+		v.Xmin = v.Running[0]
+	}
+	return v
+}
+
 // Running tells how many transactions are not seen yet.
 func (s *Source) Running(ctx context.Context) (string, error) {
 	s.w.mu.Lock()
@@ -242,23 +267,18 @@ func (r *KeyRead) View(ctx context.Context) (cdc.View, error) {
 	if r.table.dropped != 0 || r.table.rewritten != r.ranges.rewritten || !r.rel.SameShape(r.table.content.rel) {
 		return cdc.View{}, operator("View of "+r.rel.String(), cdc.ErrTableChanged)
 	}
-	v := &cdc.View{Xmin: uint64(w.nextXID) + 1, Xmax: uint64(w.nextXID) + 1, Horizon: w.head}
-	seen := r.table.content
+	v := w.seen()
+	rows := r.table.content
 	for _, h := range w.hidden {
-		v.Running = append(v.Running, uint64(h.xid))
 		if c := h.before[r.table]; c != nil {
-			seen = c
+			rows = c
 		}
 	}
-	slices.Sort(v.Running)
-	if len(v.Running) > 0 {
-		v.Xmin = v.Running[0]
-	}
-	r.viewed, r.rows = v, seen.list()
+	r.viewed, r.rows = &v, rows.list()
 	if w.rng.IntN(2) == 0 { // soon enough everything is seen
 		w.reveal()
 	}
-	return *v, nil
+	return v, nil
 }
 
 // Range reads a range in batches of a few.

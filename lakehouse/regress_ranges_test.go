@@ -1,0 +1,335 @@
+package lakehouse_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/cdc/cdctest"
+	"github.com/lakeload/lakeload/internal/crashpoint"
+	"github.com/lakeload/lakeload/lakehouse"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
+)
+
+// staged is a source whose reads of key ranges a test steps in between.
+type staged struct {
+	cdc.KeyReader
+	reads      atomic.Int32
+	beforeRead func(n int32) // before the nth read begins, from 1
+	afterView  func(n int32) // after its view is taken
+	read       func(i int)   // before range i is read
+	closed     func(n int32) // after it has ended
+}
+
+func (s *staged) BeginRead(ctx context.Context, rel *cdc.Relation, ranges cdc.KeyRanges) (cdc.KeyRead, error) {
+	n := s.reads.Add(1)
+	if s.beforeRead != nil {
+		s.beforeRead(n)
+	}
+	r, err := s.KeyReader.BeginRead(ctx, rel, ranges)
+	return &stagedRead{r, s, n}, err
+}
+
+type stagedRead struct {
+	cdc.KeyRead
+	s *staged
+	n int32
+}
+
+func (r *stagedRead) View(ctx context.Context) (cdc.View, error) {
+	v, err := r.KeyRead.View(ctx)
+	if r.s.afterView != nil {
+		r.s.afterView(r.n)
+	}
+	return v, err
+}
+
+func (r *stagedRead) Close() error {
+	err := r.KeyRead.Close()
+	if r.s.closed != nil {
+		r.s.closed(r.n)
+	}
+	return err
+}
+
+func (r *stagedRead) Range(ctx context.Context, i int, emit func(*cdc.Batch) error) error {
+	if r.s.read != nil {
+		r.s.read(i)
+	}
+	return r.KeyRead.Range(ctx, i, emit)
+}
+
+// newRangeRig makes a table of 40 rows, which is copied in ranges of ten by one
+// reader.
+func newRangeRig(t *testing.T) (*rig, *staged) {
+	r := newRigOf(t, cdctest.Options{Seed: 1, MaxRows: 40, KeyRows: 10}, keyed("t"), keyless("other"))
+	r.insert("t", 0, 40)
+	s := &staged{}
+	r.source = func() cdc.Source {
+		s.KeyReader = r.world.Source()
+		return s
+	}
+	r.options = func(o *lakehouse.Options) { o.CopyWorkers = 1 }
+	return r, s
+}
+
+// settle lets the engine flush what it has.
+func settle() { time.Sleep(5 * time.Second) }
+
+func TestEdge60ChangesWhileARangeIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newRangeRig(t)
+		s.afterView = func(n int32) {
+			if n == 2 { // ids from 10 to 19 are about to be read; those below are there
+				r.update("t", 3, "changed")
+				r.update("t", 12, "changed")
+				r.tx(func(tx *cdctest.Tx) error { return tx.Delete("t", cdctest.Row{"id": 13}) })
+				settle()
+			}
+		}
+		s.read = func(i int) {
+			if i != 1 || s.reads.Load() != 2 {
+				return
+			}
+			r.tx(func(tx *cdctest.Tx) error { return tx.Insert("t", cdctest.Row{"id": 13, "v": "again"}) })
+			r.update("t", 15, "changed")
+			r.tx(func(tx *cdctest.Tx) error {
+				return tx.Update("t", cdctest.Row{"id": 14}, cdctest.Row{"id": -14, "v": "moved out"})
+			})
+			r.tx(func(tx *cdctest.Tx) error {
+				return tx.Update("t", cdctest.Row{"id": 4}, cdctest.Row{"id": 14, "v": "moved in"})
+			})
+			settle()
+		}
+		r.catchUp()
+		require.Equal(t, int32(4), s.reads.Load(), "every range was read once")
+		r.same("t")
+		require.Empty(t, r.stopped())
+	})
+}
+
+// A commit that is in the log, and delivered, is not seen by who looks at the
+// table as long as it waits for a synchronous standby: a view that came in
+// between would lose it.
+func TestEdge60ACommitThatIsNotVisibleYet(t *testing.T) {
+	for seed := range uint64(6) { // in some it becomes visible too soon
+		synctest.Test(t, func(t *testing.T) {
+			r := newRigOf(t, cdctest.Options{Seed: seed, MaxRows: 40, KeyRows: 10, HideCommits: 1}, keyed("t"), keyless("other"))
+			r.insert("t", 0, 40)
+			s := &staged{beforeRead: func(n int32) {
+				if n == 4 { // 35 is of the range that is to be read next: the change is dropped
+					r.update("t", 35, "changed")
+					settle()
+				}
+			}}
+			r.source = func() cdc.Source {
+				s.KeyReader = r.world.Source()
+				return s
+			}
+			r.options = func(o *lakehouse.Options) { o.CopyWorkers = 1 }
+			r.catchUp()
+			require.Greater(t, s.reads.Load(), int32(4), "the view was refused, and another one taken")
+			r.same("t")
+		})
+	}
+}
+
+// A row whose key moves into a range that is read, from one that is not, comes
+// without the values that are stored out of line: it is read again.
+func TestEdge39AKeyMovesBetweenRanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newRangeRig(t)
+		long := func(c string) string { return strings.Repeat(c, 3000) }
+		r.tx(func(tx *cdctest.Tx) error {
+			for id := 100; id < 105; id++ {
+				if err := tx.Insert("t", cdctest.Row{"id": id, "v": long("a")}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		move := func(from, to int) {
+			r.tx(func(tx *cdctest.Tx) error { return tx.Update("t", cdctest.Row{"id": from}, cdctest.Row{"id": to}) })
+		}
+		s.beforeRead = func(n int32) {
+			if n != 2 { // ids below 10 are there
+				return
+			}
+			move(100, -1)
+			move(101, -2) // and on, before it can be read again
+			r.update("t", -2, long("b"))
+			move(102, -3)
+			r.tx(func(tx *cdctest.Tx) error { return tx.Delete("t", cdctest.Row{"id": -3}) })
+			r.tx(func(tx *cdctest.Tx) error { return tx.Delete("t", cdctest.Row{"id": 5}) })
+			move(103, 5) // where another row was
+			move(104, -4)
+			move(-4, 200) // back to where nobody has read yet
+			settle()
+			move(-1, -5)
+			r.update("t", -2, "short")
+		}
+		r.catchUp()
+		require.Greater(t, s.reads.Load(), int32(5), "rows were read again")
+		r.same("t")
+		require.Empty(t, r.stopped())
+	})
+}
+
+func TestEdge59ACopyGoesOnWhereItWasCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newRangeRig(t)
+		store := objstore.NewMemory()
+		r.store = store
+		var read []int
+		crash := true
+		s.read = func(i int) {
+			read = append(read, i)
+			if i == 3 && crash {
+				r.update("t", 35, "held, as it is being read")
+				r.update("t", 6, "and what follows too")
+				r.insert("other", 0, 3)
+				settle()
+				r.world.Crash()
+				store.Crash()
+			}
+		}
+		require.Error(t, r.engine(t.Context(), true))
+		require.Equal(t, []int{0, 1, 2, 3}, read)
+		crash, read = false, nil
+		store = store.Survivor(rand.New(rand.NewPCG(1, 1)))
+		r.store = store
+		r.update("t", 5, "changed while it was away")
+		r.tx(func(tx *cdctest.Tx) error { return tx.Delete("t", cdctest.Row{"id": 15}) })
+		r.catchUp()
+		require.Equal(t, []int{3}, read, "what was read is not read again")
+		r.same("t")
+	})
+}
+
+// Both tables of a copy in two modes have to tell the same; a crash between
+// their commits lets the copy begin again, and nothing is there twice.
+func TestEdge59ACopyInTwoModes(t *testing.T) {
+	for _, at := range []crashpoint.Point{crashpoint.AfterCommit, crashpoint.CopyRangeStaged, crashpoint.CopyBeforeSwap, crashpoint.CopyAfterSwap} {
+		for nth := 1; nth <= 14; nth++ {
+			synctest.Test(t, func(t *testing.T) {
+				r, s := newRangeRig(t)
+				s.read = func(i int) {
+					r.update("t", 5, fmt.Sprint("changed ", i))
+					settle()
+					r.update("t", 5, fmt.Sprint("changed again ", i))
+				}
+				modes := r.options
+				r.options = func(o *lakehouse.Options) {
+					modes(o)
+					o.Modes = func(*cdc.Relation) []lakehouse.Mode {
+						return []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}
+					}
+				}
+				store := objstore.NewMemory()
+				r.store = store
+				n := 0
+				crashpoint.Set(func(p crashpoint.Point) {
+					if p == at {
+						if n++; n == nth {
+							r.world.Crash()
+							store.Crash()
+						}
+					}
+				})
+				defer crashpoint.Set(nil)
+				if r.engine(t.Context(), true) != nil {
+					store = store.Survivor(rand.New(rand.NewPCG(1, 1)))
+					r.store = store
+				}
+				r.catchUp()
+				r.catchUp() // the changes that came during the copy
+				r.same("t")
+				copied := map[string]int{}
+				for row, n := range r.rows(r.changelog("t")) {
+					require.Equal(t, 1, n, "%s %d: %s came more than once", at, nth, row)
+					if id, _, _ := strings.Cut(row, ";"); strings.Contains(row, "_op=R;") {
+						copied[id] += n
+					}
+				}
+				require.Len(t, copied, 40)
+				for id, n := range copied {
+					require.Equal(t, 1, n, "%s %d: the row with %s was copied more than once", at, nth, id)
+				}
+			})
+		}
+	}
+}
+
+func TestEdge41ATruncateWhileRangesAreRead(t *testing.T) {
+	for _, after := range []int32{1, 2, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			r, s := newRangeRig(t)
+			s.closed = func(n int32) {
+				if n == after {
+					r.tx(func(tx *cdctest.Tx) error { return tx.Truncate("t") })
+					r.insert("t", 1020, 1030)
+					settle()
+					r.insert("t", -5, 0)
+				}
+			}
+			r.catchUp()
+			r.same("t")
+			require.Empty(t, r.stopped())
+		})
+	}
+}
+
+func TestEdge43AColumnAddedWhileRangesAreRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newRangeRig(t)
+		s.beforeRead = func(n int32) {
+			if n == 3 {
+				r.tx(func(tx *cdctest.Tx) error { return tx.AddColumn("t", cdctest.Text("more"), "default") })
+				r.tx(func(tx *cdctest.Tx) error {
+					return tx.Insert("t", cdctest.Row{"id": 500, "v": "x", "more": "y"})
+				})
+				settle()
+			}
+		}
+		r.catchUp()
+		r.same("t")
+		require.Empty(t, r.stopped())
+	})
+}
+
+// A copy beside the stream: the others go on, and the copied table loses
+// nothing of what came meanwhile.
+func TestEdge62OthersGoOnWhileATableIsCopied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newRangeRig(t)
+		r.catchUp()
+		r.resync("t")
+		r.copied()
+		wait := make(chan struct{})
+		s.beforeRead = func(n int32) {
+			if s.reads.Load() == n {
+				<-wait
+			}
+		}
+		stop := r.start()
+		r.insert("other", 0, 10)
+		r.update("t", 7, "changed")
+		settle()
+		require.Len(t, r.rows(r.mirror("other")), 10)
+		require.Equal(t, []string{"public.t"}, r.lastEpoch().Incomplete)
+		require.Equal(t, 40, count(r.rows(r.mirror("t"))), "the old content stays readable")
+		close(wait)
+		settle()
+		require.NoError(t, stop())
+		require.Equal(t, []string{"public.t"}, r.copied())
+		r.same("t")
+	})
+}
