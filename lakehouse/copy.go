@@ -195,7 +195,7 @@ func (e *Engine) copyUnderOne(ctx context.Context, turn turn, snap cdc.Snapshot,
 func (e *Engine) stopCopy(ctx context.Context, oid uint32, why *stopError) error {
 	err := e.save(ctx, func(s *State) {
 		t := s.table(oid)
-		t.Phase, t.Reason, t.Remedy, t.NeedsCopy = PhaseStopped, why.reason, why.remedy, true
+		t.Phase, t.Reason, t.Remedy, t.NeedsCopy, t.StoppedAt = PhaseStopped, why.reason, why.remedy, true, 0
 		t.Since = time.Now().UTC()
 	})
 	if err != nil {

@@ -240,6 +240,7 @@ func (e *Engine) resumeAt() cdc.LSN {
 	}
 	for _, t := range e.tables {
 		switch {
+		case t.stopped && t.state.NeedsCopy: // only a copy helps it, not what the source still has
 		case t.stopped:
 			lower(t.stoppedAt)
 		case t.copy != nil:

@@ -180,7 +180,7 @@ func (f *flusher) commit(ctx context.Context, cut cdc.LSN) (map[string]int64, er
 // publish makes the copies that are complete their tables' content.
 func (f *flusher) publish(ctx context.Context, cut cdc.LSN, versions map[string]int64) error {
 	for _, t := range f.e.tables {
-		if t.copy == nil || !t.copy.ready(cut) {
+		if t.copy == nil || !t.copy.ready(cut) || t.reached() > cut {
 			continue
 		}
 		if err := f.e.publishRangeCopy(ctx, t, cut); err != nil {
@@ -200,8 +200,10 @@ func (f *flusher) awaits() (at cdc.LSN) {
 		if t.copy == nil {
 			continue
 		}
-		if p := t.copy.awaits(); p != 0 && (at == 0 || p < at) {
-			at = p
+		if p := t.copy.awaits(); p != 0 {
+			if p = max(p, t.reached()); at == 0 || p < at {
+				at = p
+			}
 		}
 	}
 	return at
