@@ -60,6 +60,13 @@ type Config struct {
 	// There are up to three more: for the catalogue, for the snapshot's locks,
 	// and for the stream.
 	Connections int
+	// RangeBytes is about how much of a table is read at a time, out-of-line
+	// values included; 0 is 32 MiB. A table of which there are a few such
+	// ranges is read by them, each in a transaction of its own.
+	RangeBytes int64
+	// CopyRate bounds what is read from tables that are copied, in bytes a
+	// second over all connections; 0 does not.
+	CopyRate int64
 	// TakeOver lets Stream and DropSlot end the server process that holds the
 	// slot. Only for when that session is known to be dead: two programs that
 	// do this to each other stop both.
@@ -98,6 +105,9 @@ func (c *Config) validate() error {
 	}
 	if c.Connections < 0 {
 		fault("the number of connections %d is negative", c.Connections)
+	}
+	if c.RangeBytes < 0 || c.CopyRate < 0 {
+		fault("the size of a range, %d, or the rate of copies, %d, is negative", c.RangeBytes, c.CopyRate)
 	}
 	return errors.Join(faults...)
 }

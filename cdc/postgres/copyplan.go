@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// rangeBytes is about what a range has, out-of-line values included.
-	rangeBytes = 32 << 20
+	// defaultRangeBytes is about what a range has, out-of-line values included.
+	defaultRangeBytes = 32 << 20
 	// maxRanges bounds a table's list of ranges; a huge table has larger ones.
 	maxRanges = 1 << 14
 )
@@ -37,7 +37,7 @@ type tablePlan struct {
 // stays where it is while the table is locked against rewrites, so ranges of
 // blocks cover all rows, each once. The last range has no end, which costs
 // nothing and depends on no size. It is pure.
-func (l *leaf) ranges() []cdc.Range {
+func (l *leaf) ranges(rangeBytes int64) []cdc.Range {
 	if l.blocks == 0 {
 		return nil
 	}
@@ -102,24 +102,29 @@ func parseRangeID(s string) (r rangeID, err error) {
 	return r, nil
 }
 
-// copySQL reads a range. A column whose binary form we cannot read is sent as
-// the text that its type's output function prints: that is what format() gives,
-// while a cast to text is another function for some types. IS DISTINCT FROM is
-// there because a row of nulls IS NULL.
-func (p *tablePlan) copySQL(l *leaf, r rangeID) string {
-	var b strings.Builder
-	b.WriteString("COPY (SELECT ")
-	for i, c := range p.info.rel.Columns {
+// writeColumns lists a table's columns for COPY. One whose binary form we
+// cannot read is sent as the text that its type's output function prints: that
+// is what format() gives, while a cast to text is another function for some
+// types. IS DISTINCT FROM is there because a row of nulls IS NULL.
+func writeColumns(b *strings.Builder, t *tableInfo) {
+	for i, c := range t.rel.Columns {
 		if i > 0 {
 			b.WriteString(", ")
 		}
 		name := quoteIdent(c.Name)
-		if binaryOK(p.info.cols[i]) {
+		if binaryOK(t.cols[i]) {
 			b.WriteString(name)
 		} else {
-			fmt.Fprintf(&b, "CASE WHEN %s IS DISTINCT FROM NULL THEN pg_catalog.format('%%s', %s) END", name, name)
+			fmt.Fprintf(b, "CASE WHEN %s IS DISTINCT FROM NULL THEN pg_catalog.format('%%s', %s) END", name, name)
 		}
 	}
+}
+
+// copySQL reads a range.
+func (p *tablePlan) copySQL(l *leaf, r rangeID) string {
+	var b strings.Builder
+	b.WriteString("COPY (SELECT ")
+	writeColumns(&b, p.info)
 	b.WriteString(" FROM ONLY " + l.sql)
 	if !r.whole {
 		fmt.Fprintf(&b, " WHERE ctid >= '(%d,0)'::pg_catalog.tid", r.from)

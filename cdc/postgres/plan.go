@@ -31,7 +31,7 @@ func (s *snapshot) Plan(ctx context.Context, rel *cdc.Relation) ([]cdc.Range, er
 	s.mu.Unlock()
 	var ranges []cdc.Range
 	for _, l := range order {
-		ranges = append(ranges, l.ranges()...)
+		ranges = append(ranges, l.ranges(s.source.config.rangeBytes())...)
 	}
 	return ranges, nil
 }
@@ -41,7 +41,7 @@ func (s *snapshot) plan(ctx context.Context, k *reader, rel *cdc.Relation) (*tab
 	// Not ONLY: the partitions of a partitioned table are locked with it. Nor
 	// is there harm in locking what inherits from an ordinary table.
 	if err := k.lock(ctx, rel.OID, table, false); err != nil {
-		if code := sqlState(err); code == codeUndefinedTable || code == "3F000" {
+		if code := sqlState(err); code == codeUndefinedTable || code == codeUndefinedSchema {
 			return nil, nil, changed("it was dropped or renamed", err)
 		}
 		return nil, nil, fmt.Errorf("locking the table: %w", err)

@@ -192,7 +192,7 @@ func (s *snapshot) readRange(ctx context.Context, plan *tablePlan, id rangeID, e
 
 func (s *snapshot) copyRange(ctx context.Context, r *reader, plan *tablePlan, id rangeID, emit func(*cdc.Batch) error) error {
 	d := newCopyDecoder(plan.info, s.source.mem, emit)
-	if err := r.copyOut(ctx, plan.copySQL(plan.leaves[id.leaf], id), d.feed); err != nil {
+	if err := r.copyOut(ctx, plan.copySQL(plan.leaves[id.leaf], id), s.source.limited(ctx, d.feed)); err != nil {
 		d.discard()
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/time/rate"
 
 	"github.com/lakeload/lakeload/cdc"
 )
@@ -24,6 +25,8 @@ type Source struct {
 	selector  *selector
 	types     *typeCache
 	resolver  *resolver
+	keys      *keyPool
+	limiter   *rate.Limiter // of what is copied; nil: there is no limit
 	log       *slog.Logger
 	mem       memory.Allocator
 
@@ -75,7 +78,10 @@ func newSource(config Config) (*Source, error) {
 	if s.connector, err = newConnector(&s.config, s.log); err != nil {
 		return nil, err
 	}
-	s.admin = newAdmin(s.connector)
+	s.admin, s.keys = newAdmin(s.connector), newKeyPool(config.Connections)
+	if config.CopyRate > 0 {
+		s.limiter = rate.NewLimiter(rate.Limit(config.CopyRate), int(min(config.CopyRate, limitedPiece)))
+	}
 	s.resolver = &resolver{admin: s.admin, types: s.types, selector: s.selector}
 	return s, nil
 }
@@ -137,6 +143,9 @@ func (s *Source) describeTables(ctx context.Context, conn *pgconn.PgConn, oids [
 
 // Close implements [cdc.Source].
 func (s *Source) Close() error {
-	s.closeOnce.Do(s.admin.close)
+	s.closeOnce.Do(func() {
+		s.keys.close()
+		s.admin.close()
+	})
 	return nil
 }
