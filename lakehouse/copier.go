@@ -264,7 +264,9 @@ func (c *copier) tellStarted(rc *rangeCopy) {
 	if c.e.opt.Events.CopyStarted == nil {
 		return
 	}
-	ev := CopyStarted{Table: rc.rel.String(), Point: rc.low, Ranges: rc.ranges.Len()}
+	rc.mu.Lock()
+	ev := CopyStarted{Table: rc.rel.String(), Point: rc.low, Ranges: rc.ranges.Len(), DoneRows: rc.read.Load(), DoneRanges: rc.ranges.Len() - rc.gate.left}
+	rc.mu.Unlock()
 	for i := range rc.ranges.Len() {
 		r := rc.ranges.Range(i)
 		ev.Rows += r.Rows
@@ -402,7 +404,7 @@ func (c *copier) readNext(ctx context.Context, oid uint32, rc *rangeCopy) (more 
 	} else {
 		rc.finished = append(rc.finished, read)
 	}
-	done := rc.gate.marks() + len(rc.finished)
+	done := rc.ranges.Len() - rc.gate.left + len(rc.finished)
 	rc.mu.Unlock()
 	if err != nil {
 		return true, err

@@ -57,12 +57,27 @@ func (e *Engine) attachRangeCopy(ctx context.Context, st TableState, rel *cdc.Re
 		t.close(e)
 		return nil, err
 	}
+	t.copy.count(t.writers)
 	return t, nil
+}
+
+// count takes the rows that the copy's log shows for those that are there
+// already.
+func (c *rangeCopy) count(writers []writer) {
+	rows := int64(0)
+	for add := range writers[0].Snapshot().Files() {
+		n, _ := add.NumRecords() // files of ours tell it
+		if rows += n; add.DeletionVector != nil {
+			rows -= add.DeletionVector.Cardinality
+		}
+	}
+	c.read.Store(rows)
+	c.rows.Store(rows)
 }
 
 // restartRangeCopy takes up a copy from what its logs tell, after what was
 // staged was given up.
-func (e *Engine) restartRangeCopy(t *fedTable) error {
+func restartRangeCopy(t *fedTable) {
 	old := t.copy
 	old.close()
 	t.copy = newRangeCopy(old.rel, old.ranges, t.position())
@@ -70,7 +85,7 @@ func (e *Engine) restartRangeCopy(t *fedTable) error {
 	if err := t.copy.restore(t.writers); err != nil {
 		t.copy.giveUp(err)
 	}
-	return nil
+	t.copy.count(t.writers)
 }
 
 // resumeRangeCopy takes up the copy of a table that an earlier session has

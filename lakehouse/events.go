@@ -27,13 +27,16 @@ type PipelineStarted struct {
 	Tables   int          `json:"tables"`
 }
 
-// CopyStarted is told when the copy of a table begins.
+// CopyStarted is told when the copy of a table begins, or goes on.
 type CopyStarted struct {
 	Table  string  `json:"table"`
-	Point  cdc.LSN `json:"point"` // the snapshot's consistent point
+	Point  cdc.LSN `json:"point"` // the snapshot's, or where the stream stands for the table
 	Ranges int     `json:"ranges"`
 	Rows   int64   `json:"rows_estimate"`
 	Bytes  int64   `json:"bytes_estimate"`
+	// What an earlier run has copied already.
+	DoneRows   int64 `json:"rows"`
+	DoneRanges int   `json:"ranges_done"`
 }
 
 // CopyProgress is told now and then while a table is copied. The numbers are

@@ -44,9 +44,7 @@ func (e *Engine) sessions(ctx context.Context) error {
 	for {
 		before := e.resumeAt()
 		err := e.session(ctx)
-		if undone := e.undo(); undone != nil {
-			return undone
-		}
+		e.undo()
 		e.setStatus(func(s *Status) { s.Streaming = false })
 		what, anew := "streaming", false
 		switch {
@@ -84,17 +82,14 @@ func (e *Engine) sessions(ctx context.Context) error {
 }
 
 // undo forgets what the session has staged and not committed.
-func (e *Engine) undo() error {
+func (e *Engine) undo() {
 	for _, t := range e.tables {
 		t.rollback()
 		if t.copy == nil || t.copy.givenUp() {
 			continue
 		}
-		if err := e.restartRangeCopy(t); err != nil {
-			return err
-		}
+		restartRangeCopy(t)
 	}
-	return nil
 }
 
 // rest tells of a failure that can pass, and waits. Tasks are done meanwhile.

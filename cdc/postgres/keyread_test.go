@@ -213,7 +213,9 @@ func TestEdge60ViewsAndASynchronousStandby(t *testing.T) {
 	probe := dial(t, d.dsn)
 	for hangs := false; !hangs; {
 		done := make(chan error, 1)
-		go func() { done <- exec(context.Background(), probe, "CREATE TABLE IF NOT EXISTS probe (); DROP TABLE probe") }()
+		go func() {
+			done <- exec(context.Background(), probe, "CREATE TABLE IF NOT EXISTS probe (); DROP TABLE probe")
+		}()
 		require.Eventually(t, func() bool {
 			select {
 			case err := <-done:

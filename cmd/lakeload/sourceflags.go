@@ -73,6 +73,7 @@ func (f *sourceFlags) merge(conf *config.Config) (*selection, error) {
 	s := &selection{conf: conf, name: first(f.name, conf.Name, defaultPipeline)}
 	p := &s.postgres
 	p.DSN, p.PasswordFile, p.All, p.Connections = dsn, conf.Source.PasswordFile, f.all, conf.Limits.SourceConnections
+	p.CopyRate, p.RangeBytes = conf.Limits.CopyRate, conf.Limits.CopyRange
 	if p.Slot, err = f.objectName("slot", f.slot, s.name); err != nil {
 		return nil, err
 	}

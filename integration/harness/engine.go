@@ -20,6 +20,8 @@ type Event struct {
 	Name   string          `json:"event"`
 	Table  string          `json:"table"`
 	Rows   int64           `json:"rows"`
+	Ranges int             `json:"ranges"`
+	Done   int             `json:"ranges_done"`
 	Epoch  int64           `json:"epoch"`
 	LSN    string          `json:"lsn"`
 	Tables json.RawMessage `json:"tables"`

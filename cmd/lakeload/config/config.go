@@ -53,6 +53,8 @@ type Defaults struct {
 type Limits struct {
 	Memory            int64 // bytes
 	SourceConnections int
+	CopyRate          int64 // bytes a second that copies read
+	CopyRange         int64 // bytes of a table that are read in one transaction
 }
 
 // The words of the file.

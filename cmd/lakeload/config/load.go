@@ -102,6 +102,8 @@ func (d *decoder) limits(to *Limits) func(*yaml.Node) {
 		d.mapping(n, "limits", keys{
 			"memory":             parsed(d, &to.Memory, ParseSize),
 			"source_connections": parsed(d, &to.SourceConnections, count),
+			"copy_rate":          parsed(d, &to.CopyRate, ParseSize),
+			"copy_range":         parsed(d, &to.CopyRange, ParseSize),
 		})
 	}
 }
