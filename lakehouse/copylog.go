@@ -113,6 +113,9 @@ func describeCopy(spec *tableSpec, rel *cdc.Relation, base *tablefmt.Snapshot) (
 	}, CreatedTime: &created}
 	if spec.mode == ModeMirror {
 		md.Configuration[tablefmt.PropDeletionVectors] = "true"
+		if isBag(rel) {
+			md.Configuration[propBag] = "true"
+		}
 	} else {
 		md.Configuration[tablefmt.PropAppendOnly] = "true"
 	}
@@ -120,6 +123,9 @@ func describeCopy(spec *tableSpec, rel *cdc.Relation, base *tablefmt.Snapshot) (
 		old := base.Metadata()
 		md.ID, md.CreatedTime = old.ID, old.CreatedTime
 		for k, v := range old.Configuration {
+			if k == propBag {
+				continue // it may have a key now
+			}
 			if _, ours := md.Configuration[k]; !ours {
 				md.Configuration[k] = v
 			}

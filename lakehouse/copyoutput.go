@@ -18,6 +18,7 @@ type copyOutput struct {
 	stager *stager
 	at     cdc.LSN    // where a changelog shows the rows
 	hasher *keyHasher // nil: nobody asks where the keys are
+	rows   *rowHasher // in its place for a table whose rows are their own keys
 	hashes []keyindex.Hash
 }
 
@@ -35,8 +36,12 @@ func newCopyOutput(ctx context.Context, spec tableSpec, rel *cdc.Relation, schem
 		return nil, err
 	}
 	o.stager = o.table.newStager(ctx)
-	if spec.mode == ModeMirror && len(rel.Key) > 0 {
+	switch {
+	case spec.mode != ModeMirror:
+	case len(rel.Key) > 0:
 		o.hasher = &keyHasher{hasher: newHasher(md)}
+	case isBag(rel):
+		o.rows = &rowHasher{hasher: newHasher(md)}
 	}
 	return o, nil
 }
@@ -76,13 +81,17 @@ func (o *copyOutput) writeRows(b *cdc.Batch) (keyRun, error) {
 	rec := o.table.record(b, changeColumns(&rows, opSnapshot))
 	defer rec.Release()
 	at, err := o.stager.write(rec, rowsFrom(0, b.Len()))
-	if err != nil || o.hasher == nil {
+	if err != nil || o.hasher == nil && o.rows == nil {
 		return keyRun{at: at}, err
 	}
 	if cap(o.hashes) < b.Len() {
 		o.hashes = make([]keyindex.Hash, b.Len())
 	}
 	o.hashes = o.hashes[:b.Len()]
-	err = o.hasher.hashRows(keyColumns(b), exactOf(b), 0, o.hashes)
+	if o.rows != nil {
+		err = o.rows.hashBatch(o.table, b, 0, o.hashes)
+	} else {
+		err = o.hasher.hashRows(keyColumns(b), exactOf(b), 0, o.hashes)
+	}
 	return keyRun{at, o.hashes}, err
 }

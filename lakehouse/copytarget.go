@@ -40,7 +40,7 @@ func newCopyTarget(ctx context.Context, lake objstore.Store, spec tableSpec, rel
 	if c.log, err = c.begin(ctx, c.md, c.schema, nil); err != nil {
 		return nil, err
 	}
-	if spec.mode == ModeMirror && len(rel.Key) > 0 {
+	if spec.mode == ModeMirror && (len(rel.Key) > 0 || isBag(rel)) {
 		if c.index, err = createIndex(ctx, &c.spec); err != nil {
 			return nil, err
 		}
@@ -117,8 +117,18 @@ func (c *copyTarget) close() {
 func (c *copyTarget) put(ctx context.Context, run keyRun, scratch []keyindex.Entry) ([]keyindex.Entry, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	scratch = appendEntries(scratch[:0], c.index, run)
-	if err := c.change.Put(ctx, scratch); err != nil {
+	var err error
+	if isBag(c.rel) {
+		id := c.index.FileID(run.at.path)
+		rows := rowHasher{hasher: newHasher(c.md)}
+		err = rows.put(ctx, c.change, run.hashes, func(i int) keyindex.Loc {
+			return keyindex.Loc{File: id, Row: uint32(run.at.first) + uint32(i)}
+		})
+	} else {
+		scratch = appendEntries(scratch[:0], c.index, run)
+		err = c.change.Put(ctx, scratch)
+	}
+	if err != nil {
 		return scratch, fmt.Errorf("the key index of %s: %w", &c.spec, err)
 	}
 	return scratch, nil

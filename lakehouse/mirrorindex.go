@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -18,7 +19,8 @@ import (
 // rebuilds it from the table where it is missing or shows another state.
 func openMirror(ctx context.Context, t *table) (*mirrorWriter, error) {
 	m := &mirrorWriter{table: t, views: map[keyindex.FileID]*fileView{}}
-	if len(t.key) == 0 {
+	m.bag = t.snap.Property(propBag) == "true"
+	if len(t.key) == 0 && !m.bag {
 		return m, nil
 	}
 	m.hasher.hasher = newHasher(t.snap.Metadata())
@@ -92,7 +94,12 @@ func (m *mirrorWriter) rebuildIndex(ctx context.Context) error {
 	}
 	change := m.index.Change()
 	defer change.Rollback()
-	columns := append([]string(nil), m.key...)
+	columns := slices.Clone(m.key)
+	if m.bag {
+		columns = m.bagColumns()
+	}
+	rows := rowHasher{hasher: m.hasher.hasher}
+	names := columns
 	hasExact := m.snap.Schema().Index(typemap.Exact) >= 0
 	if hasExact {
 		columns = append(columns, typemap.Exact)
@@ -108,17 +115,29 @@ func (m *mirrorWriter) rebuildIndex(ctx context.Context) error {
 			return fmt.Errorf("rebuilding the key index of %s: %w", &m.spec, err)
 		}
 		err = m.snap.ReadFile(ctx, add, tablefmt.ReadOptions{Columns: columns, IncludeDeleted: true}, func(rec arrow.RecordBatch, first int64) error {
-			cols, exact := storedKey(rec, m.key, hasExact)
 			n := int(rec.NumRows())
 			hashes = append(hashes[:0], make([]keyindex.Hash, n)...)
+			live := func(i int) keyindex.Loc {
+				row := uint32(first) + uint32(i)
+				if deleted != nil && deleted.Contains(uint64(row)) {
+					return keyindex.Loc{}
+				}
+				return keyindex.Loc{File: id, Row: row}
+			}
+			if m.bag {
+				if err := rows.hashStored(names, rec, hasExact, hashes); err != nil {
+					return err
+				}
+				return rows.put(ctx, change, hashes, live)
+			}
+			cols, exact := storedKey(rec, m.key, hasExact)
 			if err := m.hasher.hashRows(cols, exact, 0, hashes); err != nil {
 				return err
 			}
 			entries = entries[:0]
 			for i, h := range hashes {
-				row := uint32(first) + uint32(i)
-				if deleted == nil || !deleted.Contains(uint64(row)) {
-					entries = append(entries, keyindex.Entry{Hash: h, Loc: keyindex.Loc{File: id, Row: row}})
+				if l := live(i); l != (keyindex.Loc{}) {
+					entries = append(entries, keyindex.Entry{Hash: h, Loc: l})
 				}
 			}
 			return change.Put(ctx, entries)

@@ -19,7 +19,8 @@ import (
 // Where a row is now, the key index tells.
 type mirrorWriter struct {
 	*table
-	index  keyindex.Index  // nil: the table has no key, rows are only appended
+	index  keyindex.Index  // nil: rows have no identity, and are only appended
+	bag    bool            // the rows' identity is the whole row, see rowHasher
 	change keyindex.Change // of the flush being staged; nil before its first change
 	hasher keyHasher
 	red    mirror.Reducer
@@ -101,8 +102,14 @@ func (m *mirrorWriter) applyBatches(ctx context.Context, batches []*cdc.Batch) e
 	if err := m.beginChange(ctx); err != nil {
 		return err
 	}
-	a := &application{m: m, ctx: ctx, batches: batches}
+	a := application{m: m, ctx: ctx, batches: batches}
 	defer a.release()
+	if m.bag {
+		b := &bagApplication{application: a}
+		err := b.run()
+		a.records = b.records
+		return err
+	}
 	return a.run()
 }
 

@@ -68,19 +68,21 @@ func exactOf(b *cdc.Batch) exactText {
 	if len(b.Exact) == 0 {
 		return nil
 	}
-	return func(row, keyColumn int) (string, bool) {
-		col := b.Relation.Key[keyColumn]
-		i, ok := slices.BinarySearchFunc(b.Exact, [2]int{row, col}, func(e cdc.Exact, at [2]int) int {
-			if e.Row != at[0] {
-				return e.Row - at[0]
-			}
-			return e.Col - at[1]
-		})
-		if !ok {
-			return "", false
+	return func(row, keyColumn int) (string, bool) { return exactAt(b, row, b.Relation.Key[keyColumn]) }
+}
+
+// exactAt finds the exact text of a value of a batch.
+func exactAt(b *cdc.Batch, row, col int) (string, bool) {
+	i, ok := slices.BinarySearchFunc(b.Exact, [2]int{row, col}, func(e cdc.Exact, at [2]int) int {
+		if e.Row != at[0] {
+			return e.Row - at[0]
 		}
-		return b.Exact[i].Text, true
+		return e.Col - at[1]
+	})
+	if !ok {
+		return "", false
 	}
+	return b.Exact[i].Text, true
 }
 
 // keyColumns are the arrays of a batch's key, in the key's order.

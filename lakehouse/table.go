@@ -22,7 +22,8 @@ const (
 	propSource   = "lakeload.source" // system identifier/database/OID
 	propKey      = "lakeload.key"    // JSON list of the key's columns, [] for none
 	propMode     = "lakeload.mode"
-	propRanges   = "lakeload.ranges" // of a copy's log: the ranges of keys that it is read by
+	propBag      = "lakeload.multiset" // "true" for a mirror without a key whose rows go one copy at a time
+	propRanges   = "lakeload.ranges"   // of a copy's log: the ranges of keys that it is read by
 )
 
 // writer keeps one table of the lake. It is used by one goroutine at a time.
