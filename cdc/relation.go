@@ -32,9 +32,42 @@ type Column struct {
 	TypeMod int32
 	// NotNull is the source's constraint. The lake's column stays nullable.
 	NotNull bool
-	// HasMissing says that rows older than this column may read as a value that
-	// is not NULL: it has a default, or had one when it was added.
-	HasMissing bool
+	// ID identifies the column for as long as it lives, whatever its name
+	// (PostgreSQL's attnum); 0 where nobody can tell, because the catalogue has
+	// gone on from what the stream says.
+	ID int32
+	// Missing is what rows read as that are older than the column.
+	Missing Missing
+}
+
+// MissingKind divides what rows that are older than a column read as.
+type MissingKind uint8
+
+// The kinds.
+const (
+	// MissingNull: NULL, as for a column that was added without a default; see
+	// Missing.Default.
+	MissingNull MissingKind = iota
+	// MissingValue: one and the same value.
+	MissingValue
+	// MissingUnknown: each row may read as something else, which the stream does
+	// not tell; only a new copy does.
+	MissingUnknown
+)
+
+// Missing is what rows that are older than a column read as.
+type Missing struct {
+	Kind MissingKind
+	// Value is, for MissingValue, an array of one value of the column's type.
+	// It is shared and never released.
+	Value arrow.Array
+	// Exact is the source's text of a value that the type cannot hold; Value is
+	// then null.
+	Exact string
+	// Default says that the column has a default. If the rows were written anew
+	// since it is there (see Relation.Rewritten) they may hold anything, since
+	// that is how a source adds a column whose default is not one value.
+	Default bool
 }
 
 // Relation is a table in one shape. A source makes a new Relation whenever
@@ -54,6 +87,24 @@ type Relation struct {
 	// InsertOnly says that the source publishes inserts and truncates of this
 	// table alone, because it has no usable identity.
 	InsertOnly bool
+	// Files are the files that hold the rows, by the OID of the table or
+	// partition: another number means that all its rows were written anew, by
+	// whatever. Nil where nobody can tell.
+	Files map[uint32]uint32
+}
+
+// Rewritten reports whether rows of the table were written anew since it was
+// as before says, or nobody can tell.
+func (r *Relation) Rewritten(before map[uint32]uint32) bool {
+	if r.Files == nil || before == nil {
+		return true
+	}
+	for oid, file := range r.Files {
+		if was, ok := before[oid]; ok && was != file {
+			return true
+		}
+	}
+	return false
 }
 
 // String is the qualified name, for people.

@@ -88,5 +88,6 @@ func (t *table) addExact() error {
 	if err := t.stageSchema(next); err != nil || shape == nil {
 		return err
 	}
-	return t.adapt(shape)
+	t.place(shape)
+	return nil
 }

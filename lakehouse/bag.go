@@ -73,7 +73,7 @@ func isBag(rel *cdc.Relation) bool { return len(rel.Key) == 0 && rel.Identity ==
 func (t *table) bagColumns() []string {
 	var names []string
 	for _, f := range t.schema.Fields {
-		if !t.own(f.Name) {
+		if !t.own(f.Name) && !typemap.Dropped(&f) {
 			names = append(names, f.Name)
 		}
 	}

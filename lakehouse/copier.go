@@ -25,7 +25,7 @@ type copier struct {
 	divided map[uint32]cdc.KeyRanges
 	// undivided are tables that are to be read under a snapshot.
 	undivided map[uint32]bool
-	idle      atomic.Bool // nothing is to be copied
+	busy      atomic.Bool // something is being copied, or was just now
 	attempts  map[uint32]int
 	failed    chan error // of capacity 1: why it has ended
 }
@@ -34,6 +34,14 @@ func newCopier(e *Engine) *copier {
 	c := &copier{e: e, wake: make(chan struct{}, 1), divided: map[uint32]cdc.KeyRanges{}, undivided: map[uint32]bool{}, attempts: map[uint32]int{}, failed: make(chan error, 1)}
 	c.source, _ = e.opt.Source.(cdc.KeyReader)
 	return c
+}
+
+// look tells the copier that there may be something to copy.
+func (c *copier) look() {
+	select {
+	case c.wake <- struct{}{}:
+	default: // it will look anyhow
+	}
 }
 
 // run copies what is to be copied until ctx ends. An error ends the engine.
@@ -59,14 +67,11 @@ func (c *copier) pass(ctx context.Context) (again bool, err error) {
 	var todo []TableState
 	err = c.e.do(ctx, func(context.Context) error {
 		todo = c.e.copyingTables()
+		c.busy.Store(len(todo) > 0)
 		return nil
 	})
-	if err != nil {
+	if err != nil || len(todo) == 0 {
 		return false, err
-	}
-	c.idle.Store(len(todo) == 0)
-	if len(todo) == 0 {
-		return false, nil
 	}
 	rels, err := c.e.relations(ctx)
 	if err == nil {
@@ -183,6 +188,10 @@ func (c *copier) underSnapshot(ctx context.Context, oids []uint32) error {
 	defer func() { // also when ctx has ended: nobody else may be there to do it then, nor to need it
 		_ = e.do(ctx, func(context.Context) error { e.hold = 0; return nil })
 	}()
+	looks, err := e.lookAtIDs(ctx, oids)
+	if err != nil {
+		return err
+	}
 	var snap cdc.Snapshot
 	if snap, err = e.opt.Source.Snapshot(ctx); err != nil {
 		return err
@@ -190,7 +199,7 @@ func (c *copier) underSnapshot(ctx context.Context, oids []uint32) error {
 	err = e.do(ctx, func(context.Context) error { e.hold = min(e.hold, snap.Point()); return nil })
 	var changed []uint32
 	if err == nil {
-		changed, err = e.copyUnder(ctx, e.do, snap, false, oids)
+		changed, err = e.copyUnder(ctx, e.do, snap, false, looks, oids)
 	}
 	if closeErr := snap.Close(); err == nil {
 		err = closeErr
@@ -219,9 +228,13 @@ func (c *copier) underSnapshot(ctx context.Context, oids []uint32) error {
 // byRanges copies a table by its key ranges, and returns when it is published.
 func (c *copier) byRanges(ctx context.Context, oid uint32, rel *cdc.Relation) error {
 	e := c.e
+	looks, err := e.lookAtIDs(ctx, []uint32{oid})
+	if err != nil {
+		return err
+	}
 	var rc *rangeCopy
-	err := e.do(ctx, func(ctx context.Context) (err error) {
-		rc, err = e.rangeCopyOf(ctx, oid, rel, c.divided[oid])
+	err = e.do(ctx, func(ctx context.Context) (err error) {
+		rc, err = e.rangeCopyOf(ctx, oid, rel, c.divided[oid], looks)
 		return err
 	})
 	if err != nil || rc == nil {

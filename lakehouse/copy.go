@@ -37,12 +37,16 @@ func (e *Engine) copyTables(ctx context.Context, snap cdc.Snapshot) (err error) 
 		if err != nil || len(todo) == 0 {
 			return err
 		}
+		var looks map[uint32]cdc.Look
 		if snap == nil {
+			if looks, err = e.lookAtIDs(ctx, todo); err != nil {
+				return err
+			}
 			if snap, err = e.opt.Source.Snapshot(ctx); err != nil {
 				return err
 			}
 		}
-		changed, err := e.copyUnder(ctx, direct, snap, first, todo)
+		changed, err := e.copyUnder(ctx, direct, snap, first, looks, todo)
 		if err != nil || len(changed) == 0 {
 			return err
 		}
@@ -123,8 +127,9 @@ func (e *Engine) findPublished(ctx context.Context) error {
 type turn func(ctx context.Context, f func(ctx context.Context) error) error
 
 // copyUnder copies tables under one snapshot; first says that it is the slot's
-// own. Tables that were changed meanwhile, and need a newer one, are in changed.
-func (e *Engine) copyUnder(ctx context.Context, turn turn, snap cdc.Snapshot, first bool, todo []uint32) (changed []uint32, err error) {
+// own, looks what the catalogue said before it was taken. Tables that were
+// changed meanwhile, and need a newer one, are in changed.
+func (e *Engine) copyUnder(ctx context.Context, turn turn, snap cdc.Snapshot, first bool, looks map[uint32]cdc.Look, todo []uint32) (changed []uint32, err error) {
 	rels, err := e.relations(ctx)
 	if err != nil {
 		return nil, err
@@ -146,8 +151,8 @@ func (e *Engine) copyUnder(ctx context.Context, turn turn, snap cdc.Snapshot, fi
 				t := s.table(oid)
 				t.Generation++
 				t.SnapshotTime, t.CopyPoint = time.Now().UTC(), snap.Point()
-				t.Schema, t.Table = rels[oid].Schema, rels[oid].Name // it may have been renamed
-				t.InsertOnly = rels[oid].InsertOnly
+				t.follow(rels[oid])
+				t.keep(looks)
 			}
 		})
 	})
@@ -244,7 +249,7 @@ func (e *Engine) setLive(ctx context.Context, oid uint32, at cdc.LSN) error {
 	return e.save(ctx, func(s *State) {
 		t := s.table(oid)
 		t.Phase, t.Reason, t.Remedy, t.NeedsCopy = PhaseLive, "", "", false
-		t.CopyPoint, t.StoppedAt = at, at
+		t.CopyPoint, t.StoppedAt, t.Heir = at, at, false
 		t.Since = time.Now().UTC()
 	})
 }

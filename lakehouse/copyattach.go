@@ -152,7 +152,7 @@ func (e *Engine) publishRangeCopy(ctx context.Context, t *fedTable, cut cdc.LSN)
 	err := e.save(ctx, func(s *State) {
 		st := s.table(t.state.OID)
 		st.Phase, st.Reason, st.Remedy, st.StoppedAt, st.NeedsCopy = PhaseLive, "", "", 0, false
-		st.CopyPoint, st.Since = cut, time.Now().UTC()
+		st.CopyPoint, st.Heir, st.Since = cut, false, time.Now().UTC()
 		t.state = *st
 	})
 	if err != nil {
@@ -186,6 +186,10 @@ func (e *Engine) copyingTables() []TableState {
 	return out
 }
 
+// copies reports whether something is still being copied, or the stream has
+// still to go back for it.
+func (e *Engine) copies() bool { return e.copier.busy.Load() || len(e.copyingTables()) > 0 }
+
 // fed finds a table that is attached; nil where it is not.
 func (e *Engine) fed(oid uint32) *fedTable {
 	for _, t := range e.tables {
@@ -198,7 +202,7 @@ func (e *Engine) fed(oid uint32) *fedTable {
 
 // rangeCopyOf gives the copy of a table, which it begins if there is none.
 // Nil where the table is not to be copied any more.
-func (e *Engine) rangeCopyOf(ctx context.Context, oid uint32, rel *cdc.Relation, ranges cdc.KeyRanges) (*rangeCopy, error) {
+func (e *Engine) rangeCopyOf(ctx context.Context, oid uint32, rel *cdc.Relation, ranges cdc.KeyRanges, looks map[uint32]cdc.Look) (*rangeCopy, error) {
 	if t := e.fed(oid); t != nil {
 		if t.copy == nil || !t.copy.givenUp() {
 			return t.copy, nil
@@ -211,16 +215,14 @@ func (e *Engine) rangeCopyOf(ctx context.Context, oid uint32, rel *cdc.Relation,
 	if st == nil || st.Phase != PhaseCopying {
 		return nil, nil
 	}
-	if st.Schema != rel.Schema || st.Table != rel.Name || st.InsertOnly != rel.InsertOnly {
-		err := e.save(ctx, func(s *State) { // it may have been renamed
-			t := s.table(oid)
-			t.Schema, t.Table, t.InsertOnly = rel.Schema, rel.Name, rel.InsertOnly
-		})
-		if err != nil {
-			return nil, err
-		}
-		st = e.state.table(oid)
+	err := e.save(ctx, func(s *State) {
+		s.table(oid).follow(rel)
+		s.table(oid).keep(looks)
+	})
+	if err != nil {
+		return nil, err
 	}
+	st = e.state.table(oid)
 	t, err := e.beginRangeCopy(ctx, *st, rel, ranges, e.shown)
 	if err != nil {
 		return nil, err

@@ -246,6 +246,7 @@ func (e *Engine) spec(t *TableState, mode Mode) tableSpec {
 		pipeline: e.opt.Name, incarnation: e.state.Incarnation, source: e.identity,
 		state: *t, mode: mode, loc: location(e.opt.Lake, mode, t),
 		targetSize:  e.opt.TargetFileSize,
+		policy:      e.opt.OnSchemaChange,
 		indexMemory: e.opt.Memory / 4 / int64(max(1, len(e.state.Tables))),
 	}
 	if e.opt.CacheDir != "" && mode == ModeMirror {

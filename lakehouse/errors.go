@@ -62,6 +62,8 @@ type stopError struct {
 	// recopy says that the table has to be copied again, whatever the stream
 	// brings: what it holds is not what it held, or changes are missing.
 	recopy bool
+	// again says that the engine has it copied again by itself.
+	again bool
 }
 
 func (e *stopError) Error() string { return e.reason }
@@ -73,6 +75,11 @@ func stopf(remedy, format string, args ...any) error {
 // mustCopy stops a table that only a new copy can mend.
 func mustCopy(format string, args ...any) error {
 	return &stopError{reason: fmt.Sprintf(format, args...), remedy: remedyResync, recopy: true}
+}
+
+// copyAgain has a table copied again; what it holds stays readable until then.
+func copyAgain(format string, args ...any) error {
+	return &stopError{reason: fmt.Sprintf(format, args...), remedy: remedyResync, recopy: true, again: true}
 }
 
 // errRearranged says that another program has moved rows, but changed none,

@@ -17,6 +17,8 @@ type Events struct {
 	StreamStarted   func(StreamStarted)
 	BatchCommitted  func(BatchCommitted)
 	TableStopped    func(TableStopped)
+	TableResync     func(TableResync)
+	TableFound      func(TableFound)
 	Retrying        func(Retrying)
 }
 
@@ -80,6 +82,22 @@ type TableStopped struct {
 	Table  string `json:"table"`
 	Reason string `json:"reason"`
 	Remedy string `json:"remedy"`
+}
+
+// TableResync is told when the engine has a table copied again by itself, as
+// the policy for what has happened says.
+type TableResync struct {
+	Table  string `json:"table"`
+	Reason string `json:"reason"`
+}
+
+// TableFound is told when the source selects a table that the lake does not
+// have.
+type TableFound struct {
+	Table  string     `json:"table"`
+	Phase  TablePhase `json:"phase"` // copying, or offered
+	Reason string     `json:"reason,omitempty"`
+	Remedy string     `json:"remedy,omitempty"`
 }
 
 // Retrying is told before each wait after a failure that can pass.

@@ -3,6 +3,7 @@ package lakehouse
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/lakeload/lakeload/cdc"
@@ -42,7 +43,7 @@ func (e *Engine) openTables(ctx context.Context) error {
 	}
 	for i := range e.state.Tables {
 		t := &fedTable{state: e.state.Tables[i]}
-		if t.state.Phase == PhaseDetached {
+		if t.state.Phase == PhaseDetached || t.state.Phase == PhaseOffered {
 			continue
 		}
 		if t.state.Phase == PhaseCopying { // else the copier begins it
@@ -195,6 +196,30 @@ func (e *Engine) stopTable(ctx context.Context, t *fedTable, why *stopError) err
 		return err
 	}
 	e.tellStopped(&t.state)
+	return nil
+}
+
+// recopyTable has a table copied again that the stream cannot help: its old
+// content stays readable, and stays as it is, until the new copy is published.
+func (e *Engine) recopyTable(ctx context.Context, t *fedTable, why *stopError) error {
+	t.rollback()
+	err := e.save(ctx, func(s *State) {
+		st := s.table(t.state.OID)
+		st.Phase, st.Reason, st.Remedy, st.NeedsCopy, st.StoppedAt = PhaseCopying, why.reason, "", false, 0
+		st.Generation++
+		st.Since = time.Now().UTC()
+		t.state = *st
+	})
+	t.close(e)
+	if err != nil {
+		return err
+	}
+	e.tables = slices.DeleteFunc(e.tables, func(o *fedTable) bool { return o == t })
+	e.opt.Log.Warn("a table is copied again", "table", t.state.Name(), "because", why.reason)
+	if e.opt.Events.TableResync != nil {
+		e.opt.Events.TableResync(TableResync{Table: t.state.Name(), Reason: why.reason})
+	}
+	e.copier.look()
 	return nil
 }
 

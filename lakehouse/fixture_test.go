@@ -17,6 +17,7 @@ import (
 	"github.com/lakeload/lakeload/cdc/cdctest"
 	"github.com/lakeload/lakeload/lakehouse"
 	"github.com/lakeload/lakeload/lakehouse/epoch"
+	"github.com/lakeload/lakeload/lakehouse/typemap"
 	"github.com/lakeload/lakeload/tablefmt"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
@@ -31,6 +32,7 @@ type rig struct {
 	options func(o *lakehouse.Options)
 	// source gives the source of the engines that are opened next.
 	source func() cdc.Source
+	policy typemap.Policy
 
 	mu     sync.Mutex // guards what follows
 	stops  []string   // the tables that stopped, in order
@@ -89,9 +91,11 @@ func (r *rig) update(table string, id int, v string) {
 	r.tx(func(tx *cdctest.Tx) error { return tx.Update(table, cdctest.Row{"id": id}, cdctest.Row{"v": v}) })
 }
 
-// breakShape changes a table's columns in a way that its mirror cannot follow.
+// breakShape changes a table's columns in a way that its mirror is not to
+// follow.
 func (r *rig) breakShape(table string, id int) {
 	r.t.Helper()
+	r.policy.Add = typemap.Stop
 	r.tx(func(tx *cdctest.Tx) error {
 		if err := tx.AddColumn(table, cdctest.Text("n"), "default"); err != nil {
 			return err
@@ -104,12 +108,14 @@ func (r *rig) breakShape(table string, id int) {
 func (r *rig) engine(ctx context.Context, untilCurrent bool) error {
 	opt := lakehouse.Options{
 		Source: r.source(), Lake: r.store, Slot: "s", Publication: "p",
-		Freshness: 50 * time.Millisecond, UntilCurrent: untilCurrent, Memory: 16 << 20, TargetFileSize: 1 << 20,
+		OnSchemaChange: r.policy,
+		Freshness:      50 * time.Millisecond, UntilCurrent: untilCurrent, Memory: 16 << 20, TargetFileSize: 1 << 20,
 		Events: lakehouse.Events{
 			TableStopped: func(e lakehouse.TableStopped) {
 				r.t.Logf("%s stopped: %s", e.Table, e.Reason)
 				r.note(&r.stops, e.Table)
 			},
+			TableResync:  func(e lakehouse.TableResync) { r.t.Logf("%s is copied again: %s", e.Table, e.Reason) },
 			CopyFinished: func(e lakehouse.CopyFinished) { r.note(&r.copies, e.Table) },
 		},
 	}

@@ -99,6 +99,9 @@ func (f *flusher) each(ctx context.Context, do func(ctx context.Context, t *fedT
 					t.copy.giveUp(fmt.Errorf("%w: %w", cdc.ErrTableChanged, stop))
 					return nil
 				}
+				if stop.again {
+					return f.e.recopyTable(ctx, t, stop)
+				}
 				t.stoppedAt = max(f.e.shown, t.position())
 				return f.e.stopTable(ctx, t, stop)
 			})
@@ -241,7 +244,7 @@ func (f *flusher) record(ctx context.Context, b *batch, changed bool) (int64, er
 		}
 	}
 	for _, t := range e.state.Tables {
-		if t.Phase != PhaseDetached && !complete[t.OID] {
+		if t.Phase != PhaseDetached && t.Phase != PhaseOffered && !complete[t.OID] {
 			now.Incomplete = append(now.Incomplete, t.Name())
 		}
 	}

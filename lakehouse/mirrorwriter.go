@@ -90,7 +90,7 @@ func (m *mirrorWriter) Apply(ctx context.Context, items []cdc.Item) error {
 }
 
 func (m *mirrorWriter) applyBatches(ctx context.Context, batches []*cdc.Batch) error {
-	if err := m.adapt(batches[0].Relation); err != nil {
+	if err := m.follow(ctx, batches[0].Relation); err != nil {
 		return err
 	}
 	if err := m.needExact(batches); err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/lakehouse/typemap"
 	"github.com/lakeload/lakeload/tablefmt"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
@@ -46,6 +47,21 @@ type Options struct {
 	// Modes gives the kinds of tables that a source table is kept as; nil
 	// means ModeMirror for every table.
 	Modes func(rel *cdc.Relation) []Mode
+
+	// OnSchemaChange says what is done when the columns of a source's table
+	// change. The zero value is the defaults of [typemap.Policy].
+	OnSchemaChange typemap.Policy
+
+	// OnUntold says what is done about changes of rows that no stream tells.
+	OnUntold UntoldPolicy
+
+	// OnNewTable says what is done about selected tables that the lake does not
+	// have. Default NewTableCopy.
+	OnNewTable NewTablePolicy
+
+	// WatchInterval is how often the source's catalogue is looked at for what
+	// the stream does not tell. Default 10 s.
+	WatchInterval time.Duration
 
 	// Freshness bounds the age of a change that is not flushed yet, while the
 	// store keeps up. Default 1 s.
@@ -96,6 +112,12 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.Modes == nil {
 		o.Modes = func(*cdc.Relation) []Mode { return []Mode{ModeMirror} }
+	}
+	if o.OnNewTable == "" {
+		o.OnNewTable = NewTableCopy
+	}
+	if o.WatchInterval == 0 {
+		o.WatchInterval = 10 * time.Second
 	}
 	if o.Freshness == 0 {
 		o.Freshness = time.Second

@@ -1,9 +1,7 @@
 package lakehouse_test
 
 import (
-	"context"
 	"errors"
-	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -12,6 +10,7 @@ import (
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/cdc/cdctest"
 	"github.com/lakeload/lakeload/lakehouse"
+	"github.com/lakeload/lakeload/lakehouse/typemap"
 )
 
 // Changes of a table that is not in the publication never arrive: who puts it
@@ -155,31 +154,52 @@ func TestATableNoLongerSelectedIsDetachedAndCopiedWhenItComesBack(t *testing.T) 
 	}
 }
 
-func TestARenamedTableIsMendedByAResyncUnderItsNewName(t *testing.T) {
+// A renamed table is the same table: it goes on in its folder, whatever it is
+// called, also over a restart and a resync.
+func TestEdge45ARenamedTableIsFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, keyed("t"), keyed("u"))
 		r.insert("t", 0, 10)
 		r.catchUp()
+		same := func() {
+			t.Helper()
+			require.Equal(t, sourceRows(r.world, "renamed", r.world.Head()), r.rows(r.mirror("t")))
+			require.Empty(t, r.stopped())
+			require.Contains(t, r.lastEpoch().Tables, "public.t")
+			require.Empty(t, r.lastEpoch().Incomplete)
+		}
+		r.tx(func(tx *cdctest.Tx) error { return tx.RenameTable("t", "renamed") })
+		r.insert("renamed", 10, 20)
+		r.catchUp()
+		same()
+		r.update("renamed", 5, "changed")
+		r.catchUp()
+		same()
+		require.Equal(t, "public.renamed", r.state("t").SourceName())
+		r.resync("t")
+		r.insert("renamed", 30, 31)
+		r.catchUp()
+		same()
+		r.insert("renamed", 40, 41)
+		r.catchUp()
+		same()
+	})
+}
+
+func TestEdge45ARenamedTableStopsIfThePolicySaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keyed("t"), keyed("u"))
+		r.policy.Rename = typemap.Stop
+		r.insert("t", 0, 10)
+		r.catchUp()
 		old := r.rows(r.mirror("t"))
-		r.source = func() cdc.Source { return &renaming{Source: r.world.Source(), from: "t", to: "renamed"} }
-		r.insert("t", 10, 20)
+		r.tx(func(tx *cdctest.Tx) error { return tx.RenameTable("t", "renamed") })
+		r.insert("renamed", 10, 20)
 		r.insert("u", 0, 1)
 		r.catchUp()
 		require.Equal(t, []string{"public.t"}, r.stopped())
+		require.Equal(t, old, r.rows(r.mirror("t")))
 		r.same("u")
-		r.resync("t") // as the lake knows it
-		for i := range 2 {
-			r.insert("t", 20+i, 21+i)
-			r.catchUp()
-			require.Empty(t, r.stopped())
-			require.Equal(t, lakehouse.PhaseLive, r.state("renamed").Phase)
-			require.Equal(t, sourceRows(r.world, "t", r.world.Head()), r.rows(r.mirror("renamed")))
-		}
-		require.Equal(t, old, r.rows(r.mirror("t")), "the old table stays as it was")
-		e := r.lastEpoch()
-		require.Contains(t, e.Tables, "public.renamed")
-		require.NotContains(t, e.Tables, "public.t")
-		require.Empty(t, e.Incomplete)
 	})
 }
 
@@ -213,80 +233,4 @@ func TestAChangelogWhoseColumnChangedItsTypeFailsItsResyncAlone(t *testing.T) {
 		}
 		require.Equal(t, held, r.rows(r.changelog("t")), "what was there stays readable")
 	})
-}
-
-// renaming is a source one of whose tables has been renamed.
-type renaming struct {
-	cdc.Source
-	from, to string
-}
-
-func (s *renaming) relation(rel *cdc.Relation, from, to string) *cdc.Relation {
-	if rel.Name != from {
-		return rel
-	}
-	c := *rel
-	c.Name = to
-	return &c
-}
-
-func (s *renaming) Tables(ctx context.Context) ([]*cdc.Relation, error) {
-	rels, err := s.Source.Tables(ctx)
-	rels = slices.Clone(rels)
-	for i := range rels {
-		rels[i] = s.relation(rels[i], s.from, s.to)
-	}
-	return rels, err
-}
-
-func (s *renaming) Snapshot(ctx context.Context) (cdc.Snapshot, error) {
-	snap, err := s.Source.Snapshot(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &renamingSnapshot{snap, s}, nil
-}
-
-func (s *renaming) Stream(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
-	st, err := s.Source.Stream(ctx, from)
-	if err != nil {
-		return nil, err
-	}
-	return &renamingStream{st, s}, nil
-}
-
-type renamingSnapshot struct {
-	cdc.Snapshot
-	s *renaming
-}
-
-func (sn *renamingSnapshot) Plan(ctx context.Context, rel *cdc.Relation) ([]cdc.Range, error) {
-	return sn.Snapshot.Plan(ctx, sn.s.relation(rel, sn.s.to, sn.s.from))
-}
-
-func (sn *renamingSnapshot) Read(ctx context.Context, rel *cdc.Relation, rg cdc.Range, emit func(*cdc.Batch) error) error {
-	return sn.Snapshot.Read(ctx, sn.s.relation(rel, sn.s.to, sn.s.from), rg, func(b *cdc.Batch) error {
-		b.Relation = sn.s.relation(b.Relation, sn.s.from, sn.s.to)
-		return emit(b)
-	})
-}
-
-type renamingStream struct {
-	cdc.Stream
-	s *renaming
-}
-
-func (st *renamingStream) Next(ctx context.Context) (*cdc.Chunk, error) {
-	c, err := st.Stream.Next(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for i := range c.Items {
-		it := &c.Items[i]
-		it.Relation = st.s.relation(it.Relation, st.s.from, st.s.to)
-		if it.Batch != nil {
-			it.Batch.Relation = it.Relation
-		}
-	}
-	return c, nil
 }

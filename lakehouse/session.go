@@ -25,16 +25,21 @@ const (
 var errRejoin = errors.New("the stream goes back to where a copied table is")
 
 // follow streams until it is told to stop, and begins again after failures
-// that can pass. Beside the stream the copier works.
+// that can pass. Beside the
+// stream the copier and the watcher work.
 func (e *Engine) follow(ctx context.Context) error {
-	copying, stop := context.WithCancel(ctx)
-	var copier sync.WaitGroup
-	copier.Go(func() {
-		if err := e.copier.run(copying); copying.Err() == nil {
+	beside, stop := context.WithCancel(ctx)
+	var others sync.WaitGroup
+	others.Go(func() {
+		if err := e.copier.run(beside); beside.Err() == nil {
 			e.copier.failed <- err
 		}
 	})
-	defer copier.Wait()
+	if source, ok := e.opt.Source.(cdc.Watcher); ok {
+		w := &watcher{e: e, source: source}
+		others.Go(func() { w.run(beside) })
+	}
+	defer others.Wait()
 	defer stop()
 	return e.sessions(ctx)
 }
@@ -170,10 +175,12 @@ func (e *Engine) session(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		if s.target = slot.Current; from >= s.target && len(e.copyingTables()) == 0 {
-			return nil
+		if s.target = slot.Current; from >= s.target && !e.copies() {
+			// Nothing is to come: a table that was copied just now is in an epoch.
+			_, err := (&flusher{e: e}).record(ctx, &batch{cut: from}, false)
+			return err
 		}
-		s.last.copying = len(e.copyingTables()) > 0
+		s.last.copying = e.copies()
 	}
 	e.shown = from
 	if s.stream, err = e.opt.Source.Stream(ctx, from); err != nil {
@@ -329,7 +336,7 @@ func (s *session) flushLoop(ctx context.Context) {
 			r.err = fmt.Errorf("flushing up to %s: %w", b.cut, err)
 		}
 		r.cut, r.staged, r.rejoin = b.cut, f.staged, s.e.rejoin
-		r.awaits, r.held, r.copying = f.awaits(), f.held(), len(s.e.copyingTables()) > 0
+		r.awaits, r.held, r.copying = f.awaits(), f.held(), s.e.copies()
 		b.release()
 		s.flushed <- r
 	}

@@ -49,9 +49,14 @@ func (e *Engine) create(ctx context.Context) (cdc.Snapshot, error) {
 	case err != nil && !errors.Is(err, cdc.ErrNoSlot):
 		return nil, err
 	}
+	looks, err := e.lookAt(ctx, tables)
+	if err != nil {
+		return nil, err
+	}
 	states := make([]TableState, len(tables))
 	for i, rel := range tables {
 		states[i] = e.newTable(rel)
+		states[i].keep(looks)
 		if err := checkColumns(rel, states[i].Modes); err != nil {
 			return nil, err
 		}
@@ -186,38 +191,76 @@ func (e *Engine) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if tables, err = e.withRenamed(ctx, tables); err != nil {
+		return err
+	}
 	next := e.state.clone()
 	next.Session = uuid.NewString()
 	e.reconcile(next, tables, members)
-	var fresh []TableState
-	for _, rel := range tables {
-		if next.table(rel.OID) != nil {
-			continue
-		}
-		t := e.newTable(rel)
-		t.Membership = members[rel.OID] // not zero if somebody else has published it
-		if err := checkColumns(rel, t.Modes); err != nil {
-			return err
-		}
-		fresh = append(fresh, t)
-	}
-	if err := e.checkFolders(ctx, fresh); err != nil {
-		return err
-	}
-	next.Tables = append(next.Tables, fresh...)
 	// What has stopped is recorded before the publication is mended, or the
 	// next start would find it whole.
 	if err := e.save(ctx, func(s *State) { s.Session, s.Tables = next.Session, next.Tables }); err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(tables, func(rel *cdc.Relation) bool { return members[rel.OID] == 0 }) {
+	if err := e.takeInAtStart(ctx, tables); err != nil {
+		return err
+	}
+	fed := slices.DeleteFunc(slices.Clone(tables), func(rel *cdc.Relation) bool {
+		t := e.state.table(rel.OID)
+		return t == nil || t.Phase == PhaseOffered
+	})
+	if !slices.ContainsFunc(fed, func(rel *cdc.Relation) bool { return members[rel.OID] == 0 }) {
 		return nil
 	}
 	states := slices.Clone(e.state.Tables)
-	if err := e.publish(ctx, tables, states); err != nil {
+	if err := e.publish(ctx, fed, states); err != nil {
 		return err
 	}
 	return e.save(ctx, func(s *State) { s.Tables = states })
+}
+
+// takeInAtStart takes in the tables that are new since the last run.
+func (e *Engine) takeInAtStart(ctx context.Context, tables []*cdc.Relation) error {
+	fresh := slices.DeleteFunc(slices.Clone(tables), func(rel *cdc.Relation) bool { return e.state.table(rel.OID) != nil })
+	if len(fresh) == 0 || e.opt.OnNewTable == NewTableIgnore {
+		return nil
+	}
+	states, err := e.takeIn(ctx, slices.Clone(e.state.Tables), tables, fresh)
+	if err == nil {
+		err = e.save(ctx, func(s *State) { s.add(states) })
+	}
+	if err == nil {
+		e.tellFound(states)
+	}
+	return err
+}
+
+// withRenamed adds tables that are followed, and that the patterns do not
+// select any more because they are called otherwise now.
+func (e *Engine) withRenamed(ctx context.Context, tables []*cdc.Relation) ([]*cdc.Relation, error) {
+	source, ok := e.opt.Source.(cdc.Watcher)
+	if !ok {
+		return tables, nil
+	}
+	var missing []uint32
+	for _, t := range e.state.Tables {
+		if t.Phase != PhaseDetached && t.Phase != PhaseOffered && !slices.ContainsFunc(tables, func(rel *cdc.Relation) bool { return rel.OID == t.OID }) {
+			missing = append(missing, t.OID)
+		}
+	}
+	if len(missing) == 0 {
+		return tables, nil
+	}
+	looks, err := source.Look(ctx, missing)
+	if err != nil {
+		return nil, err
+	}
+	for _, oid := range missing {
+		if is, ok := looks[oid]; ok && is.Relation.String() != e.state.table(oid).SourceName() {
+			tables = append(tables, is.Relation)
+		}
+	}
+	return tables, nil
 }
 
 // publish puts the tables into the publication, and notes the memberships of
@@ -244,11 +287,16 @@ func (e *Engine) reconcile(s *State, tables []*cdc.Relation, members map[uint32]
 	selected := map[uint32]bool{}
 	for _, rel := range tables {
 		selected[rel.OID] = true
+		if t := s.table(rel.OID); t != nil {
+			e.renamed(t, rel)
+		}
 	}
+	s.Tables = slices.DeleteFunc(s.Tables, func(t TableState) bool { return t.Phase == PhaseOffered && !selected[t.OID] })
 	for i := range s.Tables {
 		t := &s.Tables[i]
 		was := t.Phase
 		switch {
+		case t.Phase == PhaseOffered:
 		case t.Phase != PhaseCopying && !selected[t.OID]:
 			t.detach()
 		case t.Phase == PhaseDetached && selected[t.OID]:
@@ -266,6 +314,23 @@ func (e *Engine) reconcile(s *State, tables []*cdc.Relation, members map[uint32]
 			e.opt.Log.Warn("a table's place has changed", "table", t.Name(), "was", was, "is", t.Phase, "reason", t.Reason)
 		}
 	}
+}
+
+// renamed takes over what the source calls a table, or does what the policy
+// says.
+func (e *Engine) renamed(t *TableState, rel *cdc.Relation) {
+	action := e.opt.OnSchemaChange.Rename
+	if rel.String() == t.SourceName() || t.Phase != PhaseLive || action == typemap.Follow || action == "" {
+		t.follow(rel)
+		return
+	}
+	if action == typemap.Resync {
+		t.Phase = PhaseCopying
+		t.Generation++
+		return
+	}
+	t.Phase, t.Remedy = PhaseStopped, remedyResync
+	t.Reason = "the source's table is now called " + rel.String()
 }
 
 func (t *TableState) detach() {

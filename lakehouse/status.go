@@ -6,6 +6,15 @@ import (
 	"github.com/lakeload/lakeload/cdc"
 )
 
+// follow takes over what the source says of the table now. Its name in the lake
+// stays.
+func (t *TableState) follow(rel *cdc.Relation) {
+	t.Source, t.InsertOnly = rel.String(), rel.InsertOnly
+	if t.Source == t.Name() {
+		t.Source = ""
+	}
+}
+
 // TablePhase is where a table is in its life.
 type TablePhase string
 
@@ -17,6 +26,9 @@ const (
 	// PhaseDetached is a table that the source has, or selects, no more: the
 	// lake keeps what it held. It is copied again if it comes back.
 	PhaseDetached TablePhase = "detached"
+	// PhaseOffered is a table that the source selects and that is not taken in,
+	// because somebody is to be asked first, or it cannot be.
+	PhaseOffered TablePhase = "offered"
 )
 
 // TableState is what the pipeline's state records of a table.
@@ -24,12 +36,16 @@ type TableState struct {
 	OID        uint32     `json:"oid"`
 	Schema     string     `json:"schema"`
 	Table      string     `json:"table"`
+	Source     string     `json:"source,omitempty"` // what the source calls it, where that is another name now
 	Phase      TablePhase `json:"phase"`
 	Modes      []Mode     `json:"modes"`
 	InsertOnly bool       `json:"insert_only,omitempty"`
 	Generation int        `json:"generation"` // each copy of the table is a new one
 	Reason     string     `json:"reason,omitempty"`
 	Remedy     string     `json:"remedy,omitempty"`
+	// Heir says that the table takes over the folder of one that the source has
+	// dropped, whose name it has.
+	Heir bool `json:"heir,omitempty"`
 	// StoppedAt is, for a table that stopped, the cut that it shows: it is
 	// resumed from there. It outlives the phase until the table has passed it.
 	StoppedAt cdc.LSN `json:"stopped_at,omitempty"`
@@ -40,14 +56,27 @@ type TableState struct {
 	Membership uint64 `json:"membership,omitempty"`
 	// CopyPoint is the snapshot's point of the table's present copy.
 	CopyPoint cdc.LSN `json:"copy_point,omitempty"`
+	// Look is what the source's catalogue told of the table when the lake's had
+	// its present columns, see [cdc.Watcher]; Files the part of it that says
+	// which files held the rows.
+	Look  string            `json:"look,omitempty"`
+	Files map[uint32]uint32 `json:"files,omitempty"`
 	// SnapshotTime is when the snapshot of the table's copy was taken, by
 	// this machine's clock.
 	SnapshotTime time.Time `json:"snapshot_time"`
 	Since        time.Time `json:"since"`
 }
 
-// Name is the qualified name, for people and for epochs.
+// Name is the qualified name in the lake, for people and for epochs.
 func (t *TableState) Name() string { return t.Schema + "." + t.Table }
+
+// SourceName is the qualified name at the source.
+func (t TableState) SourceName() string {
+	if t.Source != "" {
+		return t.Source
+	}
+	return t.Name()
+}
 
 // Status is a running engine's account of itself.
 type Status struct {

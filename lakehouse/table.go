@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -40,6 +41,10 @@ type writer interface {
 	Commit(ctx context.Context, cut cdc.LSN) (changed bool, err error)
 	// Rollback forgets what is staged.
 	Rollback()
+	// fits reports whether rows of a relation fit without a change of columns.
+	fits(rel *cdc.Relation) bool
+	// seen takes over what is known of the source's table.
+	seen(st *TableState)
 	// Snapshot shows everything committed; Version is its version.
 	Snapshot() *tablefmt.Snapshot
 	Version() int64
@@ -60,6 +65,19 @@ type tableSpec struct {
 	targetSize  int64
 	indexDir    string // empty: the index is kept in memory
 	indexMemory int64
+	policy      typemap.Policy
+	// newer are the files of the source's table as of the present columns, if
+	// they are newer than what state.Files tells.
+	newer map[uint32]uint32
+}
+
+// files are the files of the source's table as they were when the table in the
+// lake got its present columns, or later.
+func (s *tableSpec) files() map[uint32]uint32 {
+	if s.newer != nil {
+		return s.newer
+	}
+	return s.state.Files
 }
 
 // appID names the application whose progress the table records (I2).
@@ -112,8 +130,9 @@ type table struct {
 	columns []int         // for each column of the table its place in shape, -1 for none
 
 	position  cdc.LSN
-	evolved   bool // schema is staged
-	truncated bool // all files of snap are to go
+	evolved   bool     // schema is staged, and key with it
+	notes     []string // of what has changed in it, for people
+	truncated bool     // all files of snap are to go
 	files     []*stagedFile
 	staged    bool             // something is staged
 	marks     map[string]int64 // of a copy's log: what is staged of the copy
@@ -136,18 +155,27 @@ func openTable(ctx context.Context, spec tableSpec) (*table, error) {
 	if !ok {
 		return nil, mustCopy("its table holds no commit of this pipeline's present copy: it was replaced or restored")
 	}
-	t := &table{spec: spec, position: cdc.LSN(cut)}
-	if err := json.Unmarshal([]byte(snap.Metadata().Property(propKey)), &t.key); err != nil {
-		return nil, mustCopy("its property %s is damaged: %v", propKey, err)
+	t := &table{spec: spec, position: cdc.LSN(cut), snap: snap}
+	if err := t.readKey(); err != nil {
+		return nil, err
 	}
 	return t, t.follow(snap)
+}
+
+// readKey takes the key's columns from the table's properties.
+func (t *table) readKey() error {
+	t.key = nil
+	if err := json.Unmarshal([]byte(t.snap.Property(propKey)), &t.key); err != nil {
+		return mustCopy("its property %s is damaged: %v", propKey, err)
+	}
+	return nil
 }
 
 // checkOwner refuses a table that something else feeds.
 func checkOwner(snap *tablefmt.Snapshot, spec *tableSpec) error {
 	md := snap.Metadata()
 	pipeline, source := md.Property(propPipeline), md.Property(propSource)
-	if pipeline == spec.pipeline && source == spec.sourceProperty() {
+	if pipeline == spec.pipeline && (source == spec.sourceProperty() || spec.state.Heir) {
 		return nil
 	}
 	owner := "another program"
@@ -184,43 +212,6 @@ func (t *table) own(name string) bool {
 	return slices.ContainsFunc(ownColumns(t.spec.mode), func(f tablefmt.Field) bool { return f.Name == name })
 }
 
-// adapt makes the table ready for rows of a relation: it finds each column's
-// place, adds columns that are new at the source, and refuses what the table
-// cannot follow.
-func (t *table) adapt(rel *cdc.Relation) error {
-	if t.shape == rel {
-		return nil
-	}
-	if t.shape != nil && t.shape.SameShape(rel) {
-		t.shape = rel
-		return nil
-	}
-	if rel.String() != t.spec.state.Name() {
-		return stopf(remedyResync, "the source's table is now called %s", rel)
-	}
-	next, err := typemap.Evolve(t.schema, rel, t.own)
-	if err != nil {
-		return stopf(remedyResync, "the source's columns changed in a way that is not followed: %v", err)
-	}
-	if next != nil {
-		if err := t.stageSchema(next); err != nil {
-			return err
-		}
-	}
-	if key := keyNames(rel); !slices.Equal(key, t.key) {
-		return stopf(remedyResync, "the source's key changed from %v to %v", t.key, key)
-	}
-	t.columns = make([]int, len(t.schema.Fields))
-	for i, f := range t.schema.Fields {
-		t.columns[i] = slices.IndexFunc(rel.Columns, func(c cdc.Column) bool { return c.Name == f.Name })
-		if t.own(f.Name) {
-			t.columns[i] = -1
-		}
-	}
-	t.shape = rel
-	return nil
-}
-
 // keyNames are the columns of a relation's key.
 func keyNames(rel *cdc.Relation) []string {
 	names := make([]string, len(rel.Key))
@@ -251,8 +242,9 @@ func (t *table) needExact(batches []*cdc.Batch) error {
 func (t *table) forget() {
 	t.files, t.truncated, t.staged, t.marks = nil, false, false, nil
 	if t.evolved {
-		t.evolved = false
+		t.evolved, t.notes, t.spec.newer = false, nil, nil
 		_ = t.setSchema(t.snap.Schema()) // it was set before
+		_ = t.readKey()                  // it was read before
 	}
 }
 
@@ -271,6 +263,9 @@ func (t *table) begin(cut cdc.LSN, operation string) *tablefmt.Transaction {
 	if t.evolved {
 		md := t.snap.Metadata().Clone()
 		md.SchemaString = t.schema.JSON()
+		if key, err := json.Marshal(t.key); err == nil { // texts always can be
+			md.Configuration[propKey] = string(key)
+		}
 		x.SetMetadata(md)
 		if p := protocol(t.spec.mode, t.schema); len(p.ReaderFeatures) > len(t.snap.Protocol().ReaderFeatures) {
 			x.SetProtocol(p)
@@ -281,20 +276,24 @@ func (t *table) begin(cut cdc.LSN, operation string) *tablefmt.Transaction {
 	for mark, horizon := range t.marks {
 		x.SetTxn(mark, horizon)
 	}
-	x.SetInfo(operation, map[string]any{"lsn": cut.String()})
+	params := map[string]any{"lsn": cut.String()}
+	if len(t.notes) > 0 {
+		params["schemaChange"] = strings.Join(t.notes, "; ")
+	}
+	x.SetInfo(operation, params)
 	return x
 }
 
 // committed follows a commit of ours.
 func (t *table) committed(snap *tablefmt.Snapshot, cut cdc.LSN) error {
-	t.files, t.truncated, t.staged, t.evolved, t.marks = nil, false, false, false, nil
+	t.files, t.truncated, t.staged, t.evolved, t.marks, t.notes = nil, false, false, false, nil, nil
 	t.position = cut
 	shape := t.shape
 	if err := t.follow(snap); err != nil {
 		return err
 	}
 	if shape != nil {
-		return t.adapt(shape)
+		t.place(shape)
 	}
 	return nil
 }

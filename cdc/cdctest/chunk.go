@@ -60,6 +60,21 @@ func (st *Stream) relevant(t *transaction) []*change {
 	})
 }
 
+// shown adds what the catalogue tells of a table now. A shape that it has gone
+// on from is told without what it cannot know.
+func (w *World) shown(rel *cdc.Relation) *cdc.Relation {
+	t := w.tableByOID(rel.OID)
+	if t == nil || t.dropped != 0 || !rel.SameShape(t.content.rel) {
+		for i := range rel.Columns {
+			rel.Columns[i].ID = 0
+			rel.Columns[i].Missing = cdc.Missing{Kind: cdc.MissingUnknown}
+		}
+		return rel
+	}
+	rel.Files = map[uint32]uint32{rel.OID: uint32(t.rewritten)}
+	return rel
+}
+
 // merger collects changes in batches, one a relation, which may span
 // transactions. A new shape or a truncate ends a relation's batch.
 type merger struct {
@@ -144,7 +159,7 @@ func (st *Stream) take() int64 {
 func (st *Stream) relation(rel *cdc.Relation) *cdc.Relation {
 	own := st.rels[rel]
 	if own == nil {
-		own = reshaped(rel)
+		own = st.src.w.shown(reshaped(rel))
 		st.rels[rel] = own
 	}
 	return own

@@ -90,7 +90,7 @@ func (s *Source) Tables(ctx context.Context) ([]*cdc.Relation, error) {
 	var rels []*cdc.Relation
 	for _, t := range s.w.tables {
 		if t.dropped == 0 && s.selects(t.content.rel) {
-			rels = append(rels, reshaped(t.content.rel))
+			rels = append(rels, s.w.shown(reshaped(t.content.rel)))
 		}
 	}
 	slices.SortFunc(rels, func(a, b *cdc.Relation) int {

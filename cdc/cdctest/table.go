@@ -75,6 +75,9 @@ func (s *TableSpec) relation(oid uint32) (*cdc.Relation, error) {
 	if s.Name == "" || len(s.Columns) == 0 {
 		return nil, errors.New("a table needs a name and a column")
 	}
+	for i := range rel.Columns {
+		rel.Columns[i].ID = int32(i + 1)
+	}
 	for _, name := range s.Key {
 		i := column(rel, name)
 		if i < 0 {

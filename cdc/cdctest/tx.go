@@ -6,6 +6,9 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
 	"github.com/lakeload/lakeload/cdc"
 )
 
@@ -175,25 +178,113 @@ func (tx *Tx) beginDDL(name string) (*table, error) {
 // AddColumn adds a column at the end; rows that are there read as missing,
 // nil for NULL. The stream tells of it with the next change of the table.
 func (tx *Tx) AddColumn(name string, c cdc.Column, missing any) error {
+	missing, err := normal(&c, missing)
+	if err != nil {
+		return err
+	}
+	if missing != nil {
+		b := array.NewBuilder(memory.DefaultAllocator, c.Type)
+		defer b.Release()
+		if err := appendValue(b, missing); err != nil {
+			return err
+		}
+		c.Missing = cdc.Missing{Kind: cdc.MissingValue, Value: b.NewArray(), Default: true}
+		if e, ok := missing.(Exact); ok {
+			c.Missing.Exact = string(e)
+		}
+	}
+	return tx.addColumn(name, c, func(Row) any { return missing })
+}
+
+// FillColumn adds a column with a default of which each row that is there gets
+// its own value: the table is written anew, and nobody tells what was written.
+func (tx *Tx) FillColumn(name string, c cdc.Column, value func(Row) any) error {
+	c.Missing = cdc.Missing{Default: true}
+	if err := tx.addColumn(name, c, value); err != nil {
+		return err
+	}
+	return tx.rewrite(name)
+}
+
+func (tx *Tx) addColumn(name string, c cdc.Column, value func(Row) any) error {
 	t, err := tx.beginDDL(name)
 	if err != nil {
 		return err
 	}
-	missing, err = normal(&c, missing)
-	if err != nil {
-		return err
-	}
-	c.HasMissing = missing != nil
 	rel := reshaped(t.content.rel)
 	if column(rel, c.Name) >= 0 {
 		return fmt.Errorf("%s has a column %s already", name, c.Name)
 	}
+	t.columns = max(t.columns, int32(len(rel.Columns))) + 1
+	c.ID = t.columns
 	rel.Columns = append(rel.Columns, c)
 	return tx.do(t, &change{rel: rel, reshape: func(r Row) Row {
 		r = maps.Clone(r)
-		r[c.Name] = missing
+		r[c.Name] = value(r)
 		return r
 	}})
+}
+
+// Retype gives a column, which must not be of the key, another type; cast makes
+// its values. With anew the table is written anew for it.
+func (tx *Tx) Retype(name string, c cdc.Column, anew bool, cast func(any) any) error {
+	t, err := tx.beginDDL(name)
+	if err != nil {
+		return err
+	}
+	rel := reshaped(t.content.rel)
+	at := column(rel, c.Name)
+	if at < 0 || rel.IsKey(at) {
+		return fmt.Errorf("%s has no column %s outside its key", name, c.Name)
+	}
+	c.ID = rel.Columns[at].ID
+	rel.Columns[at] = c
+	err = tx.do(t, &change{rel: rel, reshape: func(r Row) Row {
+		r = maps.Clone(r)
+		if v := r[c.Name]; v != nil {
+			r[c.Name] = cast(v)
+		}
+		return r
+	}})
+	if err != nil || !anew {
+		return err
+	}
+	return tx.rewrite(name)
+}
+
+// Rewrite writes the table anew, changing rows as f says; no event tells of it.
+func (tx *Tx) Rewrite(name string, f func(Row) Row) error {
+	t, err := tx.beginDDL(name)
+	if err != nil {
+		return err
+	}
+	if err := tx.do(t, &change{rel: reshaped(t.content.rel), reshape: f}); err != nil {
+		return err
+	}
+	t.silent++
+	return tx.rewrite(name)
+}
+
+func (tx *Tx) rewrite(name string) error {
+	t, err := tx.begin(name)
+	if err == nil {
+		tx.rewrote = append(tx.rewrote, t)
+	}
+	return err
+}
+
+// RenameTable gives a table another name, in its schema.
+func (tx *Tx) RenameTable(name, to string) error {
+	t, err := tx.beginDDL(name)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.w.table(t.content.rel.Schema + "." + to); err == nil {
+		return fmt.Errorf("there is a table %s already", to)
+	}
+	rel := reshaped(t.content.rel)
+	rel.Name = to
+	return tx.do(t, &change{rel: rel, reshape: func(r Row) Row { return r }})
 }
 
 // DropColumn removes a column, which must not be of the key.

@@ -66,7 +66,9 @@ type table struct {
 	content   *content // now
 	created   cdc.LSN  // the commit that made it
 	dropped   cdc.LSN  // the commit that dropped it; 0: it exists
-	rewritten int      // counts TRUNCATE: a new file under the same name
+	rewritten int      // counts TRUNCATE and rewrites: a new file under the same name
+	silent    int      // counts rewrites that changed rows and not the columns
+	columns   int32    // the greatest id of a column there ever was
 	locks     int      // snapshots that have planned it
 	published cdc.LSN  // changes of commits from here on are in the stream; 0: none are
 }

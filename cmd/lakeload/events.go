@@ -20,6 +20,7 @@ const (
 	eventStreamStarted    = "stream_started"
 	eventBatchCommitted   = "batch_committed"
 	eventTableStopped     = "table_stopped"
+	eventTableResync      = "table_resync"
 	eventRetrying         = "retrying"
 	eventPipelineStopped  = "pipeline_stopped"
 )
@@ -42,6 +43,7 @@ func listen(tell func(name string, event any)) lakehouse.Events {
 		StreamStarted:   func(e lakehouse.StreamStarted) { tell(eventStreamStarted, e) },
 		BatchCommitted:  func(e lakehouse.BatchCommitted) { tell(eventBatchCommitted, e) },
 		TableStopped:    func(e lakehouse.TableStopped) { tell(eventTableStopped, e) },
+		TableResync:     func(e lakehouse.TableResync) { tell(eventTableResync, e) },
 		Retrying:        func(e lakehouse.Retrying) { tell(eventRetrying, e) },
 	}
 }

@@ -5,7 +5,9 @@
 package typemap
 
 import (
+	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/lakeload/lakeload/cdc"
@@ -21,6 +23,8 @@ const Exact = "_lakeload_exact"
 const (
 	metaSourceType = "lakeload.sourceType" // for people: numeric(10,2)
 	metaTypeID     = "lakeload.typeId"     // OID:typmod
+	metaColumnID   = "lakeload.columnId"   // the source's, which a rename does not change
+	metaDropped    = "lakeload.dropped"    // true: the source has no such column any more
 )
 
 // The columns that a changelog has beside the source's.
@@ -65,10 +69,17 @@ func Reserved(name string) bool {
 	return false
 }
 
+// Dropped reports whether a column of the lake is kept though the source has
+// none any more.
+func Dropped(f *tablefmt.Field) bool { return f.Metadata[metaDropped] == true }
+
 // Incompatible says that a table of the lake cannot follow its source's shape.
 type Incompatible struct {
 	Column string
 	Reason string
+	// Resync says that the table is to be copied again, by policy, and not to
+	// stop.
+	Resync bool
 }
 
 func (e *Incompatible) Error() string { return fmt.Sprintf("column %q: %s", e.Column, e.Reason) }
@@ -99,53 +110,11 @@ func Field(c *cdc.Column) (tablefmt.Field, error) {
 	if err != nil {
 		return tablefmt.Field{}, &Incompatible{Column: c.Name, Reason: fmt.Sprintf("its type %s has no type in the lake: %v", c.SourceType, err)}
 	}
-	return tablefmt.Field{Name: c.Name, Type: t, Nullable: true, Metadata: map[string]any{
-		metaSourceType: c.SourceType, metaTypeID: typeID(c),
-	}}, nil
+	meta := map[string]any{metaSourceType: c.SourceType, metaTypeID: typeID(c)}
+	if c.ID != 0 {
+		meta[metaColumnID] = json.Number(strconv.Itoa(int(c.ID)))
+	}
+	return tablefmt.Field{Name: c.Name, Type: t, Nullable: true, Metadata: meta}, nil
 }
 
 func typeID(c *cdc.Column) string { return fmt.Sprintf("%d:%d", c.TypeOID, c.TypeMod) }
-
-// Evolve compares a table's columns with the relation's present ones. It
-// gives nil where they agree, and the new columns where the relation has more.
-// Everything else is *Incompatible. own says which columns are the table's
-// own, not the source's.
-func Evolve(table *tablefmt.Schema, rel *cdc.Relation, own func(name string) bool) (*tablefmt.Schema, error) {
-	seen := make(map[string]bool, len(rel.Columns))
-	var added []tablefmt.Field
-	for i := range rel.Columns {
-		c := &rel.Columns[i]
-		seen[c.Name] = true
-		want, err := Field(c)
-		if err != nil {
-			return nil, err
-		}
-		have, ok := table.Field(c.Name)
-		if !ok {
-			if c.HasMissing {
-				return nil, &Incompatible{Column: c.Name, Reason: "it was added with a default, which older rows of the source may show and the lake's do not"}
-			}
-			added = append(added, want)
-			continue
-		}
-		if have.Name != c.Name || own(have.Name) {
-			return nil, &Incompatible{Column: c.Name, Reason: fmt.Sprintf("the table has a column %q already", have.Name)}
-		}
-		if id, ok := have.Metadata[metaTypeID].(string); (ok && id != typeID(c)) || have.Type.String() != want.Type.String() {
-			return nil, &Incompatible{Column: c.Name, Reason: fmt.Sprintf("its type changed from %v to %s", have.Metadata[metaSourceType], c.SourceType)}
-		}
-	}
-	for _, f := range table.Fields {
-		if !own(f.Name) && !seen[f.Name] {
-			return nil, &Incompatible{Column: f.Name, Reason: "it was dropped or renamed at the source"}
-		}
-	}
-	if added == nil {
-		return nil, nil
-	}
-	next := &tablefmt.Schema{Fields: append(append([]tablefmt.Field(nil), table.Fields...), added...)}
-	if err := next.CheckNames(false); err != nil {
-		return nil, fmt.Errorf("the columns of %s: %w", rel, err)
-	}
-	return next, nil
-}

@@ -1,8 +1,13 @@
 package typemap
 
 import (
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/cockroachdb/datadriven"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lakeload/lakeload/cdc"
@@ -16,52 +21,145 @@ func relation(cols ...cdc.Column) *cdc.Relation {
 
 func own(name string) bool { return name == Exact }
 
-func TestEvolve(t *testing.T) {
-	id, note := cdctest.Int64("id"), cdctest.Text("note")
-	made, err := Schema(relation(id, note), ExactField())
-	require.NoError(t, err)
-	table, err := tablefmt.ParseSchema(made.JSON()) // as it comes back from the log
-	require.NoError(t, err)
-
-	next, err := Evolve(table, relation(id, note), own)
-	require.NoError(t, err)
-	require.Nil(t, next, "nothing has changed")
-
-	next, err = Evolve(table, relation(note, id), own)
-	require.NoError(t, err)
-	require.Nil(t, next, "the position of a column is no part of it")
-
-	next, err = Evolve(table, relation(id, note, cdctest.Bool("done")), own)
-	require.NoError(t, err)
-	require.Equal(t, "struct<id:long,note:string,_lakeload_exact:map<string,string>,done:boolean>", next.String())
-
-	defaulted := cdctest.Bool("done")
-	defaulted.HasMissing = true
-	other := cdctest.Int64("note")
-	narrower := cdctest.Decimal("note", 10, 2)
-	exact := cdctest.Text(Exact)
-	upper := cdctest.Text("NOTE")
-	for name, rel := range map[string]*cdc.Relation{
-		"a default that older rows show": relation(id, note, defaulted),
-		"another type":                   relation(id, other),
-		"another modifier":               relation(id, narrower),
-		"a column dropped":               relation(id),
-		"a column renamed":               relation(id, cdctest.Text("remark")),
-		"a reserved name":                relation(id, note, exact),
-		"a name that differs by case":    relation(id, note, upper),
-	} {
-		_, err := Evolve(table, rel, own)
-		require.Error(t, err, name)
+// parseColumns reads "1 id bigint, 2 note varchar(10) default x": the id (0 is
+// not known), name and type of each column, and what older rows read as: a
+// value, "default unknown", or "with default" for one that is only told.
+func parseColumns(t *testing.T, text string) []cdc.Column {
+	var cols []cdc.Column
+	for _, part := range strings.Split(text, ";") {
+		head, missing, _ := strings.Cut(strings.TrimSpace(part), " default ")
+		head, with := strings.CutSuffix(head, " with default")
+		var id int32
+		var name, typ string
+		_, err := fmt.Sscan(head, &id, &name, &typ)
+		require.NoError(t, err, part)
+		c := column(t, name, typ)
+		c.ID = id
+		switch {
+		case missing == "unknown":
+			c.Missing.Kind = cdc.MissingUnknown
+		case missing != "":
+			c.Missing.Kind = cdc.MissingValue
+		}
+		c.Missing.Default = with || missing != ""
+		cols = append(cols, c)
 	}
+	return cols
 }
 
-func TestATypeThatChangesItsModifierIsAChange(t *testing.T) {
-	made, err := Schema(relation(cdctest.Decimal("amount", 10, 2)))
-	require.NoError(t, err)
-	var inc *Incompatible
-	_, err = Evolve(made, relation(cdctest.Decimal("amount", 12, 2)), own)
-	require.ErrorAs(t, err, &inc)
-	require.Contains(t, inc.Error(), "numeric(10,2) to numeric(12,2)")
+func column(t *testing.T, name, typ string) cdc.Column {
+	base, args, _ := strings.Cut(strings.TrimSuffix(typ, ")"), "(")
+	var p, s int32
+	_, _ = fmt.Sscanf(args, "%d,%d", &p, &s)
+	switch base {
+	case "bigint":
+		return cdctest.Int64(name)
+	case "int":
+		c := cdctest.Int64(name)
+		c.Type, c.SourceType, c.TypeOID = arrow.PrimitiveTypes.Int32, "integer", 23
+		return c
+	case "numeric":
+		if args == "" {
+			c := cdctest.Text(name)
+			c.SourceType, c.TypeOID = "numeric", 1700
+			return c
+		}
+		return cdctest.Decimal(name, p, s)
+	case "real":
+		c := cdctest.Float64(name)
+		c.Type, c.SourceType, c.TypeOID = arrow.PrimitiveTypes.Float32, "real", 700
+		return c
+	case "double":
+		return cdctest.Float64(name)
+	case "varchar":
+		c := cdctest.Text(name)
+		c.SourceType, c.TypeOID, c.TypeMod = typ, 1043, p+4
+		return c
+	case "text":
+		return cdctest.Text(name)
+	case "boolean":
+		return cdctest.Bool(name)
+	}
+	t.Fatalf("what type is %q?", typ)
+	return cdc.Column{}
+}
+
+func TestPlan(t *testing.T) {
+	var table *tablefmt.Schema
+	datadriven.RunTest(t, "testdata/plan", func(t *testing.T, d *datadriven.TestData) string {
+		if d.Cmd == "table" {
+			made, err := Schema(relation(parseColumns(t, d.Input)...), ExactField())
+			require.NoError(t, err)
+			table, err = tablefmt.ParseSchema(made.JSON()) // as it comes back from the log
+			require.NoError(t, err)
+			return ""
+		}
+		in := Input{Table: table, Own: own, Rel: relation(parseColumns(t, d.Input)...)}
+		for _, arg := range d.CmdArgs {
+			value := Action("")
+			if len(arg.Vals) > 0 {
+				value = Action(arg.Vals[0])
+			}
+			switch arg.Key {
+			case "add":
+				in.Policy.Add = value
+			case "drop":
+				in.Policy.Drop = value
+			case "rename":
+				in.Policy.Rename = value
+			case "type":
+				in.Policy.Type = value
+			case "rewritten":
+				in.Rewritten = true
+			case "append":
+				in.Append = true
+			case "unsure":
+				in.Unsure = true
+			}
+		}
+		change, err := Plan(in)
+		var inc *Incompatible
+		if errors.As(err, &inc) {
+			action := "stop"
+			if inc.Resync {
+				action = "resync"
+			}
+			return fmt.Sprintf("%s: %v\n", action, err)
+		}
+		require.NoError(t, err)
+		if change == nil {
+			return "nothing\n"
+		}
+		if d.Cmd == "then" {
+			table = change.Schema
+		}
+		return changeText(change)
+	})
+}
+
+func changeText(c *Change) string {
+	var b strings.Builder
+	for i, f := range c.Schema.Fields {
+		from := fmt.Sprint("of ", c.From[i].Field)
+		switch {
+		case c.From[i].Field >= 0:
+		case c.From[i].Missing.Kind == cdc.MissingValue:
+			from = "all the missing value"
+		default:
+			from = "null"
+		}
+		if Dropped(&f) {
+			from += ", kept"
+		}
+		fmt.Fprintf(&b, "%s %s: %s\n", f.Name, f.Type, from)
+	}
+	if c.Rewrite {
+		b.WriteString("the rows are written anew\n")
+	}
+	for _, n := range c.Notes {
+		b.WriteString("- " + n + "\n")
+	}
+	return b.String()
 }
 
 func TestSchemaRefuses(t *testing.T) {
@@ -75,4 +173,32 @@ func TestSchemaRefuses(t *testing.T) {
 	require.Error(t, err, "a changelog has a column of this name")
 	_, err = Schema(relation(cdctest.Int64("id"), cdctest.Int64("ID")))
 	require.Error(t, err, "names that differ only by case")
+}
+
+func TestHolds(t *testing.T) {
+	dec := func(p, s int) tablefmt.Type { return tablefmt.Decimal{Precision: p, Scale: s} }
+	for _, c := range []struct {
+		from, to tablefmt.Type
+		want     bool
+	}{
+		{tablefmt.Short, tablefmt.Long, true},
+		{tablefmt.Long, tablefmt.Integer, false},
+		{tablefmt.Integer, dec(10, 0), true},
+		{tablefmt.Integer, dec(10, 1), false},
+		{tablefmt.Long, dec(20, 0), true},
+		{dec(10, 2), dec(12, 2), true},
+		{dec(10, 2), dec(12, 4), true},
+		{dec(10, 2), dec(12, 5), false},
+		{dec(10, 2), dec(9, 2), false},
+		{dec(10, 2), tablefmt.String, true},
+		{tablefmt.Float, tablefmt.Double, true},
+		{tablefmt.Double, tablefmt.Float, false},
+		{tablefmt.Long, tablefmt.Double, false},
+		{tablefmt.Date, tablefmt.TimestampNTZ, true},
+		{tablefmt.Date, tablefmt.Timestamp, false},
+		{tablefmt.String, tablefmt.Long, false},
+		{tablefmt.Boolean, tablefmt.String, false},
+	} {
+		require.Equal(t, c.want, Holds(c.to, c.from), "%s to %s", c.from, c.to)
+	}
 }

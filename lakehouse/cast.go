@@ -1,0 +1,86 @@
+package lakehouse
+
+import (
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/decimal128"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+)
+
+const microsPerDay = 24 * 60 * 60 * 1_000_000
+
+// castTo gives an array's values as values of a type that holds them all
+// ([typemap.Holds]). The caller releases it.
+func castTo(a arrow.Array, to arrow.DataType) (arrow.Array, error) {
+	if arrow.TypeEqual(a.DataType(), to) {
+		a.Retain()
+		return a, nil
+	}
+	b := array.NewBuilder(memory.DefaultAllocator, to)
+	defer b.Release()
+	b.Reserve(a.Len())
+	for i := range a.Len() {
+		if a.IsNull(i) {
+			b.AppendNull()
+		} else if err := castValue(b, a, i); err != nil {
+			return nil, err
+		}
+	}
+	return b.NewArray(), nil
+}
+
+func castValue(b array.Builder, a arrow.Array, i int) error {
+	n, isInt := intAt(a, i)
+	switch b := b.(type) {
+	case *array.Int32Builder:
+		if isInt {
+			b.Append(int32(n))
+			return nil
+		}
+	case *array.Int64Builder:
+		if isInt {
+			b.Append(n)
+			return nil
+		}
+	case *array.Float64Builder:
+		if f, ok := a.(*array.Float32); ok {
+			b.Append(float64(f.Value(i)))
+			return nil
+		}
+	case *array.TimestampBuilder:
+		if d, ok := a.(*array.Date32); ok {
+			b.Append(arrow.Timestamp(int64(d.Value(i)) * microsPerDay))
+			return nil
+		}
+	case *array.StringBuilder:
+		if d, ok := a.(*array.Decimal128); ok {
+			b.Append(d.Value(i).ToString(d.DataType().(*arrow.Decimal128Type).Scale))
+			return nil
+		}
+	case *array.Decimal128Builder:
+		to := b.Type().(*arrow.Decimal128Type)
+		v, scale := decimal128.FromI64(n), int32(0)
+		if d, ok := a.(*array.Decimal128); ok {
+			v, scale = d.Value(i), d.DataType().(*arrow.Decimal128Type).Scale
+		} else if !isInt {
+			break
+		}
+		b.Append(v.IncreaseScaleBy(to.Scale - scale))
+		return nil
+	}
+	return fmt.Errorf("no cast is known from %s to %s", a.DataType(), b.Type())
+}
+
+func intAt(a arrow.Array, i int) (int64, bool) {
+	switch a := a.(type) {
+	case *array.Int16:
+		return int64(a.Value(i)), true
+	case *array.Int32:
+		return int64(a.Value(i)), true
+	case *array.Int64:
+		return a.Value(i), true
+	}
+	return 0, false
+}
