@@ -26,12 +26,15 @@ type copier struct {
 	// undivided are tables that are to be read under a snapshot.
 	undivided map[uint32]bool
 	busy      atomic.Bool // something is being copied, or was just now
-	attempts  map[uint32]int
-	failed    chan error // of capacity 1: why it has ended
+	// begun counts how often in a row a table's copy had to begin again, and
+	// due says when it may next.
+	begun  map[uint32]int
+	due    map[uint32]time.Time
+	failed chan error // of capacity 1: why it has ended
 }
 
 func newCopier(e *Engine) *copier {
-	c := &copier{e: e, wake: make(chan struct{}, 1), divided: map[uint32]cdc.KeyRanges{}, undivided: map[uint32]bool{}, attempts: map[uint32]int{}, failed: make(chan error, 1)}
+	c := &copier{e: e, wake: make(chan struct{}, 1), divided: map[uint32]cdc.KeyRanges{}, undivided: map[uint32]bool{}, begun: map[uint32]int{}, due: map[uint32]time.Time{}, failed: make(chan error, 1)}
 	c.source, _ = e.opt.Source.(cdc.KeyReader)
 	return c
 }
@@ -56,11 +59,37 @@ func (c *copier) run(ctx context.Context) error {
 		}
 		select {
 		case <-c.wake:
+		case <-c.nextDue():
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
+
+// nextDue tells when a table whose copy had to begin again may do so; nil where
+// there is none.
+func (c *copier) nextDue() <-chan time.Time {
+	var first time.Time
+	for _, at := range c.due {
+		if first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	if first.IsZero() {
+		return nil
+	}
+	return time.After(time.Until(first))
+}
+
+// later lets a table wait before its copy begins again: one that is altered or
+// emptied again and again is not to be read again and again.
+func (c *copier) later(oid uint32) {
+	wait := min(time.Second<<min(c.begun[oid], 20), beginAgainMost)
+	c.begun[oid]++
+	c.due[oid] = time.Now().Add(wait)
+}
+
+const beginAgainMost = 5 * time.Minute
 
 // pass copies what is to be copied now. again says that something is left.
 func (c *copier) pass(ctx context.Context) (again bool, err error) {
@@ -69,6 +98,14 @@ func (c *copier) pass(ctx context.Context) (again bool, err error) {
 		todo = c.e.copyingTables()
 		c.busy.Store(len(todo) > 0)
 		return nil
+	})
+	todo = slices.DeleteFunc(todo, func(t TableState) bool {
+		at, waits := c.due[t.OID]
+		if waits && !time.Now().Before(at) {
+			delete(c.due, t.OID)
+			waits = false
+		}
+		return waits
 	})
 	if err != nil || len(todo) == 0 {
 		return false, err
@@ -154,16 +191,11 @@ func (c *copier) fault(ctx context.Context, oid uint32, err error) error {
 	if ctx.Err() != nil || errors.Is(err, errCopyEnded) || cdc.Retryable(err) && !errors.Is(err, cdc.ErrTableChanged) {
 		return err
 	}
-	if errors.Is(err, errEmptied) {
+	if errors.Is(err, errEmptied) || errors.Is(err, cdc.ErrTableChanged) {
+		c.later(oid)
 		return c.e.do(ctx, func(ctx context.Context) error { return c.e.copyAgain(ctx, oid, err) })
 	}
 	var stop *stopError
-	if errors.Is(err, cdc.ErrTableChanged) {
-		if c.attempts[oid]++; c.attempts[oid] < copyAttempts {
-			return c.e.do(ctx, func(ctx context.Context) error { return c.e.copyAgain(ctx, oid, err) })
-		}
-		err = mustCopy("it was changed, %d times, while it was being copied: %v", copyAttempts, err)
-	}
 	var source *cdc.Error
 	if err = tableFault(err); !errors.As(err, &stop) && errors.Is(err, cdc.ErrTableUnreadable) && errors.As(err, &source) {
 		stop = &stopError{reason: err.Error(), remedy: source.Remedy, recopy: true}
@@ -207,14 +239,14 @@ func (c *copier) underSnapshot(ctx context.Context, oids []uint32) error {
 	if err != nil {
 		return err
 	}
+	for _, oid := range oids {
+		if !slices.Contains(changed, oid) {
+			delete(c.begun, oid)
+		}
+	}
 	for _, oid := range changed {
 		c.forgetDivision(oid)
-		if c.attempts[oid]++; c.attempts[oid] >= copyAttempts {
-			stop := mustCopy("it was changed, %d times, while it was being copied", copyAttempts).(*stopError)
-			if err := e.do(ctx, func(ctx context.Context) error { return e.stopCopy(ctx, oid, stop) }); err != nil {
-				return err
-			}
-		}
+		c.later(oid)
 	}
 	if len(changed) == len(oids) {
 		return nil
@@ -266,6 +298,7 @@ func (c *copier) ended(rc *rangeCopy) error {
 	defer rc.mu.Unlock()
 	switch {
 	case rc.published:
+		delete(c.begun, rc.rel.OID)
 		return nil
 	case rc.why != nil:
 		return rc.why

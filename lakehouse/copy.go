@@ -3,7 +3,6 @@ package lakehouse
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -16,8 +15,8 @@ import (
 	"github.com/lakeload/lakeload/internal/crashpoint"
 )
 
-// copyAttempts bounds how often a table is begun again because it was changed
-// (truncated, rewritten) while it was being copied.
+// copyAttempts bounds how often, before the stream begins, a table is begun
+// again because it was changed (truncated, rewritten) while it was being copied.
 const copyAttempts = 5
 
 // copyTables copies, before the stream begins, the tables that are not in the
@@ -50,11 +49,8 @@ func (e *Engine) copyTables(ctx context.Context, snap cdc.Snapshot) (err error) 
 		if err != nil || len(changed) == 0 {
 			return err
 		}
-		if attempt == copyAttempts {
-			return &Error{
-				Op: "copying the tables", Err: fmt.Errorf("%w, %d times", cdc.ErrTableChanged, attempt),
-				Remedy: "start again when no TRUNCATE, VACUUM FULL, CLUSTER or ALTER TABLE runs on them",
-			}
+		if attempt == copyAttempts { // they are tried again beside the stream, less and less often
+			return nil
 		}
 		if err := snap.Close(); err != nil {
 			return err

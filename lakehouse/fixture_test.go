@@ -292,11 +292,22 @@ func lakeRows(t *testing.T, snap *tablefmt.Snapshot) map[string]int {
 	return rows
 }
 
+// sortedNames are the columns' names in an order that does not depend on
+// theirs: a column that is made anew comes last in the one and not in the
+// other.
+func sortedNames(s *arrow.Schema) []string {
+	var names []string
+	for _, f := range s.Fields() {
+		names = append(names, f.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
 // rowText and recordText write a row of the source and one of the lake alike.
 func rowText(rel *cdc.Relation, row cdctest.Row) string {
 	var b strings.Builder
-	for i := range rel.Columns {
-		name := rel.Columns[i].Name
+	for _, name := range sortedNames(rel.Arrow()) {
 		switch v := row[name].(type) {
 		case nil:
 			fmt.Fprintf(&b, "%s=NULL;", name)
@@ -320,16 +331,16 @@ func recordText(rec arrow.RecordBatch, row int) string {
 		}
 	}
 	var b strings.Builder
-	for c, f := range rec.Schema().Fields() {
-		if f.Name == "_lakeload_exact" {
+	for _, name := range sortedNames(rec.Schema()) {
+		if name == "_lakeload_exact" {
 			continue
 		}
-		a := rec.Column(c)
-		switch text, ok := exact[f.Name]; {
+		a := rec.Column(rec.Schema().FieldIndices(name)[0])
+		switch text, ok := exact[name]; {
 		case ok:
-			fmt.Fprintf(&b, "%s=exact %s;", f.Name, text)
+			fmt.Fprintf(&b, "%s=exact %s;", name, text)
 		case a.IsNull(row):
-			fmt.Fprintf(&b, "%s=NULL;", f.Name)
+			fmt.Fprintf(&b, "%s=NULL;", name)
 		default:
 			v := a.ValueStr(row)
 			switch a := a.(type) {
@@ -338,7 +349,7 @@ func recordText(rec arrow.RecordBatch, row int) string {
 			case *array.Decimal128:
 				v = a.Value(row).ToString(a.DataType().(*arrow.Decimal128Type).Scale)
 			}
-			fmt.Fprintf(&b, "%s=%s;", f.Name, v)
+			fmt.Fprintf(&b, "%s=%s;", name, v)
 		}
 	}
 	return b.String()

@@ -255,7 +255,7 @@ func TestEdge59ACopyInTwoModes(t *testing.T) {
 				copied := map[string]int{}
 				for row, n := range r.rows(r.changelog("t")) {
 					require.Equal(t, 1, n, "%s %d: %s came more than once", at, nth, row)
-					if id, _, _ := strings.Cut(row, ";"); strings.Contains(row, "_op=R;") {
+					if _, id, _ := strings.Cut(row, ";id="); strings.Contains(row, "_op=R;") {
 						copied[id] += n
 					}
 				}

@@ -19,6 +19,7 @@ import (
 	"github.com/lakeload/lakeload/internal/crashpoint"
 	"github.com/lakeload/lakeload/lakehouse"
 	"github.com/lakeload/lakeload/lakehouse/epoch"
+	"github.com/lakeload/lakeload/lakehouse/typemap"
 	"github.com/lakeload/lakeload/tablefmt"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
@@ -42,6 +43,8 @@ type simulation struct {
 	seen    map[string]bool // versions that are compared already
 	pending chan struct{}   // closed when the workload has ended
 	next    int64           // the next key
+	ddl     bool            // columns come, go and change in this history
+	columns int             // that were added
 }
 
 var simTables = []string{"orders", "pairs", "events", "audit", "bag"}
@@ -127,6 +130,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	if seed%2 == 1 {
 		s.flushBytes = 3000
 	}
+	s.ddl = seed%3 == 0
 	s.create(cdctest.TableSpec{Name: "orders", Key: []string{"id"}, Columns: []cdc.Column{
 		cdctest.Int64("id"), cdctest.Text("status"), cdctest.Decimal("total", 12, 2), cdctest.Text("note"),
 	}})
@@ -227,6 +231,7 @@ func (s *simulation) engine(last bool) {
 	e, err := lakehouse.Open(ctx, lakehouse.Options{
 		Source: src, Lake: s.store, Slot: "lakeload", Publication: "lakeload",
 		FlushBytes: s.flushBytes, Freshness: 50 * time.Millisecond, CopyWorkers: 2, UntilCurrent: last, Checkpoints: tablefmt.CheckpointPolicy{MinCommits: 7}, Memory: 16 << 20, TargetFileSize: 1 << 20,
+		OnSchemaChange: typemap.Policy{Drop: typemap.Follow, Type: typemap.Resync}, WatchInterval: 700 * time.Millisecond,
 		Modes: func(rel *cdc.Relation) []lakehouse.Mode {
 			if rel.Name == "audit" {
 				return []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}
@@ -372,6 +377,9 @@ func (s *simulation) change(tx *cdctest.Tx) error {
 	bag := func() cdctest.Row { // few, so that there are copies
 		return cdctest.Row{"n": id % 3, "d": []any{nil, "1.50", cdctest.Exact("NaN")}[s.rng.IntN(3)], "note": []any{nil, strings.Repeat("x", 2500)}[s.rng.IntN(2)]}
 	}
+	if s.ddl && s.rng.IntN(25) == 0 {
+		return try(s.alter(tx))
+	}
 	switch s.rng.IntN(15) {
 	case 12:
 		return try(tx.Delete("bag", bag()))
@@ -411,6 +419,42 @@ func (s *simulation) change(tx *cdctest.Tx) error {
 		}
 		return try(tx.Update("audit", key, cdctest.Row{"body": note()}))
 	}
+}
+
+// alter changes the columns of a table, and a row of it, so that the stream
+// tells of it at once.
+func (s *simulation) alter(tx *cdctest.Tx) error {
+	table := []string{"orders", "pairs", "bag"}[s.rng.IntN(3)]
+	rel := tx.Relation(table)
+	var extra []string
+	for _, c := range rel.Columns {
+		if strings.HasPrefix(c.Name, "x") {
+			extra = append(extra, c.Name)
+		}
+	}
+	s.columns++
+	name := fmt.Sprint("x", s.columns)
+	var err error
+	switch n := s.rng.IntN(6); {
+	case n < 2 || len(extra) == 0:
+		err = tx.AddColumn(table, cdctest.Text(name), []any{nil, "a value", cdctest.Exact("infinity")}[s.rng.IntN(3)])
+	case n == 2:
+		err = tx.FillColumn(table, cdctest.Int64(name), func(r cdctest.Row) any { return int64(len(fmt.Sprint(r))) })
+	case n == 3:
+		err = tx.DropColumn(table, extra[0])
+	case n == 4:
+		err = tx.RenameColumn(table, extra[0], name)
+	default: // dropped and added again
+		err = errors.Join(tx.DropColumn(table, extra[0]), tx.AddColumn(table, cdctest.Int64(extra[0]), int64(7)))
+	}
+	if err != nil {
+		return err
+	}
+	s.next++
+	row := map[string]cdctest.Row{
+		"orders": {"id": 1000 + s.next, "status": "altered"}, "pairs": {"a": "altered", "b": 1000 + s.next}, "bag": {"n": 1},
+	}[table]
+	return tx.Insert(table, row)
 }
 
 // verify compares the lake with the source: at the end, at every epoch, and

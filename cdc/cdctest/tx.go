@@ -68,6 +68,15 @@ func (tx *Tx) do(t *table, c *change) error {
 	return nil
 }
 
+// Relation is a table's present shape.
+func (tx *Tx) Relation(name string) *cdc.Relation {
+	t, err := tx.w.table(name)
+	if err != nil {
+		return nil
+	}
+	return reshaped(t.content.rel)
+}
+
 // Insert puts a row into a table. A key that is there already is an error.
 func (tx *Tx) Insert(name string, row Row) error {
 	t, err := tx.begin(name)

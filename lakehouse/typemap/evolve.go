@@ -134,7 +134,11 @@ func (p *planner) match() error {
 	gone := p.Table.Fields[p.dropped[0]].Name
 	switch {
 	case !byID:
-		return p.refuse(p.Policy.Rename, gone, "it went while %q came, and the source's catalogue has gone on since: whether it was renamed cannot be told", added)
+		action := p.Policy.Rename
+		if action == Follow {
+			action = Resync // there is nothing to follow
+		}
+		return p.refuse(action, gone, "it went while %q came, and the source's catalogue has gone on since: whether it was renamed cannot be told", added)
 	case p.Unsure && slices.ContainsFunc(p.dropped, func(i int) bool {
 		return slices.ContainsFunc(p.Rel.Columns, func(c cdc.Column) bool { return c.Name == p.Table.Fields[i].Name })
 	}):

@@ -22,7 +22,8 @@ type Policy struct {
 	// out of the lake's table), Stop or Resync.
 	Drop Action
 	// Rename is for a column, or a table, of another name: Follow (the default),
-	// Stop or Resync. The folder of a renamed table stays where it is.
+	// Stop or Resync. The folder of a renamed table stays where it is. Where it
+	// cannot be told any more what was renamed, Follow is Resync.
 	Rename Action
 	// Type is for a column of another type or key columns that change: Stop (the
 	// default), Resync, or Follow. What needs no new rows at the source, such as
