@@ -30,6 +30,10 @@ type Column struct {
 	// change of the column.
 	TypeOID uint32
 	TypeMod int32
+	// Shape identifies what TypeOID does not: the fields of composite types
+	// within the type, which can be altered. A change of it is a change of the
+	// column. Empty where there are none, or the column does not depend on them.
+	Shape string
 	// NotNull is the source's constraint. The lake's column stays nullable.
 	NotNull bool
 	// HasMissing says that rows older than this column may read as a value that
@@ -72,7 +76,7 @@ func (r *Relation) SameShape(o *Relation) bool {
 	}
 	for i := range r.Columns {
 		a, b := &r.Columns[i], &o.Columns[i]
-		if a.Name != b.Name || a.TypeOID != b.TypeOID || a.TypeMod != b.TypeMod || !arrow.TypeEqual(a.Type, b.Type) {
+		if a.Name != b.Name || a.TypeOID != b.TypeOID || a.TypeMod != b.TypeMod || a.Shape != b.Shape || !arrow.TypeEqual(a.Type, b.Type) {
 			return false
 		}
 	}

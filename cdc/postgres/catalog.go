@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -17,6 +16,7 @@ type attribute struct {
 	name       string
 	typeOID    uint32
 	typeMod    int32
+	dims       int    // as declared
 	typeName   string // with its modifier
 	notNull    bool
 	hasMissing bool
@@ -48,7 +48,7 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident
 	// them, which ours do not.
 	sqlColumns = `
 SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod), a.attnotnull,
-       a.atthasmissing OR a.atthasdef OR a.attidentity <> ''
+       a.atthasmissing OR a.atthasdef OR a.attidentity <> '', a.attndims
   FROM pg_attribute a
  WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
  ORDER BY a.attrelid, a.attnum`
@@ -83,7 +83,7 @@ func readShapes(ctx context.Context, conn *pgconn.PgConn, oids []uint32) ([]*sha
 		if s := byOID[r.oid(0)]; s != nil {
 			s.columns = append(s.columns, attribute{
 				num: int16(r.int(1)), name: r.str(2), typeOID: r.oid(3), typeMod: int32(r.int(4)),
-				typeName: r.str(5), notNull: r.bool(6), hasMissing: r.bool(7),
+				typeName: r.str(5), notNull: r.bool(6), hasMissing: r.bool(7), dims: int(r.int(8)),
 			})
 		}
 	}
@@ -128,14 +128,14 @@ func (s *shape) keyNames() []string {
 }
 
 // relation makes the relation of a shape and how its columns are decoded.
-func (s *shape) relation(types map[uint32]typeInfo) *tableInfo {
+func (s *shape) relation(types map[uint32]typeInfo, policies typePolicies) *tableInfo {
 	t := &tableInfo{rel: &cdc.Relation{OID: s.oid, Schema: s.schema, Name: s.name, Identity: s.identity}}
 	for i, c := range s.columns {
-		ct := resolveType(c.typeOID, c.typeMod, types[c.typeOID])
+		ct := resolveColumn(c.typeOID, c.typeMod, c.dims, types[c.typeOID], policies.of(s.schema, s.name, c.name))
 		t.cols = append(t.cols, ct)
 		t.rel.Columns = append(t.rel.Columns, cdc.Column{
 			Name: c.name, Type: ct.arrowType(), SourceType: c.typeName, TypeOID: c.typeOID, TypeMod: c.typeMod,
-			NotNull: c.notNull, HasMissing: c.hasMissing,
+			Shape: ct.shape, NotNull: c.notNull, HasMissing: c.hasMissing,
 		})
 		if slices.Contains(s.keyNums(), c.num) {
 			t.rel.Key = append(t.rel.Key, i)
@@ -147,87 +147,3 @@ func (s *shape) relation(types map[uint32]typeInfo) *tableInfo {
 
 // keyless tells whether updates and deletes of the table cannot be published.
 func keyless(r *cdc.Relation) bool { return len(r.Key) == 0 && r.Identity != cdc.IdentityFull }
-
-// typeCache keeps what pg_type says; none of what is kept of a type can be
-// changed while the type exists. It is safe for concurrent use.
-type typeCache struct {
-	mu    sync.Mutex
-	types map[uint32]typeInfo
-}
-
-// sqlTypes follows domains to their base types and arrays to their elements.
-const sqlTypes = `
-WITH RECURSIVE t (oid) AS (
-  SELECT DISTINCT unnest($1::oid[])
-  UNION
-  SELECT x.oid FROM t JOIN pg_type p ON p.oid = t.oid, LATERAL (VALUES (p.typbasetype), (p.typelem)) AS x (oid) WHERE x.oid <> 0
-)
-SELECT p.oid, n.nspname, p.typname, p.typtype, p.typcategory, p.typbasetype, p.typtypmod,
-       CASE WHEN e.typarray = p.oid THEN e.oid ELSE 0 END, e.typdelim
-  FROM t JOIN pg_type p ON p.oid = t.oid
-  JOIN pg_namespace n ON n.oid = p.typnamespace
-  LEFT JOIN pg_type e ON e.oid = p.typelem`
-
-// resolve describes the types; one that does not exist is left out.
-func (c *typeCache) resolve(ctx context.Context, conn *pgconn.PgConn, oids []uint32) (map[uint32]typeInfo, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.types == nil {
-		c.types = map[uint32]typeInfo{}
-	}
-	var missing []uint32
-	for _, o := range oids {
-		if _, ok := c.types[o]; !ok && !slices.Contains(missing, o) {
-			missing = append(missing, o)
-		}
-	}
-	if len(missing) > 0 {
-		rows, err := query(ctx, conn, sqlTypes, oidArray(missing))
-		if err != nil {
-			return nil, fmt.Errorf("reading the catalogue's types: %w", err)
-		}
-		fresh := make(map[uint32]row, len(rows))
-		for _, r := range rows {
-			fresh[r.oid(0)] = r
-		}
-		for o := range fresh {
-			c.types[o] = buildType(o, fresh, 0)
-		}
-	}
-	found := make(map[uint32]typeInfo, len(oids))
-	for _, o := range oids {
-		if t, ok := c.types[o]; ok {
-			found[o] = t
-		}
-	}
-	return found, nil
-}
-
-// buildType puts a type together with those that it is made of. The depth is a
-// guard against a catalogue that is damaged.
-func buildType(oid uint32, rows map[uint32]row, depth int) typeInfo {
-	r, ok := rows[oid]
-	if !ok || depth > 32 {
-		return typeInfo{}
-	}
-	t := typeInfo{OID: oid, Schema: r.str(1), Name: r.str(2), Kind: r.char(3), Category: r.char(4), BaseTypmod: int32(r.int(6))}
-	if base := r.oid(5); base != 0 {
-		b := buildType(base, rows, depth+1)
-		t.Base = &b
-	}
-	if elem := r.oid(7); elem != 0 {
-		e := buildType(elem, rows, depth+1)
-		t.Elem, t.ElemDelim = &e, r.char(8)
-	}
-	return t
-}
-
-func columnTypeOIDs(shapes []*shape) []uint32 {
-	var oids []uint32
-	for _, s := range shapes {
-		for _, c := range s.columns {
-			oids = append(oids, c.typeOID)
-		}
-	}
-	return oids
-}

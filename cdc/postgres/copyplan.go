@@ -114,7 +114,7 @@ func (p *tablePlan) copySQL(l *leaf, r rangeID) string {
 			b.WriteString(", ")
 		}
 		name := quoteIdent(c.Name)
-		if binaryOK(p.info.cols[i]) {
+		if copyBinary(p.info.cols[i]) {
 			b.WriteString(name)
 		} else {
 			fmt.Fprintf(&b, "CASE WHEN %s IS DISTINCT FROM NULL THEN pg_catalog.format('%%s', %s) END", name, name)

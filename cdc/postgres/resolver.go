@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lakeload/lakeload/cdc"
@@ -18,6 +19,7 @@ type resolver struct {
 	admin    *admin
 	types    *typeCache
 	selector *selector
+	policies typePolicies
 
 	mu   sync.Mutex
 	last map[uint32]*cdc.Relation // the newest relation made for each table
@@ -65,7 +67,7 @@ func (r *resolver) tableByOID(ctx context.Context, oid uint32, msg relationMessa
 	if err != nil {
 		return nil, failed("looking up a table of the stream in the catalogue", msg.Schema+"."+msg.Name, err)
 	}
-	info := describe(oid, msg, now, types, r.lastOf(oid))
+	info := describe(oid, msg, now, types, r.policies, r.lastOf(oid))
 	r.remember(info.rel)
 	return info, nil
 }
@@ -106,12 +108,20 @@ func shapeFor(ctx context.Context, conn *pgconn.PgConn, oid uint32, msg relation
 
 // describe joins a Relation message with the catalogue (now; nil where the
 // table is gone) and with what was known of the table before. It is pure.
-func describe(oid uint32, msg relationMessage, now *shape, types map[uint32]typeInfo, last *cdc.Relation) *tableInfo {
+func describe(oid uint32, msg relationMessage, now *shape, types map[uint32]typeInfo, policies typePolicies, last *cdc.Relation) *tableInfo {
 	t := &tableInfo{rel: &cdc.Relation{OID: oid, Schema: msg.Schema, Name: msg.Name, Identity: msg.Identity}}
 	for i, c := range msg.Columns {
-		ct := resolveType(c.TypeOID, c.TypeMod, types[c.TypeOID])
-		col := cdc.Column{Name: c.Name, Type: ct.arrowType(), TypeOID: c.TypeOID, TypeMod: c.TypeMod, SourceType: types[c.TypeOID].Name}
-		if a := now.attribute(c); a != nil {
+		a, dims := now.attribute(c), 0
+		if a != nil {
+			dims = a.dims
+		} else if k := lastColumn(last, c); k != nil && k.Type.ID() == arrow.STRING {
+			dims = 2 // if it is an array, it was declared so: the column is text
+		}
+		ct := resolveColumn(c.TypeOID, c.TypeMod, dims, types[c.TypeOID], policies.of(msg.Schema, msg.Name, c.Name))
+		col := cdc.Column{
+			Name: c.Name, Type: ct.arrowType(), TypeOID: c.TypeOID, TypeMod: c.TypeMod, Shape: ct.shape, SourceType: types[c.TypeOID].Name,
+		}
+		if a != nil {
 			col.SourceType, col.NotNull, col.HasMissing = a.typeName, a.notNull, a.hasMissing
 		} else if k := lastColumn(last, c); k != nil {
 			col.SourceType, col.NotNull, col.HasMissing = k.SourceType, k.NotNull, k.HasMissing

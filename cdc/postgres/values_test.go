@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/stretchr/testify/require"
@@ -46,13 +47,25 @@ func sameValues(t require.TestingT, a, b *cdc.Batch, what string) {
 	require.Equal(t, a.Exact, b.Exact, what)
 	require.Equal(t, a.Len(), b.Len(), what)
 	for i := range int(a.Rows.NumCols()) {
-		require.Equal(t, a.Rows.Column(i).NullN(), b.Rows.Column(i).NullN(), what)
-		x, y := a.Rows.Column(i).Data().Buffers(), b.Rows.Column(i).Data().Buffers()
-		for k := range x {
-			if x[k] != nil && y[k] != nil {
-				require.Equal(t, x[k].Bytes(), y[k].Bytes(), "%s: buffer %d", what, k)
-			}
+		require.True(t, arrow.TypeEqual(a.Rows.Column(i).DataType(), b.Rows.Column(i).DataType()), what)
+		sameBuffers(t, a.Rows.Column(i).Data(), b.Rows.Column(i).Data(), what)
+	}
+}
+
+func sameBuffers(t require.TestingT, a, b arrow.ArrayData, what string) {
+	require.Equal(t, a.Len(), b.Len(), what)
+	require.Equal(t, a.NullN(), b.NullN(), what)
+	x, y := a.Buffers(), b.Buffers()
+	require.Equal(t, len(x), len(y), what)
+	for k := range x {
+		require.Equal(t, x[k] == nil, y[k] == nil, "%s: buffer %d", what, k)
+		if x[k] != nil {
+			require.Equal(t, x[k].Bytes(), y[k].Bytes(), "%s: buffer %d", what, k)
 		}
+	}
+	require.Equal(t, len(a.Children()), len(b.Children()), what)
+	for k := range a.Children() {
+		sameBuffers(t, a.Children()[k], b.Children()[k], what)
 	}
 }
 
@@ -343,7 +356,7 @@ func TestArrays(t *testing.T) {
 		require.True(t, binaryOK(typ))
 		sameValues(t, build(t, typ, valueBinary, c.bin), build(t, typ, valueText, []byte(c.want)), c.want)
 	}
-	for _, elem := range []typeInfo{{OID: oidFloat8, Kind: 'b'}, {OID: 790, Kind: 'b'}, {OID: 70000, Kind: 'c'}} {
+	for _, elem := range []typeInfo{{OID: 790, Kind: 'b'}, {OID: 70000, Kind: 'b'}, {OID: oidInt4, Kind: 'b', NoSend: true}} {
 		require.False(t, binaryOK(resolveType(9999, -1, typeInfo{Kind: 'b', Category: 'A', Elem: &elem})), "%d", elem.OID)
 	}
 }
@@ -355,7 +368,8 @@ func TestDomains(t *testing.T) {
 	typ := resolveType(70001, -1, list)
 	require.Equal(t, kindDecimal, typ.kind)
 	require.Equal(t, int32(2), typ.scale)
-	require.False(t, binaryOK(resolveType(80000, -1, typeInfo{Kind: 'c'})))
+	require.False(t, binaryOK(resolveType(80000, -1, typeInfo{Kind: 'b', Extension: "unknown", Name: "t"})))
+	require.True(t, binaryOK(resolveType(80000, -1, typeInfo{Kind: 'b', NoSend: true})), "it is sent as text")
 	require.False(t, binaryOK(resolveType(80000, -1, typeInfo{})))
 	require.True(t, binaryOK(resolveType(80000, -1, typeInfo{Kind: 'e'})))
 }
