@@ -39,7 +39,7 @@ func TestEdge51EveryValueSurvivesHoweverItComes(t *testing.T) {
 	for i := range count {
 		tables = append(tables, g.table(t, d, fmt.Sprintf("t%d", i), 3))
 	}
-	checkLossless(t, d, g, tables)
+	checkLossless(t, d, tables)
 }
 
 // extensions makes the extensions that the server has.
@@ -88,69 +88,83 @@ func (g *typegen) fill(t *testing.T, d *database, name string, typ genType) {
 	d.exec(fmt.Sprintf("INSERT INTO public.source_%s (v) VALUES (NULL)", name))
 }
 
-func checkLossless(t *testing.T, d *database, g *typegen, tables []string) {
-	s := d.open(func(c *Config) { c.All, c.Tables = false, []string{"public.t*"} })
-	ctx := testContext(t)
-	stream := begin(t, d, s)
-	point := stream.Progress()
-	require.NoError(t, stream.Close())
-	infos := map[string]*tableInfo{}
+func checkLossless(t *testing.T, d *database, tables []string) {
+	all := d.open(func(c *Config) { c.All, c.Tables = false, []string{"public.t*"} })
+	all.textOnly.Store(true)
+	infos := describeAll(t, all)
+	// One column that has to be text makes a whole stream text.
+	var names []string
+	for _, name := range tables {
+		if binaryOK(infos[name].cols[1]) {
+			names = append(names, "public."+name)
+		}
+	}
+	t.Logf("%d tables, %d of them in binary", len(tables), len(names))
+	require.Greater(t, len(names), len(tables)/2)
+	some := d.open(func(c *Config) {
+		c.All, c.Tables, c.Slot, c.Publication = false, names, c.Slot+"_binary", c.Publication+" binary"
+	})
+	sources := map[string]*Source{"as text": all, "in binary": some}
+	points := map[string]cdc.LSN{}
+	for how, s := range sources {
+		stream := begin(t, d, s)
+		points[how] = stream.Progress()
+		require.NoError(t, stream.Close())
+	}
 	for _, name := range tables {
 		d.exec(fmt.Sprintf("INSERT INTO public.%s SELECT id, v FROM public.source_%s ORDER BY id", name, name))
 	}
-	rels, err := s.Tables(ctx)
-	require.NoError(t, err)
-	require.NoError(t, s.admin.with(ctx, func(conn *pgconn.PgConn) error {
-		var oids []uint32
-		for _, rel := range rels {
-			oids = append(oids, rel.OID)
+	end := d.now()
+	copied := copyAll(t, all, infos)
+	for how, s := range sources {
+		got := streamed(t, s, points[how], end)
+		require.Equal(t, s == some, !s.textOnly.Load())
+		require.Len(t, got, map[bool]int{true: len(names), false: len(tables)}[s == some])
+		for name, b := range got {
+			sameValues(t, copied[name], b, "copied, and streamed "+how+": "+infos[name].rel.Columns[1].SourceType)
+			b.Release()
 		}
-		all, err := s.describeTables(ctx, conn, oids)
+	}
+	for _, name := range tables {
+		backAgain(t, all, infos[name], copied[name])
+		copied[name].Release()
+	}
+}
+
+// describeAll gives the tables and how their columns are decoded.
+func describeAll(t *testing.T, s *Source) map[string]*tableInfo {
+	infos := map[string]*tableInfo{}
+	rels, err := s.Tables(testContext(t))
+	require.NoError(t, err)
+	var oids []uint32
+	for _, rel := range rels {
+		oids = append(oids, rel.OID)
+	}
+	require.NoError(t, s.admin.with(testContext(t), func(conn *pgconn.PgConn) error {
+		all, err := s.describeTables(testContext(t), conn, oids)
 		for _, info := range all {
 			infos[info.rel.Name] = info
 		}
 		return err
 	}))
-	end := d.now()
+	return infos
+}
+
+// copyAll copies small tables, each in one batch.
+func copyAll(t *testing.T, s *Source, infos map[string]*tableInfo) map[string]*cdc.Batch {
 	copied := map[string]*cdc.Batch{}
-	snap, err := s.Snapshot(ctx)
+	snap, err := s.Snapshot(testContext(t))
 	require.NoError(t, err)
-	for _, name := range tables {
-		copyTable(t, snap, infos[name].rel, func(b *cdc.Batch) {
+	defer func() { require.NoError(t, snap.Close()) }()
+	for name, info := range infos {
+		copyTable(t, snap, info.rel, func(b *cdc.Batch) {
 			require.Nil(t, copied[name], "one batch")
 			kept := *b
 			kept.Rows.Retain()
 			copied[name] = &kept
 		})
 	}
-	require.NoError(t, snap.Close())
-	binary, text := 0, 0
-	s.textOnly.Store(true)
-	for name, b := range streamed(t, s, point, end) {
-		text++
-		sameValues(t, copied[name], b, "copied and streamed as text: "+infos[name].rel.Columns[1].SourceType)
-	}
-	require.Equal(t, len(tables), text)
-	s.textOnly.Store(false)
-	s.selector.exclude = nil
-	for _, name := range tables { // what must be text leaves the publication's selection
-		if !binaryOK(infos[name].cols[1]) {
-			p, err := parsePattern("public." + name)
-			require.NoError(t, err)
-			s.selector.exclude = append(s.selector.exclude, p)
-			s.resolver.last = nil
-		}
-	}
-	for name, b := range streamed(t, s, point, end) {
-		binary++
-		sameValues(t, copied[name], b, "copied and streamed in binary: "+infos[name].rel.Columns[1].SourceType)
-	}
-	t.Logf("%d tables, %d of them in binary", len(tables), binary)
-	require.Greater(t, binary, len(tables)/2)
-	for _, name := range tables {
-		backAgain(t, s, infos[name], copied[name])
-		copied[name].Release()
-	}
+	return copied
 }
 
 // streamed reads the batches of the tables between two positions.
