@@ -267,6 +267,9 @@ func newCopyWorker(ctx context.Context, targets []*copyTarget) (*copyWorker, err
 }
 
 func (w *copyWorker) write(b *cdc.Batch) error {
+	if err := faultError(b, 0); err != nil {
+		return err
+	}
 	for _, o := range w.out {
 		if err := o.write(b); err != nil {
 			var stop *stopError

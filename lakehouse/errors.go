@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/tablefmt"
 )
 
@@ -73,6 +74,16 @@ func stopf(remedy, format string, args ...any) error {
 // mustCopy stops a table that only a new copy can mend.
 func mustCopy(format string, args ...any) error {
 	return &stopError{reason: fmt.Sprintf(format, args...), remedy: remedyResync, recopy: true}
+}
+
+// faultError is a stop for a fault of a batch at or after a row; nil where
+// there is none.
+func faultError(b *cdc.Batch, from int) error {
+	f := b.Fault(from)
+	if f == nil {
+		return nil
+	}
+	return &stopError{reason: f.Reason, remedy: f.Remedy, recopy: f.Resync}
 }
 
 // errRearranged says that another program has moved rows, but changed none,

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -91,6 +92,27 @@ func (ps typePolicies) of(schema, table, column string) TypePolicy {
 		}
 	}
 	return PolicyExact
+}
+
+// typePolicies looks whether the policies of columns fit the tables.
+func (c *checker) typePolicies(ctx context.Context) error {
+	if len(c.resolver.policies) == 0 {
+		return nil
+	}
+	sel, err := c.selector.find(ctx, c.conn)
+	if err != nil {
+		return err
+	}
+	infos, err := c.describeTables(ctx, c.conn, sel.oids())
+	if err != nil {
+		return err
+	}
+	rels := make([]*cdc.Relation, len(infos))
+	for i, t := range infos {
+		rels[i] = t.rel
+	}
+	c.list = append(c.list, c.resolver.policies.findings(rels)...)
+	return nil
 }
 
 // findings says which policies name columns that no table has, and which

@@ -252,34 +252,44 @@ func numericModifier(typmod int32) (precision, scale int32, ok bool) {
 
 // shapeOf gives [cdc.Column.Shape]: the composites within a type, by the
 // numbers, names and types of their attributes. The numbers tell an attribute
-// that was dropped and added again from one that stayed.
+// that was dropped and added again from one that stayed. Before the colon
+// stand the numbers of fields: see mistakable.
 func shapeOf(info typeInfo) string {
-	var b strings.Builder
-	writeShape(&b, info, 0)
-	if b.Len() == 0 {
-		return ""
-	}
-	sum := sha256.Sum256([]byte(b.String()))
-	return hex.EncodeToString(sum[:8])
+	var fields, all strings.Builder
+	writeShape(&fields, &all, info, 0)
+	sum := sha256.Sum256([]byte(all.String()))
+	return fields.String() + ":" + hex.EncodeToString(sum[:8])
 }
 
-func writeShape(b *strings.Builder, t typeInfo, depth int) {
+func writeShape(fields, all *strings.Builder, t typeInfo, depth int) {
 	if depth > maxTypeDepth {
 		return
 	}
 	if t.Kind == 'c' {
-		fmt.Fprintf(b, "(%d", t.OID)
+		fmt.Fprintf(fields, "/%d", len(t.Fields))
+		fmt.Fprintf(all, "(%d", t.OID)
 		for _, f := range t.Fields {
-			fmt.Fprintf(b, " %d %q %d %d %d", f.Num, f.Name, f.Type.OID, f.TypMod, f.Dims)
+			fmt.Fprintf(all, " %d %q %d %d %d", f.Num, f.Name, f.Type.OID, f.TypMod, f.Dims)
 		}
-		b.WriteByte(')')
+		all.WriteByte(')')
 	}
 	for _, in := range []*typeInfo{t.Base, t.Elem, t.Sub} {
 		if in != nil {
-			writeShape(b, *in, depth+1)
+			writeShape(fields, all, *in, depth+1)
 		}
 	}
 	for _, f := range t.Fields {
-		writeShape(b, *f.Type, depth+1)
+		writeShape(fields, all, *f.Type, depth+1)
 	}
+}
+
+// mistakable reports whether a value of one shape can be taken for one of
+// another: the composites have as many fields as before, but other ones.
+func mistakable(a, b string) bool {
+	if a == b || a == "" || b == "" {
+		return false
+	}
+	x, _, _ := strings.Cut(a, ":")
+	y, _, _ := strings.Cut(b, ":")
+	return x == y
 }

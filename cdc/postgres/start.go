@@ -139,7 +139,11 @@ func (s *Source) begin(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return startStream(ctx, cfg)
+	stream, err := startStream(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &shapeWatch{Stream: stream, shapes: s.resolver.shapes}, nil
 }
 
 // allBinary tells whether each column of the tables can be read in binary.

@@ -20,7 +20,7 @@ const Exact = "_lakeload_exact"
 // The keys under which a lake's column remembers its source (field metadata).
 const (
 	metaSourceType = "lakeload.sourceType" // for people: numeric(10,2)
-	metaTypeID     = "lakeload.typeId"     // OID:typmod
+	metaTypeID     = "lakeload.typeId"     // OID:typmod, and :shape for what holds composites
 )
 
 // The columns that a changelog has beside the source's.
@@ -104,7 +104,13 @@ func Field(c *cdc.Column) (tablefmt.Field, error) {
 	}}, nil
 }
 
-func typeID(c *cdc.Column) string { return fmt.Sprintf("%d:%d", c.TypeOID, c.TypeMod) }
+func typeID(c *cdc.Column) string {
+	id := fmt.Sprintf("%d:%d", c.TypeOID, c.TypeMod)
+	if c.Shape != "" {
+		id += ":" + c.Shape
+	}
+	return id
+}
 
 // Evolve compares a table's columns with the relation's present ones. It
 // gives nil where they agree, and the new columns where the relation has more.
@@ -132,7 +138,7 @@ func Evolve(table *tablefmt.Schema, rel *cdc.Relation, own func(name string) boo
 			return nil, &Incompatible{Column: c.Name, Reason: fmt.Sprintf("the table has a column %q already", have.Name)}
 		}
 		if id, ok := have.Metadata[metaTypeID].(string); (ok && id != typeID(c)) || have.Type.String() != want.Type.String() {
-			return nil, &Incompatible{Column: c.Name, Reason: fmt.Sprintf("its type changed from %v to %s", have.Metadata[metaSourceType], c.SourceType)}
+			return nil, &Incompatible{Column: c.Name, Reason: changedType(have, want, c)}
 		}
 	}
 	for _, f := range table.Fields {
@@ -148,4 +154,17 @@ func Evolve(table *tablefmt.Schema, rel *cdc.Relation, own func(name string) boo
 		return nil, fmt.Errorf("the columns of %s: %w", rel, err)
 	}
 	return next, nil
+}
+
+// changedType says how a column's type changed, for people: by its name at the
+// source, or where that stayed by its type in the lake.
+func changedType(have, want tablefmt.Field, c *cdc.Column) string {
+	was := have.Metadata[metaSourceType]
+	switch {
+	case was != c.SourceType:
+		return fmt.Sprintf("its type changed from %v to %s", was, c.SourceType)
+	case have.Type.String() != want.Type.String():
+		return fmt.Sprintf("its type %s is now stored as %s, and was as %s", c.SourceType, want.Type, have.Type)
+	}
+	return fmt.Sprintf("its type %s was altered", c.SourceType)
 }
