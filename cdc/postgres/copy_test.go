@@ -87,7 +87,7 @@ const sqlTypesOfTests = `CREATE TYPE mood AS ENUM ('sad', 'very happy'); CREATE 
 
 // What COPY gives is what the text that the server prints for the same value
 // is decoded to; and for columns that stay text it is that text itself.
-func TestCopyEqualsTheServersText(t *testing.T) {
+func TestEdge51CopyEqualsTheServersText(t *testing.T) {
 	d := newDatabase(t)
 	d.exec(sqlTypesOfTests)
 	var columns, inserts []string

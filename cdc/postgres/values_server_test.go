@@ -85,10 +85,10 @@ var serverValues = []struct {
 	{typ: "int2vector", values: []string{"1 2"}},
 }
 
-// TestServerValues asks a server for each value in both formats: the two are
+// TestEdge54ServerValues asks a server for each value in both formats: the two are
 // decoded to the same bytes, and what is kept as text, or cannot be held, is
 // just what the server prints.
-func TestServerValues(t *testing.T) {
+func TestEdge54ServerValues(t *testing.T) {
 	d := newDatabase(t)
 	d.exec("CREATE TYPE mood AS ENUM ('sad', 'very, happy'); CREATE DOMAIN price AS numeric(10,2); CREATE TYPE pair AS (a int, b text)")
 	s := d.open()

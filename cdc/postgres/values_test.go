@@ -121,7 +121,7 @@ func drawNumeric(t *rapid.T) string {
 	return s
 }
 
-func TestNumericTextIsBinary(t *testing.T) {
+func TestEdge52NumericTextIsBinary(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawNumeric(t)
 		bin := numericBinary(s)
@@ -152,7 +152,7 @@ func TestNumericTextIsBinary(t *testing.T) {
 	})
 }
 
-func TestNumericModifiers(t *testing.T) {
+func TestEdge52NumericModifiers(t *testing.T) {
 	modifier := func(p, s int32) int32 { return p<<16 | s&0x7ff + 4 }
 	for _, c := range []struct {
 		typmod int32
@@ -186,7 +186,7 @@ func pgTime(micros int64, layout, zone string) string {
 	return fmt.Sprintf("%04d", y) + rest + zone + suffix
 }
 
-func TestTimeTextIsBinary(t *testing.T) {
+func TestEdge53TimeTextIsBinary(t *testing.T) {
 	const first, last = -211813488000000000, 9223371331199999999 // PostgreSQL's limits
 	rapid.Check(t, func(t *rapid.T) {
 		micros := rapid.OneOf(
