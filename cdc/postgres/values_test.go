@@ -60,7 +60,7 @@ func sameBuffers(t require.TestingT, a, b arrow.ArrayData, what string) {
 	for k := range x {
 		require.Equal(t, x[k] == nil, y[k] == nil, "%s: buffer %d", what, k)
 		if x[k] != nil {
-			require.Equal(t, x[k].Bytes(), y[k].Bytes(), "%s: buffer %d", what, k)
+			require.Equal(t, append([]byte{}, x[k].Bytes()...), append([]byte{}, y[k].Bytes()...), "%s: buffer %d", what, k)
 		}
 	}
 	require.Equal(t, len(a.Children()), len(b.Children()), what)
