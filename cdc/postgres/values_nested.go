@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 )
 
@@ -285,8 +286,9 @@ func (b *batchBuilder) readArray(c *column, row int, s *literal) error {
 	}
 }
 
-// readRecord reads what record_out prints. The number of fields has to be the
-// expected one; else the type was altered, and the value cannot be held.
+// readRecord reads what record_out prints. A value with another number of
+// fields, or with one that its type does not print, was made before or after
+// the composite was altered: it cannot be held.
 func (b *batchBuilder) readRecord(c *column, row int, s *literal) error {
 	if !s.take('(') {
 		return errFormat
@@ -299,7 +301,11 @@ func (b *batchBuilder) readRecord(c *column, row int, s *literal) error {
 		if i == len(c.parts) {
 			return errUnheld
 		}
-		if err := b.addRead(&c.children[i], field, len(field) == 0 && !quoted); err != nil {
+		err = b.addRead(&c.children[i], field, len(field) == 0 && !quoted)
+		if errors.Is(err, errFormat) {
+			return errUnheld
+		}
+		if err != nil {
 			return err
 		}
 		if s.take(')') {

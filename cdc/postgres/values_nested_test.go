@@ -111,6 +111,7 @@ func TestEdge54CompositeOfAnotherShape(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{`(7,x)`, `{"a":7,"b":"x"}`}, {`(,)`, `{"a":null,"b":null}`}, {`(7,"")`, `{"a":7,"b":""}`}, {`(7,a]b)`, `{"a":7,"b":"a]b"}`},
 		{`(7)`, "exact:(7)"}, {`(7,x,)`, "exact:(7,x,)"}, {`()`, "exact:()"},
+		{`(x)`, "exact:(x)"}, {`(x,7)`, "exact:(x,7)"}, {`(2024-01-01,7)`, "exact:(2024-01-01,7)"},
 	} {
 		require.Equal(t, c.want, stored(t, typ, valueText, []byte(c.text)))
 	}
@@ -215,7 +216,7 @@ func TestEdge54WrongComposedText(t *testing.T) {
 		texts []string
 	}{
 		{arrayInfo(builtin(oidInt4)), []string{"", "{", "{1", "{1,", "{,}", "{1}x", "1", "{1 2}", "{null}", `{"1`, "{a}"}},
-		{*pairInfo(), []string{"", "(", "(1", "(1,x", `(1,"x)`, "(1,x)y", "(x,1)", `(1,x"y")`, `(1,"\x")`}},
+		{*pairInfo(), []string{"", "(", "(1", "(1,x", `(1,"x)`, "(1,x)y", `(1,x"y")`, `(1,"\x")`}},
 		{ints, []string{"", "[1,2", "1,2)", "[1)", "[a,b)", "[1,2)x", "Empty"}},
 		{hstore, []string{`"a"`, `"a"=>`, `a=>"b"`, `"a"=>b`, `"a"=>"b",`, `"a"=>"b","c"=>"d"`, `"a"=>NULLx`}},
 		{vector, []string{"", "[", "[1", "[1,", "[1,]", "[a]", "[1]x", "{1}"}},
@@ -273,4 +274,32 @@ func TestEdge55NestedNullsAndGrowth(t *testing.T) {
 			y.Release()
 		}
 	})
+}
+
+// Text that is not UTF-8 is refused wherever it stands, in both forms; also
+// in a value that is kept as exact text.
+func TestEdge56InvalidUTF8IsRefused(t *testing.T) {
+	text := builtin(oidText)
+	hstore := typeInfo{OID: 70007, Kind: 'b', Extension: "hstore", Name: "hstore"}
+	bad := []byte("\xff")
+	for _, c := range []struct {
+		info typeInfo
+		text string
+		bin  []byte
+	}{
+		{*text, "\xff", bad},
+		{arrayInfo(text), "{\xff}", arrayBinary([]int{1}, 1, bad)},
+		{arrayInfo(text), "{{\xff}}", arrayBinary([]int{1, 1}, 1, bad)},
+		{*pairInfo(), "(1,\xff)", recordBinary(oidInt4, be(4, 1), oidText, bad)},
+		{*pairInfo(), "(\xff)", recordBinary(oidText, bad)},
+		{hstore, "\"\xff\"=>NULL", append(be(4, 1), append(be(4, 1), 0xff, 0xff, 0xff, 0xff, 0xff)...)},
+		{hstore, "\"a\"=>\"\xff\"", append(be(4, 1), append(be(4, 1), 'a', 0, 0, 0, 1, 0xff)...)},
+	} {
+		typ := resolveType(c.info.OID, -1, c.info)
+		b := newBatchBuilder(&cdc.Relation{Columns: []cdc.Column{{Name: "v", Type: typ.arrowType()}}}, []columnType{typ}, memory.DefaultAllocator)
+		b.beginTxn(cdc.Txn{})
+		require.ErrorIs(t, b.appendText(0, []byte(c.text)), errUTF8, "%q", c.text)
+		require.ErrorIs(t, b.appendBinary(0, c.bin), errUTF8, "%q", c.text)
+		b.discard()
+	}
 }

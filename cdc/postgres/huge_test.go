@@ -1,0 +1,113 @@
+package postgres
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lakeload/lakeload/cdc"
+)
+
+// TestEdge56HugeValuesAreNotCopiedAbout decodes a value of 300 MB of each
+// form. What is allocated for it at most, with all copies that may still be
+// garbage, stays below twice the value as it is stored: with the message that
+// it came in that is three times the value.
+func TestEdge56HugeValuesAreNotCopiedAbout(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out: -short decodes no huge values")
+	}
+	size := 300 << 20
+	if os.Getenv("LAKELOAD_LONG") == "" {
+		size = 100 << 20
+	}
+	ints := arrayInfo(builtin(oidInt4))
+	texts := arrayInfo(builtin(oidText))
+	arr := bytes.Repeat([]byte(",123456789"), size/10)
+	arr[0] = '{'
+	for _, c := range []struct {
+		name   string
+		info   typeInfo
+		form   byte
+		value  func() []byte
+		stored int
+	}{
+		{"bytea, binary", *builtin(oidBytea), valueBinary, func() []byte { return bytes.Repeat([]byte{0xff}, size) }, size},
+		{"bytea, text", *builtin(oidBytea), valueText, func() []byte { return append([]byte(`\x`), bytes.Repeat([]byte("f"), size)...) }, size / 2},
+		{"text, binary", *builtin(oidText), valueBinary, func() []byte { return bytes.Repeat([]byte("x"), size) }, size},
+		{"text, text", *builtin(oidText), valueText, func() []byte { return bytes.Repeat([]byte("x"), size) }, size},
+		{"jsonb, binary", *builtin(oidJSONB), valueBinary, func() []byte { return append([]byte{1}, bytes.Repeat([]byte("x"), size)...) }, size},
+		{"int4[], text", ints, valueText, func() []byte { return append(arr, '}') }, size / 10 * 4},
+		{"text[] of one, text", texts, valueText, func() []byte { return append(append([]byte("{"), bytes.Repeat([]byte("x"), size)...), '}') }, size},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			typ := resolveType(c.info.OID, -1, c.info)
+			v := c.value()
+			mem := &peakAllocator{}
+			b := newBatchBuilder(&cdc.Relation{Columns: []cdc.Column{{Name: "v", Type: typ.arrowType()}}}, []columnType{typ}, mem)
+			debug.FreeOSMemory()
+			resetPeak(t)
+			before := residentPeak(t)
+			b.beginTxn(cdc.Txn{})
+			if c.form == valueText {
+				require.NoError(t, b.appendText(0, v))
+			} else {
+				require.NoError(t, b.appendBinary(0, v))
+			}
+			b.endRow(cdc.OpInsert, 0)
+			batch := b.finish()
+			peak := residentPeak(t) - before
+			t.Logf("a message of %d MiB, stored in %d MiB: allocated %d MiB, resident %d MiB more at most", len(v)>>20, c.stored>>20, mem.total>>20, peak>>20)
+			require.Empty(t, batch.Exact)
+			require.LessOrEqual(t, mem.total, int64(2*c.stored+(64<<20)), "what was allocated, garbage included")
+			require.Greater(t, len(v), 0)
+			batch.Release()
+		})
+	}
+}
+
+// peakAllocator counts all that was ever asked for.
+type peakAllocator struct {
+	memory.GoAllocator
+	total int64
+}
+
+func (a *peakAllocator) Allocate(n int) []byte {
+	a.total += int64(n)
+	return a.GoAllocator.Allocate(n)
+}
+
+func (a *peakAllocator) Reallocate(n int, b []byte) []byte {
+	if n > cap(b) {
+		a.total += int64(n)
+	}
+	return a.GoAllocator.Reallocate(n, b)
+}
+
+// residentPeak is the most that was resident since resetPeak; 0 where the
+// system does not tell.
+func residentPeak(t *testing.T) int64 {
+	f, err := os.Open("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	defer func() { require.NoError(t, f.Close()) }()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if rest, ok := strings.CutPrefix(s.Text(), "VmHWM:"); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(rest, "kB")), 10, 64)
+			require.NoError(t, err)
+			return n << 10
+		}
+	}
+	return 0
+}
+
+func resetPeak(*testing.T) {
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0o600) // only Linux has it
+}
