@@ -31,8 +31,8 @@ func parseArray(v []byte) (a binaryArray, err error) {
 	n := int(binary.BigEndian.Uint32(v))
 	a.elem = binary.BigEndian.Uint32(v[8:])
 	v = v[12:]
-	if n == 0 && len(v) == 0 {
-		return a, nil
+	if n == 0 && len(v) == 0 || n == 1 && len(v) == 8 && binary.BigEndian.Uint32(v) == 0 {
+		return a, nil // an empty int2vector has a dimension of no length
 	}
 	if n < 1 || n > maxDimensions || len(v) < 8*n {
 		return a, errArray

@@ -25,11 +25,13 @@ var tables = []struct {
 	{"numbers", true},
 	{"texts", false},
 	{"times", true},
-	{"lists", false},
+	{"lists", true},
 	{"keys", true},
 	{"Größe", false},
 	{"inserts", false},
 	{"nothing", false},
+	{"composed", true},
+	{"parts", true},
 }
 
 // moment is what the source showed, and where the lake shows it.
@@ -57,6 +59,27 @@ func TestAllReadersSeeTheSource(t *testing.T) {
 			db.Exec(t, schema, rows)
 			db.Exec(t, c.more...)
 			mirrorAndRead(t, harness.NewPipeline(t, db), c.kinds)
+		})
+	}
+}
+
+// TestAllReadersSeeTypesOfExtensions does the same for a server that has the usual extensions (Debian's 15).
+func TestAllReadersSeeTypesOfExtensions(t *testing.T) {
+	harness.Need(t)
+	db := harness.NewDatabase(t, pgtest.Shared(t, 15))
+	db.Exec(t, extended)
+	pipe := harness.NewPipeline(t, db)
+	e := pipe.Start(t)
+	e.Await("stream_started", nil)
+	db.Exec(t, extendedAgain)
+	epoch := pipe.Sync(t, e)
+	columns, want := expected(t, db, "extended", false)
+	require.Len(t, want, 6)
+	e.Stop()
+	version := epoch.Tables["public.extended"]
+	for _, kind := range readers.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			check(t, pipe, kind, "extended", &version, moment{columns: map[string][]string{"extended": columns}, rows: map[string][][]string{"extended": want}})
 		})
 	}
 }
