@@ -271,10 +271,10 @@ func appendHalfvec(dst, v []byte) ([]byte, error) {
 // halfToFloat widens a float of 16 bits, which is exact.
 func halfToFloat(h uint16) float32 {
 	sign, exp, frac := uint32(h>>15)<<31, int(h>>10&31), uint32(h&0x3ff)
-	switch {
-	case exp == 31:
+	switch exp {
+	case 31:
 		return math.Float32frombits(sign | 0xff<<23 | frac<<13)
-	case exp == 0:
+	case 0:
 		f := float32(frac) / (1 << 24)
 		if sign != 0 {
 			f = -f

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"math"
 	"math/big"
 	"math/bits"
@@ -62,32 +63,20 @@ type shortDigits struct {
 
 // parseDigits reads d.ddde±xx, as strconv writes it.
 func parseDigits(s []byte) (d shortDigits) {
-	point, exp, neg, fraction := false, 0, false, 0
-	for i, ch := range s {
-		switch {
-		case ch == '.':
-			point = true
-		case ch == 'e':
-			neg = s[i+1] == '-'
-			for _, x := range s[i+2:] {
-				exp = exp*10 + int(x-'0')
-			}
-		default:
-			d.digits = d.digits*10 + uint64(ch-'0')
-			d.n++
-			if point {
-				fraction++
-			}
+	mantissa, exponent, _ := bytes.Cut(s, []byte{'e'})
+	for i, ch := range mantissa {
+		if ch == '.' {
+			d.exp10 = i + 1 - len(mantissa)
 			continue
 		}
-		if ch == 'e' {
-			break
-		}
+		d.digits = d.digits*10 + uint64(ch-'0')
+		d.n++
 	}
-	if neg {
+	exp, _ := digits(exponent[1:])
+	if exponent[0] == '-' {
 		exp = -exp
 	}
-	d.exp10 = exp - fraction
+	d.exp10 += int(exp)
 	for d.digits != 0 && d.digits%10 == 0 {
 		d.digits /= 10
 		d.n--
