@@ -106,6 +106,8 @@ insert into composed values
 	(2, row(row('infinity', 1, 1, ''), null, null, null, null), array[row(row('2024-01-01', 'NaN', 1, ''), null, null, null, null)]::outer_t[], null, '{}', '(,)', '[-infinity,infinity)', '[,2024-01-01 00:00+00)', 'empty', '{}', '{{a},{b}}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', array['infinity'::timestamp], '[0:0]={7}', '0/0', '0', null, null, '', '', array[(select string_agg(md5(i::text), '') from generate_series(401, 800) i)]),
 	(3, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null),
 	(4, row(null, null, null, null, null), array[row(null, null, null, null, null)]::outer_t[], row(null, null), array[row(3, '"')]::pair[], 'empty', 'empty', 'empty', '[1,1]', '{(,)}', '{}', null, null, null, null, '{NaN}', '{-0}', null, null, null, null, null, '(Infinity,NaN)', null, null, null, '{}');
+-- a value out of line that is no list: where it is not sent its exact text has to come from the lake
+insert into composed (id, big) values (5, (select array[array_agg(md5(i::text))] from generate_series(1001, 1400) i));
 
 insert into parts values ('{1,2}', '[1,5)', row(1, 'a'), 1, 1), ('{1}', '[1,5)', row(1, 'a'), 1, 2), ('{}', 'empty', row(1, null), 4294967295, 3), ('[0:1]={1,2}', '[1,5)', row(1, 'a'), 1, 4), ('{{1,2}}', '(,)', row(1, ''), 0, 5);
 
@@ -135,7 +137,7 @@ const changes = `
 update texts set n = n + 100 where long is not null; -- long is out of line, and not sent
 update numbers set dec = null where id = 4;
 update keys set v = v * 10;
-update composed set p = row(99, 'changed') where id in (1, 1002); -- big is out of line, and not sent
+update composed set p = row(99, 'changed') where id in (1, 5, 1002, 1005); -- big is out of line, and not sent
 update parts set v = v * 10;
 `
 

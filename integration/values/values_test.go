@@ -3,8 +3,12 @@
 package values
 
 import (
+	"encoding/json"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,6 +103,7 @@ func mirrorAndRead(t *testing.T, pipe *harness.Pipeline, kinds []readers.Kind) {
 	for _, s := range pipe.Status(t) {
 		require.Equal(t, "live", s.Phase, "%s: %s", s.Table, s.Reason)
 	}
+	t.Run("cat", func(t *testing.T) { catComposed(t, pipe, latest) })
 	for _, kind := range kinds {
 		t.Run(string(kind), func(t *testing.T) {
 			began := time.Now()
@@ -109,6 +114,25 @@ func mirrorAndRead(t *testing.T, pipe *harness.Pipeline, kinds []readers.Kind) {
 			}
 			t.Logf("%d tables twice in %v", len(tables), time.Since(began).Round(10*time.Millisecond))
 		})
+	}
+}
+
+// catComposed holds that `lakeload cat` writes nested values as one Parquet file that DuckDB reads, and as JSON.
+func catComposed(t *testing.T, pipe *harness.Pipeline, want moment) {
+	args := []string{"cat", "public.composed", "--lake", pipe.Lake, "--name", pipe.Name, "--format"}
+	file := filepath.Join(t.TempDir(), "composed.parquet")
+	require.NoError(t, os.WriteFile(file, []byte(harness.Call(t, append(args, "parquet")...).Stdout), 0o600))
+	quoted := make([]string, len(want.columns["composed"]))
+	for i, c := range want.columns["composed"] {
+		quoted[i] = strconv.Quote(c)
+	}
+	got, err := readers.Get(t, readers.DuckDB).SQL(t.Context(), "select "+strings.Join(quoted, ", ")+" from read_parquet('"+file+"')")
+	require.NoError(t, err)
+	readers.Same(t, got, want.rows["composed"])
+	lines := strings.Split(strings.TrimSpace(harness.Call(t, append(args, "jsonl")...).Stdout), "\n")
+	require.Len(t, lines, len(got))
+	for _, line := range lines {
+		require.True(t, json.Valid([]byte(line)), line)
 	}
 }
 
