@@ -109,9 +109,16 @@ func TestEdge54CompositeOfAnotherShape(t *testing.T) {
 	require.Equal(t, kindStruct, typ.kind)
 	one := be(4, 7)
 	for _, c := range []struct{ text, want string }{
-		{`(7,x)`, `{"a":7,"b":"x"}`}, {`(,)`, `{"a":null,"b":null}`}, {`(7,"")`, `{"a":7,"b":""}`}, {`(7,a]b)`, `{"a":7,"b":"a]b"}`},
-		{`(7)`, "exact:(7)"}, {`(7,x,)`, "exact:(7,x,)"}, {`()`, "exact:()"},
-		{`(x)`, "exact:(x)"}, {`(x,7)`, "exact:(x,7)"}, {`(2024-01-01,7)`, "exact:(2024-01-01,7)"},
+		{`(7,x)`, `{"a":7,"b":"x"}`},
+		{`(,)`, `{"a":null,"b":null}`},
+		{`(7,"")`, `{"a":7,"b":""}`},
+		{`(7,a]b)`, `{"a":7,"b":"a]b"}`},
+		{`(7)`, "exact:(7)"},
+		{`(7,x,)`, "exact:(7,x,)"},
+		{`()`, "exact:()"},
+		{`(x)`, "exact:(x)"},
+		{`(x,7)`, "exact:(x,7)"},
+		{`(2024-01-01,7)`, "exact:(2024-01-01,7)"},
 	} {
 		require.Equal(t, c.want, stored(t, typ, valueText, []byte(c.text)))
 	}

@@ -62,8 +62,11 @@ func TestEdge53PoliciesOfColumnsInAConfiguration(t *testing.T) {
 	e.Stop()
 	require.Equal(t, "live", pipe.Status(t)["public.stops"].Phase)
 	require.ElementsMatch(t, [][]string{
-		{"1", "2024-01-01", readers.Null}, {"2", "2024-01-02", readers.Null}, {"3", "2024-01-03", readers.Null},
-		{"4", readers.Null, readers.Map(map[string]string{"st": "infinity"})}, {"5", "2024-01-05", readers.Null},
+		{"1", "2024-01-01", readers.Null},
+		{"2", "2024-01-02", readers.Null},
+		{"3", "2024-01-03", readers.Null},
+		{"4", readers.Null, readers.Map(map[string]string{"st": "infinity"})},
+		{"5", "2024-01-05", readers.Null},
 	}, rows("stops", "id", "st", "_lakeload_exact"))
 }
 
