@@ -15,10 +15,9 @@ import (
 	"github.com/lakeload/lakeload/cdc"
 )
 
-// TestEdge56HugeValuesAreNotCopiedAbout decodes a value of 300 MB of each
-// form. What is allocated for it at most, with all copies that may still be
-// garbage, stays below twice the value as it is stored: with the message that
-// it came in that is three times the value.
+// TestEdge56HugeValuesAreNotCopiedAbout decodes a huge value of each form. It
+// is stored once, without another copy that might still be garbage; a list of
+// many elements, which grows as they come, in three times its size at most.
 func TestEdge56HugeValuesAreNotCopiedAbout(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out: -short decodes no huge values")
@@ -65,8 +64,11 @@ func TestEdge56HugeValuesAreNotCopiedAbout(t *testing.T) {
 			peak := residentPeak(t) - before
 			t.Logf("a message of %d MiB, stored in %d MiB: allocated %d MiB, resident %d MiB more at most", len(v)>>20, c.stored>>20, mem.total>>20, peak>>20)
 			require.Empty(t, batch.Exact)
-			require.LessOrEqual(t, mem.total, int64(2*c.stored+(64<<20)), "what was allocated, garbage included")
-			require.Greater(t, len(v), 0)
+			most := c.stored + 16<<20
+			if c.info.OID == ints.OID && c.info.Elem.OID == oidInt4 { // it grows with its elements, by a quarter or to twice as much
+				most = 3 * c.stored
+			}
+			require.LessOrEqual(t, mem.total, int64(most), "what was allocated, garbage included")
 			batch.Release()
 		})
 	}

@@ -259,6 +259,9 @@ func TestEdge55NestedNullsAndGrowth(t *testing.T) {
 				n := rapid.IntRange(0, 20).Draw(t, "n")
 				const good, bad = `"(\"{t,f,t}\",2024-01-01,x)"`, `"(\"{t,t,t}\",infinity,x)"`
 				elems := strings.Repeat(good+",", n)
+				if rapid.Bool().Draw(t, "nulls") {
+					elems = strings.Repeat(`NULL,"(,,)",`, n)
+				}
 				switch rapid.IntRange(0, 2).Draw(t, "what") {
 				case 0:
 					b.appendNull(0)

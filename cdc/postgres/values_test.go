@@ -333,7 +333,7 @@ func arrayBinary(dims []int, lower int, elems ...[]byte) []byte {
 	return w.b
 }
 
-func TestArrays(t *testing.T) {
+func TestEdge55ArraysTextIsBinary(t *testing.T) {
 	text, ints := typeInfo{OID: oidText, Kind: 'b'}, typeInfo{OID: oidInt4, Kind: 'b'}
 	s := func(v string) []byte { return []byte(v) }
 	for _, c := range []struct {
