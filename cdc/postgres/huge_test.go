@@ -3,12 +3,15 @@ package postgres
 import (
 	"bufio"
 	"bytes"
+	"crypto/md5"
+	"fmt"
 	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/stretchr/testify/require"
 
@@ -112,4 +115,80 @@ func residentPeak(t *testing.T) int64 {
 
 func resetPeak(*testing.T) {
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0o600) // only Linux has it
+}
+
+// TestEdge56HugeValuesOfAServer copies and streams huge values, in both
+// formats, and compares them with the server's own checksums.
+func TestEdge56HugeValuesOfAServer(t *testing.T) {
+	d := newDatabase(t)
+	megabytes := 20
+	if os.Getenv("LAKELOAD_LONG") != "" {
+		megabytes = 300
+	}
+	d.exec("CREATE TABLE t (id int PRIMARY KEY, b bytea, v text, a text[])")
+	for i, col := range []string{"b", "v", "a"} {
+		value := fmt.Sprintf("repeat('0123456789abcdef', %d)", megabytes<<16)
+		value = map[string]string{"b": "convert_to(" + value + ", 'UTF8')", "v": value, "a": "ARRAY[" + value + ", NULL]"}[col]
+		d.exec(fmt.Sprintf("INSERT INTO t (id, %s) VALUES (%d, %s)", col, i, value))
+	}
+	want := map[string]bool{}
+	for _, r := range d.exec("SELECT md5(coalesce(b, convert_to(coalesce(v, a[1]), 'UTF8'))) FROM t") {
+		want[r.str(0)] = true
+	}
+	sums := func(b *cdc.Batch) {
+		for i := range b.Len() {
+			for col := 1; col < 4; col++ {
+				if b.Rows.Column(col).IsNull(i) {
+					continue
+				}
+				a := b.Rows.Column(col)
+				if list, ok := a.(*array.List); ok {
+					a = array.NewSlice(list.ListValues(), 0, 1)
+					defer a.Release()
+				}
+				data := a.Data().Buffers()[2].Bytes()
+				require.Len(t, data, megabytes<<20)
+				require.True(t, want[fmt.Sprintf("%x", md5.Sum(data))])
+			}
+		}
+	}
+	s := d.open()
+	stream := begin2(t, s)
+	point := stream.Progress()
+	require.NoError(t, stream.Close())
+	measure := func(what string, f func()) {
+		debug.FreeOSMemory()
+		resetPeak(t)
+		before := residentPeak(t)
+		f()
+		t.Logf("%s: values of %d MiB, resident %d MiB more at most", what, megabytes, (residentPeak(t)-before)>>20)
+	}
+	measure("copied", func() {
+		snap, err := s.Snapshot(testContext(t))
+		require.NoError(t, err)
+		defer func() { require.NoError(t, snap.Close()) }()
+		n := 0
+		copyTable(t, snap, table(t, s, "public.t"), func(b *cdc.Batch) { n += b.Len(); sums(b) })
+		require.Equal(t, 3, n)
+	})
+	for i, col := range []string{"b = b || ''", "v = v || ''", "a = a || ARRAY[NULL]"} {
+		d.exec(fmt.Sprintf("UPDATE t SET id = %d, %s WHERE id = %d", i+10, col, i))
+	}
+	for _, format := range []string{"binary", "text"} {
+		s.textOnly.Store(format == "text")
+		measure("streamed as "+format, func() {
+			stream, err := s.Stream(testContext(t), point)
+			require.NoError(t, err)
+			defer func() { require.NoError(t, stream.Close()) }()
+			for n := 0; n < 6; { // an old key and a new row each
+				c, err := stream.Next(testContext(t))
+				require.NoError(t, err)
+				for _, it := range c.Items {
+					n += it.Batch.Len()
+					sums(it.Batch)
+				}
+				c.Release()
+			}
+		})
+	}
 }
