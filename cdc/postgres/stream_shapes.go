@@ -9,9 +9,8 @@ import (
 	"github.com/lakeload/lakeload/cdc"
 )
 
-// shapeWatch is a stream that looks, before it hands over values of composite
-// types, whether these still have the attributes by which the values were
-// decoded.
+// shapeWatch looks, before values of composite types are handed over, whether
+// these still have the attributes by which the values were decoded.
 //
 // Altering a composite sends no message, and a value tells no more than how
 // many fields it has (in binary also their types). Other numbers of fields are
@@ -19,23 +18,10 @@ import (
 // decoded since the catalogue was last read is then in doubt, and the table
 // has to be copied again. Only chunks with such values cost a query.
 type shapeWatch struct {
-	cdc.Stream
 	shapes func(ctx context.Context, oids []uint32) (map[uint32]string, error)
 }
 
-// Next implements [cdc.Stream].
-func (w *shapeWatch) Next(ctx context.Context) (*cdc.Chunk, error) {
-	c, err := w.Stream.Next(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := w.look(ctx, c); err != nil {
-		c.Release()
-		return nil, failed("looking whether composite types have changed", "", err)
-	}
-	return c, nil
-}
-
+// look marks the batches of a chunk that are in doubt.
 func (w *shapeWatch) look(ctx context.Context, c *cdc.Chunk) error {
 	var oids []uint32
 	for _, it := range c.Items {
@@ -53,7 +39,7 @@ func (w *shapeWatch) look(ctx context.Context, c *cdc.Chunk) error {
 	}
 	now, err := w.shapes(ctx, oids)
 	if err != nil {
-		return err
+		return fmt.Errorf("looking whether composite types have changed: %w", err)
 	}
 	for _, it := range c.Items {
 		if it.Batch == nil {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -80,8 +81,10 @@ func TestEdge54TypesThatComeAndGoWhileStreaming(t *testing.T) {
 				require.ErrorIs(t, err, errNeedsText)
 				require.True(t, cdc.Retryable(err))
 				require.NoError(t, stream.Close())
-				stream, err = s.Stream(testContext(t), from)
-				require.NoError(t, err)
+				require.Eventually(t, func() bool { // the server may not have noticed yet
+					stream, err = s.Stream(testContext(t), from)
+					return err == nil
+				}, time.Minute, 100*time.Millisecond)
 				defer func() { require.NoError(t, stream.Close()) }()
 			} else {
 				d.exec(brief)
