@@ -3,6 +3,7 @@ package typemap
 import (
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lakeload/lakeload/cdc"
@@ -75,4 +76,25 @@ func TestSchemaRefuses(t *testing.T) {
 	require.Error(t, err, "a changelog has a column of this name")
 	_, err = Schema(relation(cdctest.Int64("id"), cdctest.Int64("ID")))
 	require.Error(t, err, "names that differ only by case")
+}
+
+// A composite whose attributes are others, though they look the same, is
+// another type: what older rows hold in them is gone at the source.
+func TestEdge54AnAlteredCompositeIsAChange(t *testing.T) {
+	pair := arrow.StructOf(arrow.Field{Name: "a", Type: arrow.PrimitiveTypes.Int32, Nullable: true})
+	rel := &cdc.Relation{Columns: []cdc.Column{{Name: "v", Type: pair, SourceType: "pair", TypeOID: 70000, TypeMod: -1, Shape: "/1:aa"}}}
+	table, err := Schema(rel)
+	require.NoError(t, err)
+	none := func(string) bool { return false }
+	next, err := Evolve(table, rel, none)
+	require.NoError(t, err)
+	require.Nil(t, next)
+	altered := *rel
+	altered.Columns = []cdc.Column{rel.Columns[0]}
+	altered.Columns[0].Shape = "/1:bb"
+	require.False(t, rel.SameShape(&altered))
+	_, err = Evolve(table, &altered, none)
+	var incompatible *Incompatible
+	require.ErrorAs(t, err, &incompatible)
+	require.Equal(t, "its type pair was altered", incompatible.Reason)
 }
