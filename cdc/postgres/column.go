@@ -328,11 +328,15 @@ func (c *column) fresh() column {
 	return f
 }
 
-// maxHint bounds what is made room for beforehand.
-const maxHint = 8 << 20
+// What is made room for beforehand has bounds: the next batch may also be
+// small.
+const (
+	maxHint     = 8 << 20 // bytes
+	maxRowsHint = 64 << 10
+)
 
 func (c *column) inherit(old *column) {
-	c.hint, c.rowsHint = min(old.used, maxHint), min(old.n, maxHint)
+	c.hint, c.rowsHint = min(old.used, maxHint), min(old.n, maxRowsHint)
 	for i := range c.children {
 		c.children[i].inherit(&old.children[i])
 	}

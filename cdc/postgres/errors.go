@@ -57,6 +57,7 @@ const (
 	codeDuplicateObject    = "42710"
 	codeUndefinedObject    = "42704"
 	codeUndefinedTable     = "42P01"
+	codeUndefinedFunction  = "42883"
 	codeLockNotAvailable   = "55P03"
 	codeDeadlock           = "40P01"
 	codeUniqueViolation    = "23505"

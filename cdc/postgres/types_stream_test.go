@@ -139,6 +139,37 @@ func TestEdge54CompositesThatAreAltered(t *testing.T) {
 	}
 }
 
+// A composite gets an attribute that the server cannot send in binary: the
+// binary stream cannot go on, and a stream in the text format can.
+func TestEdge54CompositeThatCannotBeSentInBinary(t *testing.T) {
+	d := newDatabase(t)
+	if len(d.exec("SELECT FROM pg_available_extensions WHERE name = 'seg'")) == 0 {
+		t.Skip("left out: the server has not the extension seg, whose type has no binary form")
+	}
+	d.exec(`CREATE EXTENSION seg; CREATE TYPE pair AS (a int); CREATE TABLE t (id int PRIMARY KEY, v pair); CREATE TABLE s (id int PRIMARY KEY, v seg)`)
+	s := d.open()
+	stream := begin(t, d, s)
+	from := stream.Progress()
+	d.exec("INSERT INTO t VALUES (1, ROW(1)); INSERT INTO s VALUES (1, '1 .. 2')")
+	got, _ := images(t, stream, 2)
+	slices.Sort(got)
+	require.Equal(t, []string{"s I 1 1 .. 2", `t I 1 {"a":1}`}, got, "alone it is sent as text within a binary stream")
+	require.False(t, s.textOnly.Load())
+	d.exec("ALTER TYPE pair ADD ATTRIBUTE b seg; INSERT INTO t VALUES (2, ROW(2, '3'))")
+	_, err := stream.Next(testContext(t))
+	require.ErrorIs(t, err, errNeedsText)
+	require.True(t, cdc.Retryable(err))
+	require.NoError(t, stream.Close())
+	require.Eventually(t, func() bool { // the server may not have noticed yet
+		stream, err = s.Stream(testContext(t), from)
+		return err == nil
+	}, time.Minute, 100*time.Millisecond)
+	defer func() { require.NoError(t, stream.Close()) }()
+	got, _ = images(t, stream, 3)
+	slices.Sort(got)
+	require.Equal(t, []string{"s I 1 1 .. 2", `t I 1 exact:(1)`, `t I 2 {"a":2,"b":"3"}`}, got)
+}
+
 // Tables of the most columns, of none, and of none that are left.
 func TestEdge50ManyColumnsAndNone(t *testing.T) {
 	for _, format := range []string{"binary", "text"} {
