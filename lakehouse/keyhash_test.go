@@ -58,6 +58,13 @@ func TestKeyHashOfNestedValues(t *testing.T) {
 	pair := arrow.StructOf(arrow.Field{Name: "a", Type: arrow.PrimitiveTypes.Int32, Nullable: true}, arrow.Field{Name: "b", Type: text, Nullable: true})
 	types := []arrow.DataType{arrow.ListOf(text), arrow.ListOf(pair), pair, arrow.MapOf(text, text), arrow.ListOf(arrow.ListOf(text))}
 	k := keyHasher{hasher: keyindex.NewHasher([16]byte{1})}
+	lists := array.NewListBuilder(memory.DefaultAllocator, text)
+	require.NoError(t, lists.UnmarshalJSON([]byte(`[["a", null], [null, "a"], ["a"], [], [null], ["n"], ["", "a"]]`)))
+	some := make([]keyindex.Hash, lists.Len())
+	require.NoError(t, k.hashRows([]arrow.Array{lists.NewArray()}, nil, 0, some))
+	for i := range some {
+		require.NotContains(t, some[i+1:], some[i], "list %d", i)
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		typ := rapid.SampledFrom(types).Draw(t, "type")
 		b := array.NewBuilder(memory.DefaultAllocator, typ)
