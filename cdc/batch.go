@@ -42,6 +42,18 @@ type Exact struct {
 	Text     string
 }
 
+// Fault says that a table must not follow its source beyond a row: a policy of
+// the operator's, or something that the source noticed too late. It concerns
+// that table alone.
+type Fault struct {
+	Row    int
+	Reason string // "column \"d\" has the value infinity, which its type in the lake cannot hold"
+	Remedy string
+	// Resync says that rows handed out before may be wrong, too, so that only a
+	// new copy mends the table.
+	Resync bool
+}
+
 // Batch is a run of row images of one relation, in the order in which the
 // source's transactions committed and made them. The receiver owns it and
 // calls [Batch.Release] once; it is not safe for use by several goroutines
@@ -61,6 +73,20 @@ type Batch struct {
 	// numbers. The slot of such a value is null, which means nothing.
 	Unchanged [][]int32
 	Exact     []Exact // ascending by Row, then Col; nil where there are none
+	// Faults are the rows at which the table has to stop, ascending; nil where
+	// there are none. A fault in a row that the table shows already means
+	// nothing.
+	Faults []Fault
+}
+
+// Fault gives the first fault at or after a row; nil where there is none.
+func (b *Batch) Fault(from int) *Fault {
+	for i := range b.Faults {
+		if b.Faults[i].Row >= from {
+			return &b.Faults[i]
+		}
+	}
+	return nil
 }
 
 // Len is the number of row images.

@@ -30,11 +30,17 @@ type Column struct {
 	// change of the column.
 	TypeOID uint32
 	TypeMod int32
+	// Shape identifies what TypeOID does not: the fields of composite types
+	// within the type, which can be altered. A change of it is a change of the
+	// column. Empty where there are none, or the column does not depend on them.
+	Shape string
 	// NotNull is the source's constraint. The lake's column stays nullable.
 	NotNull bool
 	// ID identifies the column for as long as it lives, whatever its name
 	// (PostgreSQL's attnum); 0 where nobody can tell, because the catalogue has
-	// gone on from what the stream says.
+	// gone on from what the stream says. It is what the catalogue says now of a
+	// column of this name and type: where columns were dropped since (see
+	// Relation.Dropped) it may be another one's.
 	ID int32
 	// Missing is what rows read as that are older than the column.
 	Missing Missing
@@ -45,8 +51,10 @@ type MissingKind uint8
 
 // The kinds.
 const (
-	// MissingNull: NULL, as for a column that was added without a default; see
-	// Missing.Default.
+	// MissingNull: NULL, as for a column that was added without a default. If the
+	// rows were written anew since it is there (see Relation.Rewritten) they may
+	// hold anything, since that is how a source adds a column whose default is
+	// not one value.
 	MissingNull MissingKind = iota
 	// MissingValue: one and the same value.
 	MissingValue
@@ -64,10 +72,6 @@ type Missing struct {
 	// Exact is the source's text of a value that the type cannot hold; Value is
 	// then null.
 	Exact string
-	// Default says that the column has a default. If the rows were written anew
-	// since it is there (see Relation.Rewritten) they may hold anything, since
-	// that is how a source adds a column whose default is not one value.
-	Default bool
 }
 
 // Relation is a table in one shape. A source makes a new Relation whenever
@@ -91,6 +95,9 @@ type Relation struct {
 	// partition: another number means that all its rows were written anew, by
 	// whatever. Nil where nobody can tell.
 	Files map[uint32]uint32
+	// Dropped is the highest Column.ID of a column that is gone, 0 for none or
+	// where nobody can tell. IDs are given in ascending order.
+	Dropped int32
 }
 
 // Rewritten reports whether rows of the table were written anew since it was
@@ -123,7 +130,7 @@ func (r *Relation) SameShape(o *Relation) bool {
 	}
 	for i := range r.Columns {
 		a, b := &r.Columns[i], &o.Columns[i]
-		if a.Name != b.Name || a.TypeOID != b.TypeOID || a.TypeMod != b.TypeMod || !arrow.TypeEqual(a.Type, b.Type) {
+		if a.Name != b.Name || a.TypeOID != b.TypeOID || a.TypeMod != b.TypeMod || a.Shape != b.Shape || !arrow.TypeEqual(a.Type, b.Type) {
 			return false
 		}
 	}

@@ -62,7 +62,7 @@ func ParseView(s string) (View, error) {
 		v.Horizon, err = ParseLSN(horizon)
 	}
 	if !ok || err != nil {
-		return View{}, fmt.Errorf("reading the view %q: it is not of the form xmin:xmax:running,...@lsn", s)
+		return View{}, fmt.Errorf("reading the view %q: it is not of the form xmin:xmax:running transactions@lsn", s)
 	}
 	return v, nil
 }
@@ -71,7 +71,7 @@ func ParseView(s string) (View, error) {
 // into a view without a horizon.
 func ParseXIDs(s string) (View, error) {
 	parts := strings.Split(s, ":")
-	bad := fmt.Errorf("reading the snapshot %q: it is not of the form xmin:xmax:running,...", s)
+	bad := fmt.Errorf("reading the snapshot %q: it is not of the form xmin:xmax:running transactions", s)
 	if len(parts) != 3 {
 		return View{}, bad
 	}

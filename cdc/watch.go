@@ -14,16 +14,20 @@ type Watcher interface {
 	Look(ctx context.Context, oids []uint32) (map[uint32]Look, error)
 
 	// Compare tells what has happened to the rows of a table since an earlier
-	// look (its Text) that the stream has not told and will not tell. Empty
-	// where nothing has.
-	Compare(ctx context.Context, was string, is Look) ([]Notice, error)
+	// look, whose Relation is not needed, that the stream has not told and will
+	// not tell. Empty where nothing has.
+	Compare(ctx context.Context, was, is Look) ([]Notice, error)
 }
 
 // Look is what the catalogue says of a table.
 type Look struct {
 	Relation *Relation // its present shape
-	// Text is all that Compare has to know of this look later.
+	// Text is what Compare has to know of the table later. While it stays the
+	// same nothing has happened that Compare could tell of.
 	Text string
+	// Since is what Compare has to know of the time of the look. It is another
+	// each time; an older one makes Compare tell of more than there is.
+	Since string
 }
 
 // NoticeKind divides notices by what has happened.
@@ -33,6 +37,10 @@ type NoticeKind string
 const (
 	// NoticeRewrite: values may have changed in all rows.
 	NoticeRewrite NoticeKind = "rewrite"
+	// NoticeColumns: columns came or have another type, and the rows were written
+	// anew. A lake that had these columns before (see Relation.Files) has to take
+	// it for a NoticeRewrite.
+	NoticeColumns NoticeKind = "columns"
 	// NoticePartition: rows came or went with a partition.
 	NoticePartition NoticeKind = "partition"
 	// NoticeSilent: the table's changes are not in the log any more.

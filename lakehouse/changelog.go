@@ -38,6 +38,9 @@ func (w *changelogWriter) Apply(ctx context.Context, items []cdc.Item) error {
 			continue
 		}
 		if w.skipBefore(it.Batch) < it.Batch.Len() {
+			if err := faultError(it.Batch, w.skipBefore(it.Batch)); err != nil {
+				return err
+			}
 			batches = append(batches, it.Batch)
 		}
 	}

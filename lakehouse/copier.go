@@ -481,6 +481,9 @@ func (c *copier) readRange(ctx context.Context, _ uint32, rc *rangeCopy, r cdc.K
 	}
 	err := r.Range(ctx, i, func(b *cdc.Batch) error {
 		defer b.Release()
+		if err := faultError(b, 0); err != nil {
+			return err
+		}
 		read.rows += int64(b.Len())
 		for n, o := range outs {
 			run, err := o.write(b)

@@ -174,6 +174,9 @@ func newCopyWorker(ctx context.Context, targets []*copyTarget) (*copyWorker, err
 }
 
 func (w *copyWorker) write(b *cdc.Batch) error {
+	if err := faultError(b, 0); err != nil {
+		return err
+	}
 	for _, o := range w.out {
 		before := o.table.schema
 		run, err := o.write(b)

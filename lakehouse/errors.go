@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/tablefmt"
 )
 
@@ -78,8 +79,18 @@ func mustCopy(format string, args ...any) error {
 }
 
 // copyAgain has a table copied again; what it holds stays readable until then.
-func copyAgain(format string, args ...any) error {
+func copyAgain(format string, args ...any) *stopError {
 	return &stopError{reason: fmt.Sprintf(format, args...), remedy: remedyResync, recopy: true, again: true}
+}
+
+// faultError is a stop for a fault of a batch at or after a row; nil where
+// there is none.
+func faultError(b *cdc.Batch, from int) error {
+	f := b.Fault(from)
+	if f == nil {
+		return nil
+	}
+	return &stopError{reason: f.Reason, remedy: f.Remedy, recopy: f.Resync}
 }
 
 // errRearranged says that another program has moved rows, but changed none,

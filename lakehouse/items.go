@@ -40,6 +40,12 @@ func sliceBatch(b *cdc.Batch, from int) *cdc.Batch {
 			out.Exact = append(out.Exact, e)
 		}
 	}
+	for _, f := range b.Faults {
+		if f.Row >= from {
+			f.Row -= from
+			out.Faults = append(out.Faults, f)
+		}
+	}
 	if b.Unchanged != nil {
 		out.Unchanged = make([][]int32, len(b.Unchanged))
 		for c, rows := range b.Unchanged {

@@ -109,6 +109,47 @@ func appendKeyValue(b []byte, a arrow.Array, row int) ([]byte, error) {
 		return appendKeyInt(b, 'f', int64(math.Float64bits(a.Value(row)))), nil
 	case *array.Float32:
 		return appendKeyInt(b, 'f', int64(math.Float64bits(float64(a.Value(row))))), nil
+	case *array.Map: // before lists: a map is laid out as one
+		from, to := a.ValueOffsets(row)
+		return appendKeyParts(append(b, 'p'), from, to, a.Keys(), a.Items())
+	case *array.List:
+		from, to := a.ValueOffsets(row)
+		return appendKeyParts(append(b, 'l'), from, to, a.ListValues())
+	case *array.Struct:
+		parts := make([]arrow.Array, a.NumField())
+		for i := range parts {
+			parts[i] = a.Field(i)
+		}
+		b = binary.AppendUvarint(append(b, 'r'), uint64(len(parts)))
+		return appendKeyRow(b, row, parts)
 	}
 	return nil, fmt.Errorf("hashing a key: no form is defined for values of type %s", a.DataType())
+}
+
+// appendKeyParts appends the number of elements and the elements from..to of
+// columns of the same length, element by element.
+func appendKeyParts(b []byte, from, to int64, parts ...arrow.Array) ([]byte, error) {
+	b = binary.AppendUvarint(b, uint64(to-from))
+	for i := from; i < to; i++ {
+		var err error
+		if b, err = appendKeyRow(b, int(i), parts); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// appendKeyRow appends a row of several columns, of which some may be null.
+func appendKeyRow(b []byte, row int, parts []arrow.Array) ([]byte, error) {
+	for _, p := range parts {
+		if p.IsNull(row) {
+			b = append(b, 'n')
+			continue
+		}
+		var err error
+		if b, err = appendKeyValue(b, p, row); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
 }

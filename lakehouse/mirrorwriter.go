@@ -83,6 +83,9 @@ func (m *mirrorWriter) Apply(ctx context.Context, items []cdc.Item) error {
 				return err
 			}
 		case m.skipBefore(it.Batch) < it.Batch.Len():
+			if err := faultError(it.Batch, m.skipBefore(it.Batch)); err != nil {
+				return err
+			}
 			batches = append(batches, it.Batch)
 		}
 	}

@@ -289,13 +289,18 @@ func (g *rangeGate) sieveBatch(b *cdc.Batch, hash func(b *cdc.Batch, row int) ke
 	return ops, false
 }
 
-// withOps gives an item whose batch has other operations.
+// withOps gives an item whose batch has other operations; an empty one if they
+// are to be skipped, all of them: it must not even change the table's columns.
 func withOps(it cdc.Item, ops []cdc.Op) cdc.Item {
 	if ops == nil {
 		return it
 	}
+	if !slices.ContainsFunc(ops, func(op cdc.Op) bool { return op != opSkipped }) {
+		return cdc.Item{}
+	}
 	b := *it.Batch
 	b.Ops = ops
+	b.Faults = slices.DeleteFunc(slices.Clone(b.Faults), func(f cdc.Fault) bool { return ops[f.Row] == opSkipped })
 	return cdc.Item{Relation: it.Relation, Batch: &b}
 }
 
@@ -313,7 +318,9 @@ func cutItems(items []cdc.Item, from, row int) []cdc.Item {
 			for r := row; r < len(ops); r++ {
 				ops[r] = opSkipped
 			}
-			it = withOps(it, ops)
+			if it = withOps(it, ops); it.Batch == nil {
+				continue
+			}
 		}
 		out = append(out, it)
 	}

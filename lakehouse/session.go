@@ -300,8 +300,14 @@ func (s *session) loop(ctx context.Context) error {
 			if r.record {
 				s.pace.lastRecord = time.Now()
 			}
-			if stopping || s.target != 0 && r.cut >= s.target && !r.staged && !r.copying {
+			if stopping {
 				return nil
+			}
+			if s.target != 0 && r.cut >= s.target && !r.staged && !r.copying {
+				if r.record {
+					return nil
+				}
+				s.next.cut, s.next.record = max(s.next.cut, r.cut), true // tables that were copied are in an epoch
 			}
 		case err := <-s.failed:
 			if ctx.Err() == nil {

@@ -45,7 +45,7 @@ func (t *table) planChange(rel *cdc.Relation) (*typemap.Change, error) {
 	}
 	change, err := typemap.Plan(typemap.Input{
 		Table: t.schema, Own: t.own, Rel: rel, Policy: policy,
-		Rewritten: rel.Rewritten(t.spec.files()), Append: t.spec.mode == ModeChangelog, Unsure: t.shape != nil && !identified(t.shape),
+		Rewritten: rel.Rewritten(t.spec.files()), Append: t.spec.mode == ModeChangelog, Highest: t.spec.state.Columns,
 	})
 	if err != nil {
 		var inc *typemap.Incompatible

@@ -44,6 +44,7 @@ type simulation struct {
 	pending chan struct{}   // closed when the workload has ended
 	next    int64           // the next key
 	ddl     bool            // columns come, go and change in this history
+	watched bool            // the source can be asked what no stream tells
 	columns int             // that were added
 }
 
@@ -130,7 +131,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	if seed%2 == 1 {
 		s.flushBytes = 3000
 	}
-	s.ddl = seed%3 == 0
+	s.ddl, s.watched = seed%3 == 0, seed%4 != 1
 	s.create(cdctest.TableSpec{Name: "orders", Key: []string{"id"}, Columns: []cdc.Column{
 		cdctest.Int64("id"), cdctest.Text("status"), cdctest.Decimal("total", 12, 2), cdctest.Text("note"),
 	}})
@@ -227,9 +228,13 @@ func (s *simulation) engine(last bool) {
 			}
 		}()
 	}
-	src := &pausing{KeyReader: s.world.Source(), rng: rand.New(rand.NewPCG(s.fate.Uint64(), 3))}
+	src := &pausing{Source: s.world.Source(), rng: rand.New(rand.NewPCG(s.fate.Uint64(), 3))}
+	var source cdc.KeyReader = src
+	if !s.watched {
+		source = struct{ cdc.KeyReader }{src}
+	}
 	e, err := lakehouse.Open(ctx, lakehouse.Options{
-		Source: src, Lake: s.store, Slot: "lakeload", Publication: "lakeload",
+		Source: source, Lake: s.store, Slot: "lakeload", Publication: "lakeload",
 		FlushBytes: s.flushBytes, Freshness: 50 * time.Millisecond, CopyWorkers: 2, UntilCurrent: last, Checkpoints: tablefmt.CheckpointPolicy{MinCommits: 7}, Memory: 16 << 20, TargetFileSize: 1 << 20,
 		OnSchemaChange: typemap.Policy{Drop: typemap.Follow, Type: typemap.Resync}, WatchInterval: 700 * time.Millisecond,
 		Modes: func(rel *cdc.Relation) []lakehouse.Mode {
@@ -260,7 +265,7 @@ func (s *simulation) engine(last bool) {
 // pausing is a source whose stream pauses now and then, also inside a
 // transaction.
 type pausing struct {
-	cdc.KeyReader
+	*cdctest.Source
 	rng *rand.Rand
 	mu  sync.Mutex // of rng, for reads
 }
@@ -271,7 +276,7 @@ type pausingStream struct {
 }
 
 func (p *pausing) Stream(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
-	st, err := p.KeyReader.Stream(ctx, from)
+	st, err := p.Source.Stream(ctx, from)
 	if err != nil {
 		return nil, err
 	}
@@ -291,7 +296,7 @@ func (st *pausingStream) Next(ctx context.Context) (*cdc.Chunk, error) {
 
 // BeginRead gives a read that takes its time.
 func (p *pausing) BeginRead(ctx context.Context, rel *cdc.Relation, ranges cdc.KeyRanges) (cdc.KeyRead, error) {
-	r, err := p.KeyReader.BeginRead(ctx, rel, ranges)
+	r, err := p.Source.BeginRead(ctx, rel, ranges)
 	if err != nil {
 		return nil, err
 	}

@@ -56,11 +56,14 @@ type TableState struct {
 	Membership uint64 `json:"membership,omitempty"`
 	// CopyPoint is the snapshot's point of the table's present copy.
 	CopyPoint cdc.LSN `json:"copy_point,omitempty"`
-	// Look is what the source's catalogue told of the table when the lake's had
-	// its present columns, see [cdc.Watcher]; Files the part of it that says
-	// which files held the rows.
-	Look  string            `json:"look,omitempty"`
-	Files map[uint32]uint32 `json:"files,omitempty"`
+	// Look and LookSince are what the source's catalogue told of the table when
+	// the lake's had its present columns, see [cdc.Look]. Files is the part of it
+	// that says which files held the rows, and Columns the highest id that a
+	// column had had.
+	Look      string            `json:"look,omitempty"`
+	LookSince string            `json:"look_since,omitempty"`
+	Files     map[uint32]uint32 `json:"files,omitempty"`
+	Columns   int32             `json:"columns,omitempty"`
 	// SnapshotTime is when the snapshot of the table's copy was taken, by
 	// this machine's clock.
 	SnapshotTime time.Time `json:"snapshot_time"`

@@ -43,6 +43,8 @@ type writer interface {
 	Rollback()
 	// fits reports whether rows of a relation fit without a change of columns.
 	fits(rel *cdc.Relation) bool
+	// sourceFiles are those of the source's table when this one got its columns, or later.
+	sourceFiles() map[uint32]uint32
 	// seen takes over what is known of the source's table.
 	seen(st *TableState)
 	// Snapshot shows everything committed; Version is its version.

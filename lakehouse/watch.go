@@ -50,6 +50,7 @@ func (p UntoldPolicy) of(kind cdc.NoticeKind) typemap.Action {
 type watcher struct {
 	e      *Engine
 	source cdc.Watcher
+	last   *seen // by the look before; nil before the first
 }
 
 // run looks until ctx ends. What fails is tried again: a source that cannot be
@@ -74,6 +75,7 @@ type seen struct {
 	members map[uint32]uint64
 	looks   map[uint32]cdc.Look
 	notices map[uint32][]cdc.Notice
+	copies  map[uint32]cdc.LSN // the CopyPoint of each table that was live
 }
 
 func (w *watcher) look(ctx context.Context) error {
@@ -89,7 +91,7 @@ func (w *watcher) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s := seen{at: slot.Current, notices: map[uint32][]cdc.Notice{}}
+	s := seen{at: slot.Current, notices: map[uint32][]cdc.Notice{}, copies: map[uint32]cdc.LSN{}}
 	if s.tables, err = w.source.Tables(ctx); err != nil {
 		return err
 	}
@@ -105,24 +107,29 @@ func (w *watcher) look(ctx context.Context) error {
 	}
 	for i := range known {
 		t := &known[i]
+		if t.Phase == PhaseLive {
+			s.copies[t.OID] = t.CopyPoint
+		}
 		is, ok := s.looks[t.OID]
 		if !ok || t.Look == "" || t.Look == is.Text || t.Phase != PhaseLive {
 			continue
 		}
-		if s.notices[t.OID], err = w.source.Compare(ctx, t.Look, is); err != nil {
+		if s.notices[t.OID], err = w.source.Compare(ctx, cdc.Look{Text: t.Look, Since: t.LookSince}, is); err != nil {
 			return err
 		}
 	}
 	for i := range known {
-		if err := w.e.do(ctx, func(ctx context.Context) error { return w.e.noticed(ctx, known[i].OID, &s) }); err != nil {
+		if err := w.e.do(ctx, func(ctx context.Context) error { return w.e.noticed(ctx, known[i].OID, &s, w.last) }); err != nil {
 			return err
 		}
 	}
+	w.last = &s
 	return w.newTables(ctx, known, &s)
 }
 
-// noticed does what has to be done about one table.
-func (e *Engine) noticed(ctx context.Context, oid uint32, s *seen) error {
+// noticed does what has to be done about one table. What the look before told,
+// nil for none, is what the lake has once that has come as far.
+func (e *Engine) noticed(ctx context.Context, oid uint32, s, before *seen) error {
 	st := e.state.table(oid)
 	if st == nil || st.Phase == PhaseDetached || st.Phase == PhaseOffered || st.Phase == PhaseStopped {
 		return nil
@@ -142,28 +149,47 @@ func (e *Engine) noticed(ctx context.Context, oid uint32, s *seen) error {
 		return nil // its next change says so, in its place
 	}
 	for _, n := range s.notices[oid] {
+		if n.Kind == cdc.NoticeColumns {
+			if !t.fits(is.Relation) || !is.Relation.Rewritten(t.sourceFiles()) {
+				continue // its next change says so, or has said so
+			}
+			n.Kind = cdc.NoticeRewrite
+		}
 		switch e.opt.OnUntold.of(n.Kind) {
 		case typemap.Resync:
-			return e.recopyTable(ctx, t, copyAgain("%s", n.Text).(*stopError))
+			return e.recopyTable(ctx, t, copyAgain("%s", n.Text))
 		case typemap.Keep:
 			e.opt.Log.Warn("a table is not what the source's is any more", "table", st.Name(), "because", n.Text, "what_to_do", remedyResync)
 		default:
 			return e.stopNow(ctx, t, mustCopy("%s, which no change tells", n.Text))
 		}
 	}
-	return e.keepLook(ctx, t, is)
+	if before == nil || e.shown < before.at {
+		return nil
+	}
+	was, looked := before.looks[oid]
+	copied, live := before.copies[oid]
+	if looked && live && copied == st.CopyPoint {
+		return e.keepLook(ctx, t, was)
+	}
+	return nil
 }
 
 // keepLook makes a look the one that later looks are compared with, if the
-// lake's table has the columns that it tells of.
+// lake's table has the columns that it tells of. That is known to be so only
+// where the table is no older than the look.
 func (e *Engine) keepLook(ctx context.Context, t *fedTable, is cdc.Look) error {
-	if is.Text == t.state.Look && t.state.SourceName() == is.Relation.String() || !t.fits(is.Relation) {
+	if !t.fits(is.Relation) {
+		return nil
+	}
+	if is.Text == t.state.Look && t.state.SourceName() == is.Relation.String() {
+		t.state.LookSince, e.state.table(t.state.OID).LookSince = is.Since, is.Since // saved with what is next
 		return nil
 	}
 	err := e.save(ctx, func(s *State) {
 		st := s.table(t.state.OID)
 		st.follow(is.Relation)
-		st.Look, st.Files = is.Text, is.Relation.Files
+		st.seen(is)
 		t.state = *st
 	})
 	for _, w := range t.writers {
@@ -182,11 +208,21 @@ func (t *fedTable) fits(rel *cdc.Relation) bool {
 	return true
 }
 
+// sourceFiles are those that held the rows when the lake got its columns.
+func (t *fedTable) sourceFiles() map[uint32]uint32 {
+	for _, w := range t.writers {
+		return w.sourceFiles()
+	}
+	return t.state.Files
+}
+
 // fits reports whether rows of a relation fit without a change.
 func (t *table) fits(rel *cdc.Relation) bool {
 	change, err := typemap.Plan(typemap.Input{Table: t.schema, Own: t.own, Rel: rel, Append: t.spec.mode == ModeChangelog})
 	return err == nil && change == nil && slices.Equal(keyNames(rel), t.key)
 }
+
+func (t *table) sourceFiles() map[uint32]uint32 { return t.spec.files() }
 
 // seen takes over what is known of the source's table.
 func (t *table) seen(st *TableState) { t.spec.state, t.spec.newer = *st, nil }
@@ -331,6 +367,14 @@ func hintOf(err error) string {
 	return ""
 }
 
+// seen takes over what a look tells.
+func (t *TableState) seen(is cdc.Look) {
+	t.Look, t.LookSince, t.Files, t.Columns = is.Text, is.Since, is.Relation.Files, is.Relation.Dropped
+	for i := range is.Relation.Columns {
+		t.Columns = max(t.Columns, is.Relation.Columns[i].ID)
+	}
+}
+
 // lookAt looks at tables, if the source can.
 func (e *Engine) lookAt(ctx context.Context, rels []*cdc.Relation) (map[uint32]cdc.Look, error) {
 	oids := make([]uint32, len(rels))
@@ -355,6 +399,6 @@ func (e *Engine) lookAtIDs(ctx context.Context, oids []uint32) (map[uint32]cdc.L
 // keep notes a look at the table that its copy is not older than.
 func (t *TableState) keep(looks map[uint32]cdc.Look) {
 	if is, ok := looks[t.OID]; ok {
-		t.Look, t.Files = is.Text, is.Relation.Files
+		t.seen(is)
 	}
 }

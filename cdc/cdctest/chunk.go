@@ -72,6 +72,11 @@ func (w *World) shown(rel *cdc.Relation) *cdc.Relation {
 		return rel
 	}
 	rel.Files = map[uint32]uint32{rel.OID: uint32(t.rewritten)}
+	for id := t.columns; id > 0 && rel.Dropped == 0; id-- {
+		if !slices.ContainsFunc(rel.Columns, func(c cdc.Column) bool { return c.ID == id }) {
+			rel.Dropped = id
+		}
+	}
 	return rel
 }
 

@@ -197,7 +197,7 @@ func (tx *Tx) AddColumn(name string, c cdc.Column, missing any) error {
 		if err := appendValue(b, missing); err != nil {
 			return err
 		}
-		c.Missing = cdc.Missing{Kind: cdc.MissingValue, Value: b.NewArray(), Default: true}
+		c.Missing = cdc.Missing{Kind: cdc.MissingValue, Value: b.NewArray()}
 		if e, ok := missing.(Exact); ok {
 			c.Missing.Exact = string(e)
 		}
@@ -208,7 +208,7 @@ func (tx *Tx) AddColumn(name string, c cdc.Column, missing any) error {
 // FillColumn adds a column with a default of which each row that is there gets
 // its own value: the table is written anew, and nobody tells what was written.
 func (tx *Tx) FillColumn(name string, c cdc.Column, value func(Row) any) error {
-	c.Missing = cdc.Missing{Default: true}
+	c.Missing = cdc.Missing{}
 	if err := tx.addColumn(name, c, value); err != nil {
 		return err
 	}

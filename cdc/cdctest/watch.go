@@ -45,9 +45,9 @@ func (s *Source) Look(ctx context.Context, oids []uint32) (map[uint32]cdc.Look, 
 }
 
 // Compare tells of rows that were changed by Tx.Rewrite.
-func (s *Source) Compare(_ context.Context, was string, is cdc.Look) ([]cdc.Notice, error) {
+func (s *Source) Compare(_ context.Context, was, is cdc.Look) ([]cdc.Notice, error) {
 	var a, b lookText
-	if err := json.Unmarshal([]byte(was), &a); err != nil {
+	if err := json.Unmarshal([]byte(was.Text), &a); err != nil {
 		return nil, operator("Compare", err)
 	}
 	if err := json.Unmarshal([]byte(is.Text), &b); err != nil {

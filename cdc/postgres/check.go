@@ -43,7 +43,7 @@ func (f *findings) ok(check, have string) { f.add(cdc.OK, check, "", have, "", "
 // idle_replication_slot_timeout, prepared_transactions, slot, publication,
 // create_publication, tables, table_kind, pattern, table_owner, select,
 // row_security, replica_identity, full_without_key, partition_identity,
-// name_case, reserved_column.
+// name_case, reserved_column, column_type_policy.
 func (s *Source) Check(ctx context.Context) ([]cdc.Finding, error) {
 	f := &findings{}
 	var unreachable error
@@ -55,7 +55,7 @@ func (s *Source) Check(ctx context.Context) ([]cdc.Finding, error) {
 			return nil
 		}
 		c := &checker{Source: s, findings: f, conn: conn, version: version}
-		for _, step := range []func(context.Context) error{c.service, c.settings, c.role, c.slotState, c.tables, c.publications} {
+		for _, step := range []func(context.Context) error{c.service, c.settings, c.role, c.slotState, c.tables, c.typePolicies, c.publications} {
 			if err := step(ctx); err != nil {
 				return err
 			}

@@ -56,6 +56,10 @@ type Config struct {
 	// Keyless is the policy for tables without a usable identity.
 	Keyless KeylessPolicy
 
+	// Types says of columns how their values are stored; columns that no rule
+	// names have PolicyExact.
+	Types []TypeRule
+
 	// Connections bounds the connections that a snapshot is read with; 0 is 4.
 	// There are up to three more: for the catalogue, for the snapshot's locks,
 	// and for the stream.
@@ -99,6 +103,9 @@ func (c *Config) validate() error {
 		if _, err := parsePattern(p); err != nil {
 			faults = append(faults, err)
 		}
+	}
+	if _, err := newTypePolicies(c.Types); err != nil {
+		faults = append(faults, err)
 	}
 	if c.Password != nil && c.PasswordFile != "" {
 		fault("both a password file and a password function are given")

@@ -38,7 +38,7 @@ type copyDecoder struct {
 func newCopyDecoder(t *tableInfo, mem memory.Allocator, emit func(*cdc.Batch) error) *copyDecoder {
 	d := &copyDecoder{build: newBatchBuilder(t.rel, t.cols, mem), binary: make([]bool, len(t.cols)), emit: emit}
 	for i, c := range t.cols {
-		d.binary[i] = binaryOK(c)
+		d.binary[i] = copyBinary(c)
 	}
 	d.build.beginTxn(cdc.Txn{})
 	return d

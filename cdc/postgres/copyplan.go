@@ -112,7 +112,7 @@ func writeColumns(b *strings.Builder, t *tableInfo) {
 			b.WriteString(", ")
 		}
 		name := quoteIdent(c.Name)
-		if binaryOK(t.cols[i]) {
+		if copyBinary(t.cols[i]) {
 			b.WriteString(name)
 		} else {
 			fmt.Fprintf(b, "CASE WHEN %s IS DISTINCT FROM NULL THEN pg_catalog.format('%%s', %s) END", name, name)

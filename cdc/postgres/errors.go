@@ -58,6 +58,7 @@ const (
 	codeUndefinedObject    = "42704"
 	codeUndefinedTable     = "42P01"
 	codeUndefinedSchema    = "3F000"
+	codeUndefinedFunction  = "42883"
 	codeLockNotAvailable   = "55P03"
 	codeDeadlock           = "40P01"
 	codeUniqueViolation    = "23505"

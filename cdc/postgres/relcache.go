@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/lakeload/lakeload/cdc"
 )
@@ -19,8 +20,8 @@ type tableInfo struct {
 // goroutine, each time the server sends a Relation message.
 type catalog interface {
 	// tableByOID describes the table of a Relation message: Columns are the
-	// message's, in its order; the key, the types' names and HasMissing come
-	// from the catalogue. It returns nil and no error where the table is
+	// message's, in its order; the key, the types' names, the columns' ids and what
+	// older rows lack come from the catalogue. It returns nil and no error where the table is
 	// published but not selected: its changes are then left out.
 	tableByOID(ctx context.Context, oid uint32, msg relationMessage) (*tableInfo, error)
 }
@@ -85,9 +86,9 @@ func sameRelation(r, o *cdc.Relation) bool {
 	}
 	for i := range r.Columns {
 		a, b := &r.Columns[i], &o.Columns[i]
-		if a.SourceType != b.SourceType || a.NotNull != b.NotNull || a.HasMissing != b.HasMissing {
+		if a.SourceType != b.SourceType || a.NotNull != b.NotNull || a.ID != b.ID || !sameMissing(&a.Missing, &b.Missing) {
 			return false
 		}
 	}
-	return true
+	return r.Dropped == o.Dropped && (r.Files == nil) == (o.Files == nil) && maps.Equal(r.Files, o.Files)
 }

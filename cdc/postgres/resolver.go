@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lakeload/lakeload/cdc"
@@ -18,6 +19,7 @@ type resolver struct {
 	admin    *admin
 	types    *typeCache
 	selector *selector
+	policies typePolicies
 
 	mu   sync.Mutex
 	last map[uint32]*cdc.Relation // the newest relation made for each table
@@ -65,7 +67,7 @@ func (r *resolver) tableByOID(ctx context.Context, oid uint32, msg relationMessa
 	if err != nil {
 		return nil, failed("looking up a table of the stream in the catalogue", msg.Schema+"."+msg.Name, err)
 	}
-	info := describe(oid, msg, now, types, r.lastOf(oid))
+	info := describe(oid, msg, now, types, r.policies, r.lastOf(oid))
 	r.remember(info.rel)
 	return info, nil
 }
@@ -106,17 +108,31 @@ func shapeFor(ctx context.Context, conn *pgconn.PgConn, oid uint32, msg relation
 
 // describe joins a Relation message with the catalogue (now; nil where the
 // table is gone) and with what was known of the table before. It is pure.
-func describe(oid uint32, msg relationMessage, now *shape, types map[uint32]typeInfo, last *cdc.Relation) *tableInfo {
+func describe(oid uint32, msg relationMessage, now *shape, types map[uint32]typeInfo, policies typePolicies, last *cdc.Relation) *tableInfo {
 	t := &tableInfo{rel: &cdc.Relation{OID: oid, Schema: msg.Schema, Name: msg.Name, Identity: msg.Identity}}
+	known := now.begins(msg)
+	if known {
+		t.rel.Files, t.rel.Dropped = now.files, int32(now.dropped)
+	}
 	for i, c := range msg.Columns {
-		ct := resolveType(c.TypeOID, c.TypeMod, types[c.TypeOID])
-		col := cdc.Column{Name: c.Name, Type: ct.arrowType(), TypeOID: c.TypeOID, TypeMod: c.TypeMod, SourceType: types[c.TypeOID].Name}
-		if a := now.attribute(c); a != nil {
-			col.SourceType, col.NotNull, col.HasMissing = a.typeName, a.notNull, a.hasMissing
+		a, dims := now.attribute(c), 0
+		if a != nil {
+			dims = a.dims
+		} else if k := lastColumn(last, c); k != nil && k.Type.ID() == arrow.STRING {
+			dims = 2 // if it is an array, it was declared so: the column is text
+		}
+		ct := resolveColumn(c.TypeOID, c.TypeMod, dims, types[c.TypeOID], policies.of(msg.Schema, msg.Name, c.Name))
+		col := cdc.Column{
+			Name: c.Name, Type: ct.arrowType(), TypeOID: c.TypeOID, TypeMod: c.TypeMod, Shape: ct.shape, SourceType: types[c.TypeOID].Name,
+			Missing: cdc.Missing{Kind: cdc.MissingUnknown},
+		}
+		if a != nil {
+			col.SourceType, col.NotNull = a.typeName, a.notNull
 		} else if k := lastColumn(last, c); k != nil {
-			col.SourceType, col.NotNull, col.HasMissing = k.SourceType, k.NotNull, k.HasMissing
-		} else {
-			col.HasMissing = true // nobody can tell: older rows may have had a value
+			col.SourceType, col.NotNull = k.SourceType, k.NotNull
+		}
+		if known {
+			col.ID, col.Missing = int32(now.columns[i].num), now.columns[i].missingValue(col, ct)
 		}
 		t.rel.Columns = append(t.rel.Columns, col)
 		t.cols = append(t.cols, ct)
@@ -129,6 +145,21 @@ func describe(oid uint32, msg relationMessage, now *shape, types map[uint32]type
 	}
 	t.rel.InsertOnly = keyless(t.rel)
 	return t
+}
+
+// begins reports whether the first columns of a table are a message's: none was
+// dropped or changed since, and those that came since stand behind them.
+// Columns that went and came again while nobody looked can look the same.
+func (s *shape) begins(msg relationMessage) bool {
+	if s == nil || len(s.columns) < len(msg.Columns) {
+		return false
+	}
+	for i, c := range msg.Columns {
+		if a := &s.columns[i]; a.name != c.Name || a.typeOID != c.TypeOID || a.typeMod != c.TypeMod {
+			return false
+		}
+	}
+	return true
 }
 
 // attribute is the column of the same name and type, nil where there is none.

@@ -43,7 +43,7 @@ func TestTableByOID(t *testing.T) {
 	}
 	require.Equal(t, "numeric(10,2)", byName["a"].Columns[2].SourceType)
 	require.Equal(t, "public.mood", byName["a"].Columns[1].SourceType)
-	require.True(t, byName["a"].Columns[3].HasMissing)
+	require.Equal(t, cdc.MissingValue, byName["a"].Columns[3].Missing.Kind)
 	require.Equal(t, []int{1}, byName["f"].Key)
 	require.True(t, byName["bare"].InsertOnly)
 

@@ -37,6 +37,7 @@ type batchBuilder struct {
 	seqs     []int64
 	txns     []cdc.TxnSpan
 	exact    []cdc.Exact
+	faults   []cdc.Fault
 	// anyUnchanged says that some column has unchanged values.
 	anyUnchanged bool
 	scratch      []byte
@@ -86,13 +87,24 @@ func (b *batchBuilder) appendUnchanged(col int) {
 
 // appendExact puts a value that the column's type cannot hold.
 func (b *batchBuilder) appendExact(col int, text string) {
-	b.cols[col].setNull(b.n)
+	c := &b.cols[col]
+	c.setNull(b.n)
 	b.exact = append(b.exact, cdc.Exact{Row: b.n, Col: col, Text: text})
 	b.varBytes += int64(len(text)) + 32
+	if c.policy == PolicyStop {
+		b.faults = append(b.faults, stopFault(b.rel, b.n, col, text))
+	}
 }
 
 // endRow completes a row.
 func (b *batchBuilder) endRow(op cdc.Op, seq int64) {
+	if len(b.faults) > 0 && (op == cdc.OpBefore || op == cdc.OpDelete) {
+		// The value is on its way out, and its row could not have come in but
+		// under another policy.
+		for k := len(b.faults); k > 0 && b.faults[k-1].Row == b.n; k-- {
+			b.faults = b.faults[:k-1]
+		}
+	}
 	b.ops = append(b.ops, op)
 	b.seqs = append(b.seqs, seq)
 	b.n++
@@ -120,7 +132,7 @@ func (b *batchBuilder) finish() *cdc.Batch {
 		b.discard()
 		return nil
 	}
-	out := &cdc.Batch{Relation: b.rel, Ops: b.ops, Seqs: b.seqs, Txns: b.txns, Exact: b.exact}
+	out := &cdc.Batch{Relation: b.rel, Ops: b.ops, Seqs: b.seqs, Txns: b.txns, Exact: b.exact, Faults: b.faults}
 	arrays := make([]arrow.Array, len(b.cols))
 	for i := range b.cols {
 		arrays[i] = b.cols[i].finish(b.n)
@@ -150,12 +162,10 @@ func (b *batchBuilder) discard() {
 
 func (b *batchBuilder) reset() {
 	for i := range b.cols {
-		c := newColumn(b.cols[i].columnType)
-		c.hint = b.cols[i].used // the next batch may well be like this one
-		b.cols[i] = c
+		b.cols[i] = b.cols[i].fresh() // the next batch may well be like this one
 	}
 	b.n, b.capacity, b.varBytes, b.anyUnchanged = 0, 0, 0, false
-	b.ops, b.seqs, b.txns, b.exact = nil, nil, nil, nil
+	b.ops, b.seqs, b.txns, b.exact, b.faults = nil, nil, nil, nil, nil
 	if cap(b.scratch) > 1<<20 {
 		b.scratch = nil // a huge value's; the next may be far away
 	}

@@ -83,6 +83,9 @@ func newSource(config Config) (*Source, error) {
 		s.limiter = rate.NewLimiter(rate.Limit(config.CopyRate), int(min(config.CopyRate, limitedPiece)))
 	}
 	s.resolver = &resolver{admin: s.admin, types: s.types, selector: s.selector}
+	if s.resolver.policies, err = newTypePolicies(config.Types); err != nil {
+		return nil, refused(op, "", "", err)
+	}
 	return s, nil
 }
 
@@ -136,7 +139,7 @@ func (s *Source) describeTables(ctx context.Context, conn *pgconn.PgConn, oids [
 	}
 	infos := make([]*tableInfo, len(shapes))
 	for i, sh := range shapes {
-		infos[i] = sh.relation(types)
+		infos[i] = sh.relation(types, s.resolver.policies)
 	}
 	return infos, nil
 }

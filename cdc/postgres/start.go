@@ -115,6 +115,7 @@ func (s *Source) begin(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
 		},
 		catalog: s.resolver, slot: s.config.Slot, publications: s.config.publications(), from: from,
 		allocator: s.mem, logger: s.log, needText: func() { s.textOnly.Store(true) },
+		inspect: (&shapeWatch{shapes: s.resolver.shapes}).look,
 	}
 	err := s.admin.with(ctx, func(conn *pgconn.PgConn) error {
 		cfg.serverVersion = serverVersionNum(conn.ParameterStatus("server_version"))

@@ -43,6 +43,9 @@ type streamConfig struct {
 	// error to retry; the next one has to be begun with binary unset, also if
 	// the catalogue shows no such table any more.
 	needText func()
+	// inspect, if set, looks at each chunk before it is handed over; its error
+	// is the end of the stream for the caller.
+	inspect func(ctx context.Context, c *cdc.Chunk) error
 	// serverVersion is server_version_num.
 	serverVersion int
 	// senderTimeout is the server's wal_sender_timeout; 0: none.
@@ -95,6 +98,13 @@ func (s *stream) Next(ctx context.Context) (*cdc.Chunk, error) {
 	for {
 		c, wait, err := s.poll()
 		if c != nil {
+			if s.cfg.inspect != nil {
+				if err := s.cfg.inspect(ctx, c); err != nil {
+					c.Release()
+					s.kill(err) // what it held is lost to this stream
+					return nil, failed("reading the replication stream", s.object, err)
+				}
+			}
 			s.feedback.delivered(c.Cut)
 			return c, nil
 		}

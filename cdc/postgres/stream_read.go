@@ -146,7 +146,13 @@ func (s *stream) take(kind byte, body []byte) error {
 	case 'c', 'C', 'Z':
 		return retry(errServerEnded)
 	case 'E':
-		return serverError(body)
+		err := serverError(body)
+		if s.cfg.binary && sqlState(err) == codeUndefinedFunction {
+			// A composite has got an attribute that the server cannot send in
+			// binary, which no message has told.
+			err = retry(fmt.Errorf("%w: %w", errNeedsText, err))
+		}
+		return err
 	}
 	return fmt.Errorf("message %q, which does not belong into a replication stream", kind)
 }

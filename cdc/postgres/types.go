@@ -5,7 +5,7 @@ import (
 )
 
 // typeInfo is what the catalogue says about a type: a row of pg_type and the
-// types that it is made of.
+// types that it is made of. The zero value is a type that is not known.
 type typeInfo struct {
 	OID    uint32
 	Schema string
@@ -13,15 +13,48 @@ type typeInfo struct {
 	Kind   byte   // typtype: b base, e enum, d domain, c composite, r range, m multirange, p pseudo
 	// Category is typcategory ('A' for arrays, 'S' for strings, ...).
 	Category byte
+	// Extension is the extension that the type belongs to, or "".
+	Extension string
+	// NoSend says that the type has no binary form. pgoutput sends its values
+	// as text in a binary stream, too, but an array or a composite of it
+	// cannot be sent in binary at all.
+	NoSend bool
 	// Base is a domain's base type, which may be a domain too, and BaseTypmod
-	// the modifier that the domain gives it (typtypmod).
+	// and BaseDims what the domain gives it (typtypmod, typndims).
 	Base       *typeInfo
 	BaseTypmod int32
+	BaseDims   int
 	// Elem is the element type of a true array type (the typarray of its
 	// element); nil for everything else, fixed-length pseudo-arrays such as
 	// point and name included. ElemDelim is the element's typdelim.
 	Elem      *typeInfo
 	ElemDelim byte
+	// Sub is a range's subtype, and a multirange's range.
+	Sub *typeInfo
+	// Fields are a composite's attributes, in order, without those dropped.
+	Fields []fieldInfo
+}
+
+// fieldInfo is an attribute of a composite type.
+type fieldInfo struct {
+	Num    int16 // never used again for another attribute
+	Name   string
+	Type   *typeInfo
+	TypMod int32
+	Dims   int // attndims
+}
+
+// maxTypeDepth bounds how deep types are made of one another, as a guard
+// against a catalogue that is damaged.
+const maxTypeDepth = 32
+
+// base follows domains to the type that they stand for, and its modifier and
+// declared dimensions: a domain's own count, a column of a domain has none.
+func (t typeInfo) base(typmod int32, dims int) (typeInfo, int32, int) {
+	for depth := 0; t.Kind == 'd' && t.Base != nil && depth < maxTypeDepth; depth++ {
+		t, typmod, dims = *t.Base, t.BaseTypmod, t.BaseDims
+	}
+	return t, typmod, dims
 }
 
 // kind says how a column's values are decoded and stored.
@@ -43,21 +76,42 @@ const (
 	kindTimestamptz
 	kindUUID
 	kindBytes
-	kindChar // string; "char", a single byte
+	kindChar       // string; "char", a single byte
+	kindUint32     // int64; oid, xid, cid
+	kindUint64     // decimal(20,0); xid8
+	kindWKB        // binary; PostGIS, whose text is the bytes in hexadecimal
+	kindList       // list; an array of one dimension, its lower bound 1
+	kindStruct     // struct; a composite
+	kindRange      // struct of five fields, see rangeFields
+	kindMultirange // list of kindRange
+	kindHstore     // map of strings
+	kindVector     // list of float32; pgvector's vector
+	kindHalfvec    // list of float32; pgvector's halfvec
 )
 
-// columnType is how a column of a relation is decoded: into which Arrow type,
-// and by which code from PostgreSQL's binary and text forms. The zero value is
-// text that can only arrive as text.
+// columnType is how a column of a relation, or a part of its values, is
+// decoded: into which Arrow type, and by which code from PostgreSQL's binary
+// and text forms. The zero value is text that can only arrive as text.
 type columnType struct {
 	arrow arrow.DataType
 	kind  kind
 	// precision and scale of kindDecimal.
 	precision, scale int32
-	// text appends the exact text of a binary value of kindText; nil where
-	// the binary form cannot be turned into PostgreSQL's text without asking
-	// the server.
+	// text appends the exact text of a binary value; nil where the binary form
+	// cannot be turned into PostgreSQL's text without asking the server.
 	text textFunc
+	// noSend says that values come as text in a binary stream, too.
+	noSend bool
+	// policy says what becomes of values that the type cannot hold.
+	policy TypePolicy
+
+	// parts are the types that the values are made of: a list's element, a
+	// struct's fields, a range's bound, a multirange's range.
+	parts []columnType
+	oid   uint32 // of a part of a kindStruct: the attribute's type
+	delim byte   // of kindList: between elements of the text form
+	// shape is cdc.Column.Shape.
+	shape string
 }
 
 // textFunc appends to dst what the type's output function prints for the
@@ -67,6 +121,7 @@ type textFunc func(dst, v []byte) ([]byte, error)
 var (
 	arrowTimestamp   = &arrow.TimestampType{Unit: arrow.Microsecond}
 	arrowTimestamptz = &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}
+	arrowXID8        = &arrow.Decimal128Type{Precision: 20}
 )
 
 // arrowType is the type in which the source builds the column.
@@ -77,91 +132,15 @@ func (t columnType) arrowType() arrow.DataType {
 	return t.arrow
 }
 
-// binaryOK reports whether PostgreSQL's binary form of the column's values can
-// be decoded to just what their text form is decoded to. A stream, and a COPY,
-// ask for the binary format only if this is so for all of their columns.
-func binaryOK(t columnType) bool { return t.kind != kindText || t.text != nil }
+// binaryOK reports whether the column can be in a stream that is asked for in
+// the binary format: what the server then sends is decoded to just what the
+// text form is decoded to. A stream is asked for in binary only if this is so
+// for all of its columns.
+func binaryOK(t columnType) bool { return t.text != nil || t.noSend }
 
-// maxDecimalPrecision is the most digits that Delta's decimal holds.
-const maxDecimalPrecision = 38
-
-// resolveType decides how a column of type oid with modifier typmod is
-// decoded. info describes the type; only what concerns built-in types is known
-// without it (its zero value makes any other type plain text). Anything that
-// has no type of its own in the lake is PostgreSQL's exact text.
-func resolveType(oid uint32, typmod int32, info typeInfo) columnType {
-	// A domain is sent as its base type. Its own modifier counts, a column of
-	// a domain has none.
-	for depth := 0; info.Kind == 'd' && info.Base != nil && depth < 32; depth++ {
-		oid, typmod, info = info.Base.OID, info.BaseTypmod, *info.Base
-	}
-	if t, ok := typedColumn(oid, typmod); ok {
-		return t
-	}
-	t := columnType{arrow: arrow.BinaryTypes.String, kind: kindText}
-	switch {
-	case utf8Types[oid], info.Kind == 'e', info.Kind == 'b' && info.Name == "citext":
-		t.kind = kindUTF8
-	case oid == oidNumeric:
-		t.text = textNumeric
-	case info.Elem != nil:
-		t.text = arrayText(*info.Elem, info.ElemDelim)
-	default:
-		t.text = textFuncs[oid]
-	}
-	return t
-}
-
-// typedColumn gives the types that the lake has too.
-func typedColumn(oid uint32, typmod int32) (columnType, bool) {
-	switch oid {
-	case oidBool:
-		return columnType{arrow: arrow.FixedWidthTypes.Boolean, kind: kindBool}, true
-	case oidInt2:
-		return columnType{arrow: arrow.PrimitiveTypes.Int16, kind: kindInt16}, true
-	case oidInt4:
-		return columnType{arrow: arrow.PrimitiveTypes.Int32, kind: kindInt32}, true
-	case oidInt8:
-		return columnType{arrow: arrow.PrimitiveTypes.Int64, kind: kindInt64}, true
-	case oidFloat4:
-		return columnType{arrow: arrow.PrimitiveTypes.Float32, kind: kindFloat32}, true
-	case oidFloat8:
-		return columnType{arrow: arrow.PrimitiveTypes.Float64, kind: kindFloat64}, true
-	case oidDate:
-		return columnType{arrow: arrow.FixedWidthTypes.Date32, kind: kindDate}, true
-	case oidTimestamp:
-		return columnType{arrow: arrowTimestamp, kind: kindTimestamp}, true
-	case oidTimestamptz:
-		return columnType{arrow: arrowTimestamptz, kind: kindTimestamptz}, true
-	case oidUUID:
-		return columnType{arrow: arrow.BinaryTypes.String, kind: kindUUID}, true
-	case oidBytea:
-		return columnType{arrow: arrow.BinaryTypes.Binary, kind: kindBytes}, true
-	case oidChar:
-		return columnType{arrow: arrow.BinaryTypes.String, kind: kindChar}, true
-	case oidJSONB:
-		return columnType{arrow: arrow.BinaryTypes.String, kind: kindJSONB}, true
-	case oidNumeric:
-		p, s, ok := numericModifier(typmod)
-		if !ok || p > maxDecimalPrecision || s < 0 || s > p {
-			return columnType{}, false
-		}
-		return columnType{
-			arrow: &arrow.Decimal128Type{Precision: p, Scale: s}, kind: kindDecimal, precision: p, scale: s,
-		}, true
-	}
-	return columnType{}, false
-}
-
-// numericModifier reads numeric's typmod; not ok where none was declared.
-// Since PostgreSQL 15 the scale is eleven signed bits.
-func numericModifier(typmod int32) (precision, scale int32, ok bool) {
-	if typmod < 4 {
-		return 0, 0, false
-	}
-	m := typmod - 4
-	return m >> 16 & 0xffff, (m&0x7ff ^ 1024) - 1024, true
-}
+// copyBinary reports the same for a column of a COPY, which sends nothing as
+// text by itself.
+func copyBinary(t columnType) bool { return t.text != nil && !t.noSend }
 
 // The built-in types' OIDs, which never change.
 const (
@@ -200,6 +179,21 @@ const (
 	oidUUID        = 2950
 	oidJSONB       = 3802
 	oidXID8        = 5069
+	oidPoint       = 600
+	oidLseg        = 601
+	oidPath        = 602
+	oidBox         = 603
+	oidPolygon     = 604
+	oidLine        = 628
+	oidCircle      = 718
+	oidInt2vector  = 22
+	oidOIDvector   = 30
+	oidSnapshot    = 2970 // txid_snapshot
+	oidPGLSN       = 3220
+	oidTSVector    = 3614
+	oidTSQuery     = 3615
+	oidJSONPath    = 4072
+	oidPGSnapshot  = 5038
 )
 
 // utf8Types are sent as their text. (xml is, as long as the client's encoding

@@ -20,48 +20,86 @@ func lengthError(have, want int) error {
 // native is the byte order of Arrow arrays in memory.
 var native = binary.NativeEndian
 
+// errUnheld says that a value cannot be held by its column's type. It is no
+// failure: the value becomes exact text, or what the column's policy says.
+var errUnheld = errors.New("the lake's type cannot hold the value")
+
 // appendBinary puts a value that arrived in PostgreSQL's binary format into a
 // column of the row that is being made. v is not kept.
 func (b *batchBuilder) appendBinary(col int, v []byte) error {
-	c, row := &b.cols[col], b.n
+	c := &b.cols[col]
+	if c.composed() {
+		c.mark()
+	}
+	err := b.putBinary(c, b.n, v)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, errUnheld) {
+		c.rollback()
+		if err = b.exactBinary(col, v); err == nil {
+			return nil
+		}
+	}
+	return b.valueError(col, "binary", v, err)
+}
+
+// exactBinary puts the exact text of a binary value.
+func (b *batchBuilder) exactBinary(col int, v []byte) error {
+	c := &b.cols[col]
+	if c.text == nil {
+		return errNoText
+	}
 	var err error
+	if b.scratch, err = c.text(b.scratch[:0], v); err != nil {
+		return err
+	}
+	if !utf8.Valid(b.scratch) {
+		return errUTF8
+	}
+	b.appendExact(col, string(b.scratch))
+	return nil
+}
+
+var errNoText = errors.New("no exact text can be made from this type's binary format")
+
+// putBinary decodes a value into the row of a column, which may be a part of
+// another. It gives errUnheld where the column's type cannot hold it; what has
+// been put into columns below is then taken back by the caller.
+func (b *batchBuilder) putBinary(c *column, row int, v []byte) error {
 	switch c.kind {
 	case kindUTF8:
-		return b.putText(col, v)
+		return b.putText(c, row, v)
 	case kindInt32:
 		if len(v) != 4 {
-			return b.valueError(col, "binary", v, lengthError(len(v), 4))
+			return lengthError(len(v), 4)
 		}
 		native.PutUint32(c.fixed[row*4:], binary.BigEndian.Uint32(v))
 		c.setValid(row)
 	case kindInt64:
 		if len(v) != 8 {
-			return b.valueError(col, "binary", v, lengthError(len(v), 8))
+			return lengthError(len(v), 8)
 		}
 		native.PutUint64(c.fixed[row*8:], binary.BigEndian.Uint64(v))
 		c.setValid(row)
 	case kindTimestamp, kindTimestamptz:
 		if len(v) != 8 {
-			return b.valueError(col, "binary", v, lengthError(len(v), 8))
+			return lengthError(len(v), 8)
 		}
-		b.putTimestamp(col, int64(binary.BigEndian.Uint64(v)))
+		return c.putTimestamp(row, int64(binary.BigEndian.Uint64(v)))
 	case kindDecimal:
-		err = b.putNumericBinary(col, v)
-	case kindBytes:
+		return b.putNumericBinary(c, row, v)
+	case kindBytes, kindWKB:
 		b.varBytes += int64(len(v))
-		err = c.putBytes(row, v)
+		return c.putBytes(row, v)
 	default:
-		err = b.appendBinaryOther(col, v)
-	}
-	if err != nil {
-		return b.valueError(col, "binary", v, err)
+		return b.putBinaryOther(c, row, v)
 	}
 	return nil
 }
 
-// appendBinaryOther is appendBinary for the less frequent kinds.
-func (b *batchBuilder) appendBinaryOther(col int, v []byte) error {
-	c, row := &b.cols[col], b.n
+// putBinaryOther is putBinary for the less frequent kinds.
+func (b *batchBuilder) putBinaryOther(c *column, row int, v []byte) error {
 	switch c.kind {
 	case kindBool:
 		if len(v) != 1 {
@@ -88,7 +126,30 @@ func (b *batchBuilder) appendBinaryOther(col int, v []byte) error {
 		if len(v) != 4 {
 			return lengthError(len(v), 4)
 		}
-		b.putDate(col, int32(binary.BigEndian.Uint32(v)))
+		return c.putDate(row, int32(binary.BigEndian.Uint32(v)))
+	case kindUint32:
+		if len(v) != 4 {
+			return lengthError(len(v), 4)
+		}
+		native.PutUint64(c.fixed[row*8:], uint64(binary.BigEndian.Uint32(v)))
+		c.setValid(row)
+	case kindUint64:
+		if len(v) != 8 {
+			return lengthError(len(v), 8)
+		}
+		c.putDecimal(row, false, uint128{lo: binary.BigEndian.Uint64(v)})
+	default:
+		if c.composed() {
+			return b.putComposedBinary(c, row, v)
+		}
+		return b.putPrinted(c, row, v)
+	}
+	return nil
+}
+
+// putPrinted stores the text of a binary value.
+func (b *batchBuilder) putPrinted(c *column, row int, v []byte) error {
+	switch c.kind {
 	case kindUUID:
 		if len(v) != 16 {
 			return lengthError(len(v), 16)
@@ -104,37 +165,32 @@ func (b *batchBuilder) appendBinaryOther(col int, v []byte) error {
 			return lengthError(len(v), 1)
 		}
 		b.scratch = appendCharText(b.scratch[:0], v)
-		return b.putText(col, b.scratch)
+		return b.putText(c, row, b.scratch)
 	case kindJSONB:
 		if len(v) < 1 || v[0] != 1 {
-			return errors.New("unknown version of jsonb's binary format")
+			return errVersion
 		}
-		return b.putText(col, v[1:])
+		return b.putText(c, row, v[1:])
 	case kindText:
 		if c.text == nil {
-			return errors.New("no exact text can be made from this type's binary format")
+			return errNoText
 		}
 		var err error
 		if b.scratch, err = c.text(b.scratch[:0], v); err != nil {
 			return err
 		}
-		return b.putText(col, b.scratch)
-	default:
-		return fmt.Errorf("unknown kind %d of column", c.kind)
+		return b.putText(c, row, b.scratch)
 	}
-	return nil
+	return fmt.Errorf("unknown kind %d of column", c.kind)
 }
 
 // putText stores text, which must be UTF-8.
-func (b *batchBuilder) putText(col int, v []byte) error {
+func (b *batchBuilder) putText(c *column, row int, v []byte) error {
 	if !utf8.Valid(v) {
-		return b.valueError(col, "text", v, errUTF8)
+		return errUTF8
 	}
 	b.varBytes += int64(len(v))
-	if err := b.cols[col].putBytes(b.n, v); err != nil {
-		return b.valueError(col, "text", v, err)
-	}
-	return nil
+	return c.putBytes(row, v)
 }
 
 func (c *column) setBool(row int, v bool) {

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"math"
 	"strconv"
@@ -13,142 +12,124 @@ const maxDimensions = 6
 
 var errArray = errors.New("an array whose dimensions and elements do not fit together")
 
-// arrayText gives the function that prints an array's binary form as array_out
-// does; nil where that is not known for the elements.
-func arrayText(elem typeInfo, delim byte) textFunc {
-	for depth := 0; elem.Kind == 'd' && elem.Base != nil && depth < 32; depth++ {
-		elem = *elem.Base
-	}
-	text := elementText(elem)
-	if text == nil {
-		return nil
-	}
-	if delim == 0 {
-		delim = ','
-	}
-	return func(dst, v []byte) ([]byte, error) { return appendArray(dst, v, text, delim) }
+// binaryArray walks over an array's binary form: the dimensions, then each
+// element with its length before it.
+type binaryArray struct {
+	dims  [maxDimensions]struct{ size, lower int32 }
+	ndims int
+	elem  uint32 // the elements' type
+	total int    // of all elements
+	rest  []byte // the elements that are left
 }
 
-// elementText gives the function that prints a value of any type, also of
-// those that have a type in the lake.
-func elementText(t typeInfo) textFunc {
-	c := resolveType(t.OID, -1, t)
-	switch c.kind {
-	case kindText:
-		if t.Elem != nil { // no array type has arrays as elements
-			return nil
-		}
-		return c.text
-	case kindUTF8:
-		return func(dst, v []byte) ([]byte, error) { return append(dst, v...), nil }
-	case kindJSONB:
-		return func(dst, v []byte) ([]byte, error) {
-			if len(v) < 1 || v[0] != 1 {
-				return dst, errors.New("unknown version of jsonb's binary format")
-			}
-			return append(dst, v[1:]...), nil
-		}
-	case kindBool, kindInt16, kindInt32, kindInt64, kindDate, kindTimestamp, kindTimestamptz, kindUUID:
-		return fixedText(c.kind)
-	case kindBytes:
-		return func(dst, v []byte) ([]byte, error) { return hex.AppendEncode(append(dst, `\x`...), v), nil }
-	case kindChar:
-		return func(dst, v []byte) ([]byte, error) { return appendCharText(dst, v), nil }
-	default: // floats
-		return nil
-	}
-}
-
-// fixedText prints values of a fixed length.
-func fixedText(k kind) textFunc {
-	size := map[kind]int{
-		kindBool: 1, kindInt16: 2, kindInt32: 4, kindDate: 4, kindInt64: 8, kindTimestamp: 8, kindTimestamptz: 8, kindUUID: 16,
-	}[k]
-	return func(dst, v []byte) ([]byte, error) {
-		if len(v) != size {
-			return dst, lengthError(len(v), size)
-		}
-		switch k {
-		case kindBool:
-			if v[0] != 0 {
-				return append(dst, 't'), nil
-			}
-			return append(dst, 'f'), nil
-		case kindInt16:
-			return strconv.AppendInt(dst, int64(int16(binary.BigEndian.Uint16(v))), 10), nil
-		case kindInt32:
-			return strconv.AppendInt(dst, int64(int32(binary.BigEndian.Uint32(v))), 10), nil
-		case kindInt64:
-			return strconv.AppendInt(dst, int64(binary.BigEndian.Uint64(v)), 10), nil
-		case kindDate:
-			return appendDate(dst, int32(binary.BigEndian.Uint32(v))), nil
-		case kindUUID:
-			var text [uuidText]byte
-			formatUUID(&text, v)
-			return append(dst, text[:]...), nil
-		}
-		return appendTimestamp(dst, int64(binary.BigEndian.Uint64(v)), k == kindTimestamptz), nil
-	}
-}
-
-// arrayWalk prints one array.
-type arrayWalk struct {
-	dst, rest []byte
-	dims      []int
-	text      textFunc
-	delim     byte
-}
-
-func appendArray(dst, v []byte, text textFunc, delim byte) ([]byte, error) {
+// parseArray reads the header. There are never more elements than v has room
+// for.
+func parseArray(v []byte) (a binaryArray, err error) {
 	if len(v) < 12 {
-		return dst, lengthError(len(v), 12)
+		return a, lengthError(len(v), 12)
 	}
 	n := int(binary.BigEndian.Uint32(v))
+	a.elem = binary.BigEndian.Uint32(v[8:])
 	v = v[12:]
-	if n == 0 && len(v) == 0 {
-		return append(dst, "{}"...), nil
+	if n == 0 && len(v) == 0 || n == 1 && len(v) == 8 && binary.BigEndian.Uint32(v) == 0 {
+		return a, nil // an empty int2vector has a dimension of no length
 	}
 	if n < 1 || n > maxDimensions || len(v) < 8*n {
-		return dst, errArray
+		return a, errArray
 	}
-	w := arrayWalk{dst: dst, rest: v[8*n:], dims: make([]int, n), text: text, delim: delim}
-	total, shifted := 1, false
+	a.ndims, a.total, a.rest = n, 1, v[8*n:]
 	for i := range n {
 		size, lower := int32(binary.BigEndian.Uint32(v[8*i:])), int32(binary.BigEndian.Uint32(v[8*i+4:]))
-		if size < 1 || int64(lower)+int64(size)-1 > math.MaxInt32 || total > len(w.rest)/int(size) {
-			return dst, errArray // each element takes four bytes at least
+		if size < 1 || int64(lower)+int64(size)-1 > math.MaxInt32 || a.total > len(a.rest)/int(size) {
+			return a, errArray // each element takes four bytes at least
 		}
-		w.dims[i] = int(size)
-		total *= int(size)
-		shifted = shifted || lower != 1
+		a.dims[i].size, a.dims[i].lower = size, lower
+		a.total *= int(size)
+	}
+	return a, nil
+}
+
+// next gives the next element; it is called total times.
+func (a *binaryArray) next() (v []byte, null bool, err error) {
+	v, a.rest, null, err = nextField(a.rest)
+	return v, null, err
+}
+
+// end makes sure that nothing is left.
+func (a *binaryArray) end() error {
+	if len(a.rest) > 0 {
+		return errArray
+	}
+	return nil
+}
+
+// flat reports whether the array can be a list of the lake: it is empty, or
+// has one dimension that counts from 1.
+func (a *binaryArray) flat() bool { return a.ndims == 0 || a.ndims == 1 && a.dims[0].lower == 1 }
+
+var errField = errors.New("a value whose parts do not fit into it")
+
+// nextField reads a length and that many bytes; a length of -1 is NULL.
+func nextField(p []byte) (v, rest []byte, null bool, err error) {
+	if len(p) < 4 {
+		return nil, nil, false, errField
+	}
+	size := int(int32(binary.BigEndian.Uint32(p)))
+	p = p[4:]
+	if size == -1 {
+		return nil, p, true, nil
+	}
+	if size < 0 || size > len(p) {
+		return nil, nil, false, errField
+	}
+	return p[:size], p[size:], false, nil
+}
+
+// appendArray prints an array's binary form as array_out does.
+func appendArray(dst, v []byte, text textFunc, delim byte) ([]byte, error) {
+	a, err := parseArray(v)
+	if err != nil {
+		return dst, err
+	}
+	if a.ndims == 0 {
+		return append(dst, "{}"...), nil
+	}
+	shifted := false
+	for _, d := range a.dims[:a.ndims] {
+		shifted = shifted || d.lower != 1
 	}
 	if shifted {
-		for i := range n {
-			size, lower := int32(binary.BigEndian.Uint32(v[8*i:])), int32(binary.BigEndian.Uint32(v[8*i+4:]))
-			w.dst = strconv.AppendInt(append(w.dst, '['), int64(lower), 10)
-			w.dst = strconv.AppendInt(append(w.dst, ':'), int64(lower)+int64(size)-1, 10)
-			w.dst = append(w.dst, ']')
+		for _, d := range a.dims[:a.ndims] {
+			dst = strconv.AppendInt(append(dst, '['), int64(d.lower), 10)
+			dst = strconv.AppendInt(append(dst, ':'), int64(d.lower)+int64(d.size)-1, 10)
+			dst = append(dst, ']')
 		}
-		w.dst = append(w.dst, '=')
+		dst = append(dst, '=')
 	}
+	w := arrayPrinter{binaryArray: a, dst: dst, text: text, delim: delim}
 	if err := w.dimension(0); err != nil {
 		return w.dst, err
 	}
-	if len(w.rest) > 0 {
-		return w.dst, errArray
-	}
-	return w.dst, nil
+	return w.dst, w.end()
+}
+
+// arrayPrinter prints one array.
+type arrayPrinter struct {
+	binaryArray
+	dst   []byte
+	text  textFunc
+	delim byte
 }
 
 // dimension prints the elements of one dimension, and those below it.
-func (w *arrayWalk) dimension(depth int) error {
+func (w *arrayPrinter) dimension(depth int) error {
 	w.dst = append(w.dst, '{')
-	for i := range w.dims[depth] {
+	for i := range w.dims[depth].size {
 		if i > 0 {
 			w.dst = append(w.dst, w.delim)
 		}
 		var err error
-		if depth+1 < len(w.dims) {
+		if depth+1 < w.ndims {
 			err = w.dimension(depth + 1)
 		} else {
 			err = w.element()
@@ -161,25 +142,19 @@ func (w *arrayWalk) dimension(depth int) error {
 	return nil
 }
 
-func (w *arrayWalk) element() error {
-	if len(w.rest) < 4 {
-		return errArray
+func (w *arrayPrinter) element() error {
+	v, null, err := w.next()
+	if err != nil {
+		return err
 	}
-	size := int(int32(binary.BigEndian.Uint32(w.rest)))
-	w.rest = w.rest[4:]
-	if size == -1 {
+	if null {
 		w.dst = append(w.dst, "NULL"...)
 		return nil
 	}
-	if size < 0 || size > len(w.rest) {
-		return errArray
-	}
 	start := len(w.dst)
-	var err error
-	if w.dst, err = w.text(w.dst, w.rest[:size]); err != nil {
+	if w.dst, err = w.text(w.dst, v); err != nil {
 		return err
 	}
-	w.rest = w.rest[size:]
 	w.dst = quoteElement(w.dst, start, w.delim)
 	return nil
 }
@@ -201,23 +176,58 @@ func quoteElement(dst []byte, start int, delim byte) []byte {
 	if !quote {
 		return dst
 	}
-	n := len(elem)
-	dst = append(dst, make([]byte, escapes+2)...)
+	return enclose(dst, start, escapes, '\\')
+}
+
+func equalNull(v []byte) bool {
+	return v[0]|32 == 'n' && v[1]|32 == 'u' && v[2]|32 == 'l' && v[3]|32 == 'l'
+}
+
+// quotePart puts a field of a composite, or a bound of a range, at dst[start:]
+// in quotes where the output functions do. Within quotes a quote and a
+// backslash are doubled.
+func quotePart(dst []byte, start int, special string) []byte {
+	part := dst[start:]
+	quote, escapes := len(part) == 0, 0
+	for _, ch := range part {
+		switch ch {
+		case '"', '\\':
+			escapes++
+			quote = true
+		case ',', '(', ')', ' ', '\t', '\n', '\r', '\v', '\f':
+			quote = true
+		default:
+			for i := range len(special) {
+				quote = quote || ch == special[i]
+			}
+		}
+	}
+	if !quote {
+		return dst
+	}
+	return enclose(dst, start, escapes, 0)
+}
+
+// enclose puts dst[start:] in quotes, with escape before each of the given
+// number of quotes and backslashes; escape 0 doubles them.
+func enclose(dst []byte, start, escapes int, escape byte) []byte {
+	n := len(dst)
+	for range escapes + 2 {
+		dst = append(dst, 0)
+	}
 	at := len(dst) - 1
 	dst[at] = '"'
-	for i := start + n - 1; i >= start; i-- { // from behind, in place
+	for i := n - 1; i >= start; i-- { // from behind, in place
 		ch := dst[i]
 		at--
 		dst[at] = ch
 		if ch == '"' || ch == '\\' {
 			at--
-			dst[at] = '\\'
+			if dst[at] = escape; escape == 0 {
+				dst[at] = ch
+			}
 		}
 	}
 	dst[start] = '"'
 	return dst
-}
-
-func equalNull(v []byte) bool {
-	return v[0]|32 == 'n' && v[1]|32 == 'u' && v[2]|32 == 'l' && v[3]|32 == 'l'
 }

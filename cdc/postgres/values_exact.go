@@ -6,26 +6,36 @@ import (
 	"strconv"
 )
 
-// textFuncs turn the binary forms of types that stay text into that text.
-// A type that is missing here makes a stream use the text format: floats in
-// arrays, because PostgreSQL does not always print the digits that Go would;
-// money, which depends on the locale; names of objects, which need the
-// catalogue; and whatever extensions define.
+// textFuncs turn the binary forms of built-in types that stay text into that
+// text. A type that is missing here makes a stream use the text format: money,
+// which depends on the locale, and names of objects, which need the catalogue.
 var textFuncs = map[uint32]textFunc{
-	oidOID:      textUint32,
-	oidXID:      textUint32,
-	oidCID:      textUint32,
-	oidXID8:     textUint64,
-	oidTID:      textTID,
-	oidTime:     textTime,
-	oidTimetz:   textTimetz,
-	oidInterval: textInterval,
-	oidInet:     textInet,
-	oidCIDR:     textInet,
-	oidMacaddr:  textMacaddr,
-	oidMacaddr8: textMacaddr,
-	oidBit:      textBit,
-	oidVarbit:   textBit,
+	oidNumeric:    textNumeric,
+	oidTID:        textTID,
+	oidTime:       textTime,
+	oidTimetz:     textTimetz,
+	oidInterval:   textInterval,
+	oidInet:       textInet,
+	oidCIDR:       textInet,
+	oidMacaddr:    textMacaddr,
+	oidMacaddr8:   textMacaddr,
+	oidBit:        textBit,
+	oidVarbit:     textBit,
+	oidPGLSN:      textLSN,
+	oidSnapshot:   textSnapshot,
+	oidPGSnapshot: textSnapshot,
+	oidJSONPath:   textVersioned,
+	oidInt2vector: textIntVector,
+	oidOIDvector:  textIntVector,
+	oidPoint:      textPoint,
+	oidLseg:       textLseg,
+	oidBox:        textBox,
+	oidPath:       textPath,
+	oidPolygon:    textPolygon,
+	oidLine:       textLine,
+	oidCircle:     textCircle,
+	oidTSVector:   textTSVector,
+	oidTSQuery:    textTSQuery,
 }
 
 func textUint32(dst, v []byte) ([]byte, error) {

@@ -167,19 +167,20 @@ func (c *column) putDecimal(row int, neg bool, u uint128) bool {
 
 var littleEndian = native.Uint16([]byte{1, 0}) == 1
 
-// putNumericBinary stores a binary numeric as decimal, or as exact text where
-// the decimal cannot hold it.
-func (b *batchBuilder) putNumericBinary(col int, v []byte) error {
+// putNumericBinary stores a binary numeric as decimal.
+func (b *batchBuilder) putNumericBinary(c *column, row int, v []byte) error {
 	x, err := parseNumeric(v)
 	if err != nil {
 		return err
 	}
-	c := &b.cols[col]
-	if u, ok := x.unscaled(int(c.scale)); ok && c.putDecimal(b.n, x.sign == numericNeg, u) {
+	if u, ok := x.unscaled(int(c.scale)); ok && c.putDecimal(row, x.sign == numericNeg, u) {
 		return nil
 	}
+	if c.policy != PolicyClamp {
+		return errUnheld
+	}
 	b.scratch = x.appendText(b.scratch[:0])
-	b.appendExact(col, string(b.scratch))
+	c.clampDecimal(row, b.scratch)
 	return nil
 }
 
@@ -218,15 +219,18 @@ func (x *numericValue) nonZeroFrom(pos int) bool {
 }
 
 // putNumericText is putNumericBinary for what numeric's output function prints.
-func (b *batchBuilder) putNumericText(col int, v []byte) error {
-	c := &b.cols[col]
+func (b *batchBuilder) putNumericText(c *column, row int, v []byte) error {
 	neg, u, fits, err := parseDecimal(v, int(c.scale))
 	if err != nil {
 		return err
 	}
-	if !fits || !c.putDecimal(b.n, neg, u) {
-		b.appendExact(col, string(v))
+	if fits && c.putDecimal(row, neg, u) {
+		return nil
 	}
+	if c.policy != PolicyClamp {
+		return errUnheld
+	}
+	c.clampDecimal(row, v)
 	return nil
 }
 

@@ -5,51 +5,73 @@ import (
 	"errors"
 	"math"
 	"strconv"
+	"unicode/utf8"
 	"unsafe"
 )
 
 // appendText puts a value that arrived as PostgreSQL's text into a column of
 // the row that is being made. v is not kept.
 func (b *batchBuilder) appendText(col int, v []byte) error {
-	c, row := &b.cols[col], b.n
-	var err error
+	c := &b.cols[col]
+	if c.composed() {
+		c.mark()
+	}
+	err := b.putTextual(c, b.n, v)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, errUnheld) {
+		c.rollback()
+		if utf8.Valid(v) {
+			b.appendExact(col, string(v))
+			return nil
+		}
+		err = errUTF8
+	}
+	return b.valueError(col, "text", v, err)
+}
+
+// putTextual is putBinary for PostgreSQL's text.
+func (b *batchBuilder) putTextual(c *column, row int, v []byte) error {
 	switch c.kind {
 	case kindText, kindUTF8, kindJSONB:
-		return b.putText(col, v)
+		return b.putText(c, row, v)
 	case kindInt16:
-		var n int64
-		if n, err = parseInt(v, math.MinInt16, math.MaxInt16); err == nil {
-			native.PutUint16(c.fixed[row*2:], uint16(n))
-			c.setValid(row)
+		n, err := parseInt(v, math.MinInt16, math.MaxInt16)
+		if err != nil {
+			return err
 		}
+		native.PutUint16(c.fixed[row*2:], uint16(n))
+		c.setValid(row)
 	case kindInt32:
-		var n int64
-		if n, err = parseInt(v, math.MinInt32, math.MaxInt32); err == nil {
-			native.PutUint32(c.fixed[row*4:], uint32(n))
-			c.setValid(row)
+		n, err := parseInt(v, math.MinInt32, math.MaxInt32)
+		if err != nil {
+			return err
 		}
+		native.PutUint32(c.fixed[row*4:], uint32(n))
+		c.setValid(row)
 	case kindInt64:
-		var n int64
-		if n, err = parseInt(v, math.MinInt64, math.MaxInt64); err == nil {
-			native.PutUint64(c.fixed[row*8:], uint64(n))
-			c.setValid(row)
+		n, err := parseInt(v, math.MinInt64, math.MaxInt64)
+		if err != nil {
+			return err
 		}
+		native.PutUint64(c.fixed[row*8:], uint64(n))
+		c.setValid(row)
 	case kindDecimal:
-		err = b.putNumericText(col, v)
+		return b.putNumericText(c, row, v)
 	case kindTimestamp, kindTimestamptz:
-		err = b.putTimestampText(col, v)
+		return c.putTimestampText(row, v)
 	default:
-		err = b.appendTextOther(col, v)
-	}
-	if err != nil {
-		return b.valueError(col, "text", v, err)
+		if c.composed() {
+			return b.putComposedText(c, row, v)
+		}
+		return b.putTextualOther(c, row, v)
 	}
 	return nil
 }
 
-// appendTextOther is appendText for the less frequent kinds.
-func (b *batchBuilder) appendTextOther(col int, v []byte) error {
-	c, row := &b.cols[col], b.n
+// putTextualOther is putTextual for the less frequent kinds.
+func (b *batchBuilder) putTextualOther(c *column, row int, v []byte) error {
 	switch c.kind {
 	case kindBool:
 		if len(v) != 1 || v[0] != 't' && v[0] != 'f' {
@@ -68,18 +90,36 @@ func (b *batchBuilder) appendTextOther(col int, v []byte) error {
 			return err
 		}
 		c.setFloat64(row, f)
-	case kindDate:
-		return b.putDateText(col, v)
-	case kindUUID:
-		if len(v) != 36 {
+	case kindUint32:
+		n, err := parseInt(v, 0, math.MaxUint32)
+		if err != nil {
+			return err
+		}
+		native.PutUint64(c.fixed[row*8:], uint64(n))
+		c.setValid(row)
+	case kindUint64:
+		neg, u, fits, err := parseDecimal(v, 0)
+		if err != nil || neg || !fits || u.hi != 0 {
 			return errFormat
 		}
-		return b.putText(col, v)
+		c.putDecimal(row, false, u)
+	case kindDate:
+		return c.putDateText(row, v)
+	case kindUUID:
+		if len(v) != uuidText {
+			return errFormat
+		}
+		return b.putText(c, row, v)
 	case kindBytes:
-		return b.putByteaText(col, v)
+		if len(v) < 2 || v[0] != '\\' || v[1] != 'x' {
+			return errFormat
+		}
+		return b.putHex(c, row, v[2:])
+	case kindWKB:
+		return b.putHex(c, row, v)
 	case kindChar:
 		b.scratch = appendCharText(b.scratch[:0], v)
-		return b.putText(col, b.scratch)
+		return b.putText(c, row, b.scratch)
 	default:
 		return errors.New("unknown kind of column")
 	}
@@ -138,22 +178,21 @@ func parseFloat(v []byte, size int) (float64, error) {
 	return f, nil
 }
 
-// putByteaText stores bytea of the hex output format, which every connection
-// of this package asks for.
-func (b *batchBuilder) putByteaText(col int, v []byte) error {
-	if len(v) < 2 || v[0] != '\\' || v[1] != 'x' {
-		return errFormat
+// putHex stores the bytes that hexadecimal digits stand for. (bytea is printed
+// so because every connection of this package asks for that.)
+func (b *batchBuilder) putHex(c *column, row int, v []byte) error {
+	n := hex.DecodedLen(len(v))
+	before := c.used
+	dst, err := c.extend(row, n)
+	if err != nil {
+		return err
 	}
-	n := hex.DecodedLen(len(v) - 2)
-	if cap(b.scratch) < n {
-		b.scratch = make([]byte, n)
-	}
-	b.scratch = b.scratch[:n]
-	if _, err := hex.Decode(b.scratch, v[2:]); err != nil {
+	if _, err := hex.Decode(dst, v); err != nil {
+		c.used = before
 		return errFormat
 	}
 	b.varBytes += int64(n)
-	return b.cols[col].putBytes(b.n, b.scratch)
+	return nil
 }
 
 // appendCharText appends the text of a "char" (with the quotes, oid 18), one

@@ -71,29 +71,33 @@ func floorDiv(a, b int64) int64 {
 }
 
 // putDate stores a date as PostgreSQL counts it.
-func (b *batchBuilder) putDate(col int, pg int32) {
+func (c *column) putDate(row int, pg int32) error {
 	day := int64(pg) + epochDays
 	if day < minDay || day > maxDay {
-		b.scratch = appendDate(b.scratch[:0], pg)
-		b.appendExact(col, string(b.scratch))
-		return
+		if c.policy != PolicyClamp {
+			return errUnheld
+		}
+		day = min(max(day, minDay), maxDay)
 	}
-	c := &b.cols[col]
-	native.PutUint32(c.fixed[b.n*4:], uint32(int32(day)))
-	c.setValid(b.n)
+	native.PutUint32(c.fixed[row*4:], uint32(int32(day)))
+	c.setValid(row)
+	return nil
 }
 
 // putTimestamp stores a timestamp, of either kind, as PostgreSQL counts it.
-func (b *batchBuilder) putTimestamp(col int, pg int64) {
-	c := &b.cols[col]
+func (c *column) putTimestamp(row int, pg int64) error {
 	micros := pg + epochMicros // wraps for infinity alone
 	if micros < minMicros || micros > maxMicros || pg == math.MaxInt64 {
-		b.scratch = appendTimestamp(b.scratch[:0], pg, c.kind == kindTimestamptz)
-		b.appendExact(col, string(b.scratch))
-		return
+		if c.policy != PolicyClamp {
+			return errUnheld
+		}
+		if micros = maxMicros; pg < 0 {
+			micros = minMicros
+		}
 	}
-	native.PutUint64(c.fixed[b.n*8:], uint64(micros))
-	c.setValid(b.n)
+	native.PutUint64(c.fixed[row*8:], uint64(micros))
+	c.setValid(row)
+	return nil
 }
 
 // appendDate appends a date as DateStyle ISO prints it.
@@ -268,26 +272,29 @@ func textInterval(dst, v []byte) ([]byte, error) {
 
 // putDateText and putTimestampText are putDate and putTimestamp for the text
 // that DateStyle ISO prints.
-func (b *batchBuilder) putDateText(col int, v []byte) error {
+func (c *column) putDateText(row int, v []byte) error {
 	if isInfinity(v) {
-		b.appendExact(col, string(v))
-		return nil
+		if v[0] == '-' {
+			return c.putDate(row, math.MinInt32)
+		}
+		return c.putDate(row, math.MaxInt32)
 	}
 	day, rest, err := parseCivil(v)
 	if err != nil || len(rest) > 0 {
 		return errFormat
 	}
 	if pg := day - epochDays; pg > math.MinInt32 && pg < math.MaxInt32 {
-		b.putDate(col, int32(pg))
-		return nil
+		return c.putDate(row, int32(pg))
 	}
 	return errFormat
 }
 
-func (b *batchBuilder) putTimestampText(col int, v []byte) error {
+func (c *column) putTimestampText(row int, v []byte) error {
 	if isInfinity(v) {
-		b.appendExact(col, string(v))
-		return nil
+		if v[0] == '-' {
+			return c.putTimestamp(row, math.MinInt64)
+		}
+		return c.putTimestamp(row, math.MaxInt64)
 	}
 	day, rest, err := parseCivil(v)
 	day -= epochDays
@@ -299,7 +306,7 @@ func (b *batchBuilder) putTimestampText(col int, v []byte) error {
 		return err
 	}
 	var zone int64
-	if b.cols[col].kind == kindTimestamptz {
+	if c.kind == kindTimestamptz {
 		if zone, rest, err = parseZone(rest); err != nil {
 			return err
 		}
@@ -307,8 +314,7 @@ func (b *batchBuilder) putTimestampText(col int, v []byte) error {
 	if len(rest) > 0 {
 		return errFormat
 	}
-	b.putTimestamp(col, day*microsPerDay+clock-zone*microsPerSecond)
-	return nil
+	return c.putTimestamp(row, day*microsPerDay+clock-zone*microsPerSecond)
 }
 
 func isInfinity(v []byte) bool { return string(v) == "infinity" || string(v) == "-infinity" }

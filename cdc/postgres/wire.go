@@ -14,6 +14,9 @@ const (
 	framingBuffer = 512 << 10
 	// maxMessage is more than the longest message that PostgreSQL can send.
 	maxMessage = 1<<30 + 1<<10
+	// trustedMessage is how much of a message has to be here before its length
+	// is believed, and room is made for all of it at once.
+	trustedMessage = 16 << 20
 	// messageHeader is the kind and the length of every message.
 	messageHeader = 5
 )
@@ -125,7 +128,11 @@ func (f *framing) fill(need int) error {
 		f.rp = 0
 	}
 	if f.wp == len(f.buf) {
-		f.buf = append(make([]byte, 0, 2*len(f.buf)), f.buf...)[:2*len(f.buf)]
+		size := 2 * len(f.buf)
+		if len(f.buf) >= trustedMessage {
+			size = max(need, len(f.buf)+framingBuffer)
+		}
+		f.buf = append(make([]byte, 0, size), f.buf...)[:size]
 	}
 	n, err := f.r.Read(f.buf[f.wp:])
 	f.wp += n

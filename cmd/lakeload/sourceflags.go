@@ -83,6 +83,9 @@ func (f *sourceFlags) merge(conf *config.Config) (*selection, error) {
 	if err := f.selectTables(s); err != nil {
 		return nil, err
 	}
+	if p.Types, err = typeRules(conf); err != nil {
+		return nil, err
+	}
 	return s, f.setKeyless(s)
 }
 
@@ -109,6 +112,31 @@ func (f *sourceFlags) selectTables(s *selection) error {
 		}
 	}
 	return nil
+}
+
+// typeRules are what the configuration says of columns' types.
+func typeRules(conf *config.Config) ([]postgres.TypeRule, error) {
+	var rules []postgres.TypeRule
+	for _, r := range conf.Tables {
+		if len(r.Types) == 0 {
+			continue
+		}
+		rule := postgres.TypeRule{Tables: r.Match, Columns: map[string]postgres.TypePolicy{}}
+		for _, text := range r.Match {
+			if _, err := postgres.ParsePattern(text); err != nil {
+				return nil, usageErrorf("mend the pattern in "+conf.Path, "%w", err)
+			}
+		}
+		for column, word := range r.Types {
+			policy, err := postgres.ParseTypePolicy(word)
+			if err != nil {
+				return nil, usageErrorf("mend it in "+conf.Path, "column %s: %w", column, err)
+			}
+			rule.Columns[column] = policy
+		}
+		rules = append(rules, rule)
+	}
+	return rules, nil
 }
 
 func (f *sourceFlags) setKeyless(s *selection) error {

@@ -93,6 +93,12 @@ install_postgresql() {
 	pg_there || fail "psql, pgbench and a PostgreSQL server (14 or newer) are not all here" \
 		"install them: apt-get install postgresql postgresql-contrib (as root), dnf install postgresql-server postgresql-contrib, or brew install postgresql@17"
 	say "postgresql: $(psql --version)"
+	# PostGIS, beside contrib's extensions, for the tests of types. (Debian 12 has no pgvector.)
+	if [ -d /usr/share/postgresql/15/extension ] && [ ! -e /usr/share/postgresql/15/extension/postgis.control ]; then
+		apt_install postgresql-15-postgis-3 postgresql-15-postgis-3-scripts || true
+		[ -e /usr/share/postgresql/15/extension/postgis.control ] || fail "PostGIS for the PostgreSQL 15 of this machine is not here" \
+			"install it: apt-get install postgresql-15-postgis-3 postgresql-15-postgis-3-scripts (as root); then run this again"
+	fi
 }
 
 java_major() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1; }

@@ -29,11 +29,34 @@ create table "Größe" ("Käse" bigint primary key, "select" text, "UPPER" int, 
 create table inserts (n int, what text);
 
 create table nothing (id int primary key, v text);
+
+create domain tags as text[];
+create type inner_t as (d date, n numeric(8,2), f float8, note text);
+create type outer_t as (i inner_t, list int[], r int4range, at timestamptz, raw bytea);
+alter type outer_t add attribute gone int;
+alter type outer_t drop attribute gone;
+create table composed (
+	id int primary key, o outer_t, os outer_t[], p pair, ps pair[], r4 int4range, rd daterange, rt tstzrange, rn numrange, mr int4multirange, t tags, bs bytea[], us uuid[],
+	jb jsonb[], ivs interval[], f4 real[], f8 float8[], bools bool[], ts timestamp[], oids oid[], lsn pg_lsn, x8 xid8, pt point, bx box[], tv tsvector, i2 int2vector, big text[]);
+alter table composed alter big set storage external;
+
+-- keys that are made of parts
+create table parts (k int[], r int4range, c pair, o oid, v int, primary key (k, r, c, o));
 `
 
 // textOnly are types whose binary form is not their text: one of them makes the whole stream come as text.
 const textOnly = `
 alter table lists add cash money, add floats double precision[], add at point, add span int4range, add words tsvector, add made pair;`
+
+// extended are types of extensions, where the server has them.
+const extended = `
+create extension hstore; create extension citext; create extension ltree; create extension postgis;
+create table extended (id int primary key, h hstore, hs hstore[], g geometry, gs geometry[], e geography, c citext, l ltree);
+insert into extended values (1, 'a=>1, "b c"=>NULL, "q\""=>"x\\y", ""=>""', array['a=>1'::hstore, '', null], 'SRID=4326;POINT(1 2)', array['LINESTRING(0 0,1 1.5)'::geometry, null], 'POINT(-71.06 42.36)', 'CiText', 'a.b.c'),
+	(2, '', '{}', 'POINT EMPTY', '{}', null, '', ''), (3, null, null, null, null, null, null, null)`
+
+const extendedAgain = `
+insert into extended select id + 10, h, hs, g, gs, e, c, l from extended; update extended set c = 'new' where id in (1, 12)`
 
 const textOnlyRows = `
 update lists set cash = 12.5, floats = '{1.5,NaN,-Infinity,NULL,1e-300}', at = '(1.25,-3)', span = '[1,10)', words = 'a:1 fat:2 cat:3', made = row(1, 'x "y"')`
@@ -76,6 +99,18 @@ insert into keys values
 	('2024-01-01', 1.50, '2024-01-01 00:00+00', '\x00', 'a', 1), ('infinity', 'NaN', '-infinity', '', '', 2), ('-infinity', -0.01, 'infinity', '\xff', 'abcd', 3),
 	('0044-03-15 BC', 0, '0044-03-15 00:00+00 BC', '\x00ff', 'ä', 4), ('infinity', 'NaN', 'infinity', '', '', 5);
 
+insert into composed values
+	(1, row(row('2024-02-29', 1.5, 0.1, E'q"\\ \n(,)'), '{1,NULL}', '[1,5)', '2024-01-01 12:00:00.5+02', '\x00ff'), array[row(row('2024-01-01', 2, 'NaN', ''), '{}', 'empty', null, '\x'), null]::outer_t[], row(1, 'NULL'), array[row(null, null), row(2, 'a,b')]::pair[],
+		'[1,10)', '[2024-01-01,)', '["2024-01-01 00:00+00","2024-06-01 00:00:00.25+00"]', '(1.50,NaN]', '{[1,3),[7,9)}', '{a,"b c",NULL,"NULL"}', array['\x00'::bytea, null], array['1fe01fe0-1fe0-1fe0-1fe0-1fe01fe01fe0'::uuid],
+		array['{"a": [1.50]}'::jsonb, 'null'], array['1 day 00:00:01'::interval], '{1.5,NULL}', '{1.5,NaN,-Infinity,NULL}', '{t,f,NULL}', array['2024-01-01 00:00:00.25'::timestamp], '{0,4294967295}', '16/B374D848', '18446744073709551615', '(1.5,-0)', '{(1,2),(0,0);(3,3),(2,2)}', 'a:1A fat:2', '1 2', array[(select string_agg(md5(i::text), '') from generate_series(1, 400) i), 'small']),
+	(2, row(row('infinity', 1, 1, ''), null, null, null, null), array[row(row('2024-01-01', 'NaN', 1, ''), null, null, null, null)]::outer_t[], null, '{}', '(,)', '[-infinity,infinity)', '[,2024-01-01 00:00+00)', 'empty', '{}', '{{a},{b}}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', array['infinity'::timestamp], '[0:0]={7}', '0/0', '0', null, null, '', '', array[(select string_agg(md5(i::text), '') from generate_series(401, 800) i)]),
+	(3, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null),
+	(4, row(null, null, null, null, null), array[row(null, null, null, null, null)]::outer_t[], row(null, null), array[row(3, '"')]::pair[], 'empty', 'empty', 'empty', '[1,1]', '{(,)}', '{}', null, null, null, null, '{NaN}', '{-0}', null, null, null, null, null, '(Infinity,NaN)', null, null, null, '{}');
+-- a value out of line that is no list: where it is not sent its exact text has to come from the lake
+insert into composed (id, big) values (5, (select array[array_agg(md5(i::text))] from generate_series(1001, 1400) i));
+
+insert into parts values ('{1,2}', '[1,5)', row(1, 'a'), 1, 1), ('{1}', '[1,5)', row(1, 'a'), 1, 2), ('{}', 'empty', row(1, null), 4294967295, 3), ('[0:1]={1,2}', '[1,5)', row(1, 'a'), 1, 4), ('{{1,2}}', '(,)', row(1, ''), 0, 5);
+
 insert into "Größe" select i, 'row ' || i, i, -i from generate_series(1, 20) i;
 insert into inserts select i, 'what ' || i from generate_series(1, 10) i;
 `
@@ -91,6 +126,10 @@ insert into lists select * from again;
 insert into keys select d, n, t, b, 'x', v + 100 from keys;
 insert into "Größe" select "Käse" + 1000, "select", "UPPER", "it's" from "Größe";
 insert into inserts select n + 1000, what from inserts;
+create temporary table once as select * from composed;
+update once set id = id + 1000;
+insert into composed select * from once;
+insert into parts select k, r, c, (o::int8 + 7)::oid, v + 100 from parts where o < 10;
 `
 
 // changes are made after it, before the first look.
@@ -98,6 +137,8 @@ const changes = `
 update texts set n = n + 100 where long is not null; -- long is out of line, and not sent
 update numbers set dec = null where id = 4;
 update keys set v = v * 10;
+update composed set p = row(99, 'changed') where id in (1, 5, 1002, 1005); -- big is out of line, and not sent
+update parts set v = v * 10;
 `
 
 // moreChanges follow the first look, each in a transaction of its own.
@@ -118,6 +159,9 @@ var moreChanges = []string{
 	`alter table "Größe" add "neu" text; insert into "Größe" values (5000, 'with', 1, 2, 'new'); update "Größe" set "neu" = 'set ' || "Käse" where "Käse" % 2 = 0`,
 	`alter table "Größe" add "auch" numeric(6,2), add "zeit" timestamp; update "Größe" set "auch" = 1.25, "zeit" = '2024-05-06 07:08:09' where "Käse" % 3 = 0`,
 	`insert into inserts values (99, 'later'), (99, 'later')`,
+	`update composed set id = id + 5000, r4 = '[7,8)' where id in (1, 2); update composed set o = null, os = '{}', f8 = '{{1,2}}' where id = 1001`,
+	`update composed set o.list = '{9}', big[2] = 'other' where id = 1002; delete from composed where id = 4`,
+	`update parts set v = v + 1; update parts set k = k || 3 where v % 2 = 0; delete from parts where r = 'empty'; update parts set c.b = 'new' where k = '{1}'`,
 	`delete from "Größe" where "Käse" between 1001 and 1005`,
 	// What is rolled back is not there, and what came before it in the transaction is.
 	`begin; insert into nothing values (1, 'kept'); savepoint s; insert into nothing values (2, 'gone'); update texts set n = -1; rollback to s; delete from nothing; commit`,

@@ -3,8 +3,12 @@
 package values
 
 import (
+	"encoding/json"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,11 +29,13 @@ var tables = []struct {
 	{"numbers", true},
 	{"texts", false},
 	{"times", true},
-	{"lists", false},
+	{"lists", true},
 	{"keys", true},
 	{"Größe", false},
 	{"inserts", false},
 	{"nothing", false},
+	{"composed", true},
+	{"parts", true},
 }
 
 // moment is what the source showed, and where the lake shows it.
@@ -61,6 +67,27 @@ func TestAllReadersSeeTheSource(t *testing.T) {
 	}
 }
 
+// TestAllReadersSeeTypesOfExtensions does the same for a server that has the usual extensions (Debian's 15).
+func TestAllReadersSeeTypesOfExtensions(t *testing.T) {
+	harness.Need(t)
+	db := harness.NewDatabase(t, pgtest.Shared(t, 15))
+	db.Exec(t, extended)
+	pipe := harness.NewPipeline(t, db)
+	e := pipe.Start(t)
+	e.Await("stream_started", nil)
+	db.Exec(t, extendedAgain)
+	epoch := pipe.Sync(t, e)
+	columns, want := expected(t, db, "extended", false)
+	require.Len(t, want, 6)
+	e.Stop()
+	version := epoch.Tables["public.extended"]
+	for _, kind := range readers.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			check(t, pipe, kind, "extended", &version, moment{columns: map[string][]string{"extended": columns}, rows: map[string][][]string{"extended": want}})
+		})
+	}
+}
+
 func mirrorAndRead(t *testing.T, pipe *harness.Pipeline, kinds []readers.Kind) {
 	db := pipe.DB
 	e := pipe.Start(t)
@@ -76,6 +103,7 @@ func mirrorAndRead(t *testing.T, pipe *harness.Pipeline, kinds []readers.Kind) {
 	for _, s := range pipe.Status(t) {
 		require.Equal(t, "live", s.Phase, "%s: %s", s.Table, s.Reason)
 	}
+	t.Run("cat", func(t *testing.T) { catComposed(t, pipe, latest) })
 	for _, kind := range kinds {
 		t.Run(string(kind), func(t *testing.T) {
 			began := time.Now()
@@ -84,8 +112,49 @@ func mirrorAndRead(t *testing.T, pipe *harness.Pipeline, kinds []readers.Kind) {
 				v := earlier.version[table.name]
 				check(t, pipe, kind, table.name, &v, earlier)
 			}
+			filterComposed(t, pipe, kind)
 			t.Logf("%d tables twice in %v", len(tables), time.Since(began).Round(10*time.Millisecond))
 		})
+	}
+}
+
+// filterComposed holds that readers which skip files by statistics find rows by what is within their columns.
+func filterComposed(t *testing.T, pipe *harness.Pipeline, kind readers.Kind) {
+	table := map[readers.Kind]string{readers.DuckDB: "delta_scan('" + pipe.Path("composed") + "')", readers.Spark: "delta.`" + pipe.Path("composed") + "`"}[kind]
+	if table == "" {
+		return
+	}
+	for lake, source := range map[string]string{
+		"o.i.d = date '2024-02-29'":               "((o).i).d = '2024-02-29'",
+		"r4.lower = 7 and r4.upper < 9":           "lower(r4) = 7 and upper(r4) < 9",
+		"r4.empty":                                "isempty(r4)",
+		"p.a is null and p is not null":           "(p).a is null and p is distinct from null",
+		"o.r.upper > 4 and o.i.note > 'a'":        "upper((o).r) > 4 and ((o).i).note > 'a'",
+		"o.at < timestamp '2025-01-01'":           "(o).at < '2025-01-01 00:00+00'",
+		"o.i.n between 1.2 and 1.8 or ps is null": "((o).i).n between 1.2 and 1.8 or ps is null",
+	} {
+		got, err := readers.Get(t, kind).SQL(t.Context(), "select count(*) from "+table+" where "+lake)
+		require.NoError(t, err, lake)
+		require.Equal(t, pipe.DB.Value(t, "select count(*) from composed where "+source), got[0][0], lake)
+	}
+}
+
+// catComposed holds that `lakeload cat` writes nested values as one Parquet file that DuckDB reads, and as JSON.
+func catComposed(t *testing.T, pipe *harness.Pipeline, want moment) {
+	args := []string{"cat", "public.composed", "--lake", pipe.Lake, "--name", pipe.Name, "--format"}
+	file := filepath.Join(t.TempDir(), "composed.parquet")
+	require.NoError(t, os.WriteFile(file, []byte(harness.Call(t, append(args, "parquet")...).Stdout), 0o600))
+	quoted := make([]string, len(want.columns["composed"]))
+	for i, c := range want.columns["composed"] {
+		quoted[i] = strconv.Quote(c)
+	}
+	got, err := readers.Get(t, readers.DuckDB).SQL(t.Context(), "select "+strings.Join(quoted, ", ")+" from read_parquet('"+file+"')")
+	require.NoError(t, err)
+	readers.Same(t, got, want.rows["composed"])
+	lines := strings.Split(strings.TrimSpace(harness.Call(t, append(args, "jsonl")...).Stdout), "\n")
+	require.Len(t, lines, len(got))
+	for _, line := range lines {
+		require.True(t, json.Valid([]byte(line)), line)
 	}
 }
 

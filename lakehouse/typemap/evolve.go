@@ -24,9 +24,8 @@ type Input struct {
 	// columns are then what their names say, a renamed one is one that went and
 	// one that came.
 	Append bool
-	// Unsure says that the shape before this one could not be told column by
-	// column.
-	Unsure bool
+	// Highest is the highest id of a column that the table is known to have had.
+	Highest int32
 }
 
 // Change is what has to become of a table's columns for rows of a relation to
@@ -128,7 +127,12 @@ func (p *planner) match() error {
 			p.dropped = append(p.dropped, i)
 		}
 	}
-	if added == "" || len(p.dropped) == 0 || p.Append {
+	switch {
+	case added == "" || p.Append:
+		return nil
+	case byID && p.Rel.Dropped > p.highest():
+		return &Incompatible{Column: added, Reason: "it was added, and columns that were never seen came and went: which of them these rows have cannot be told", Resync: true}
+	case len(p.dropped) == 0:
 		return nil
 	}
 	gone := p.Table.Fields[p.dropped[0]].Name
@@ -139,12 +143,23 @@ func (p *planner) match() error {
 			action = Resync // there is nothing to follow
 		}
 		return p.refuse(action, gone, "it went while %q came, and the source's catalogue has gone on since: whether it was renamed cannot be told", added)
-	case p.Unsure && slices.ContainsFunc(p.dropped, func(i int) bool {
+	case slices.ContainsFunc(p.dropped, func(i int) bool {
 		return slices.ContainsFunc(p.Rel.Columns, func(c cdc.Column) bool { return c.Name == p.Table.Fields[i].Name })
 	}):
-		return &Incompatible{Column: gone, Reason: "it was dropped and added again before that could be noticed", Resync: true}
+		// Whether these rows are of the column that went or of the one that came
+		// the catalogue does not tell.
+		return &Incompatible{Column: gone, Reason: "it was dropped and another one has its name", Resync: true}
 	}
 	return nil
+}
+
+// highest is the highest id that is known to have been a column's.
+func (p *planner) highest() int32 {
+	id := p.Highest
+	for i := range p.Table.Fields {
+		id = max(id, columnID(&p.Table.Fields[i]))
+	}
+	return id
 }
 
 // refuse is what a policy says of a change that is not followed.
@@ -265,7 +280,7 @@ func (p *planner) retyped(f, want *tablefmt.Field, c *cdc.Column) (bool, error) 
 	switch {
 	case p.Rewritten && action != Follow:
 		return false, p.refuse(action, f.Name, "%s, and its values may have changed with it", reason)
-	case !Holds(want.Type, f.Type) || p.Append && !same:
+	case !Holds(want.Type, f.Type) || p.Append && !same || shapeOf(was) != c.Shape:
 		if action == Follow && !p.Append {
 			action = Resync
 		}
@@ -276,6 +291,16 @@ func (p *planner) retyped(f, want *tablefmt.Field, c *cdc.Column) (bool, error) 
 	}
 	p.note("column %q: %s", f.Name, reason)
 	return true, nil
+}
+
+// shapeOf is the part of a typeID that tells of composites' attributes: what
+// older rows hold in ones that were replaced is gone at the source.
+func shapeOf(typeID string) string {
+	parts := strings.SplitN(typeID, ":", 3)
+	if len(parts) < 3 {
+		return ""
+	}
+	return parts[2]
 }
 
 // changedType says how a column's type changed, for people: by its name at the
@@ -297,7 +322,7 @@ func (p *planner) droppedField(i int, f *tablefmt.Field) (keep bool, err error) 
 	case action == Stop, action == Resync:
 		return false, p.refuse(action, f.Name, "it was dropped at the source")
 	case p.Append:
-	case action == Follow, p.comesBack(i):
+	case action == Follow:
 		p.change.Rewrite = true
 		p.note("column %q was dropped", f.Name)
 		return false, nil
@@ -333,8 +358,8 @@ func (p *planner) addedField(c *cdc.Column) (f tablefmt.Field, missing cdc.Missi
 	}
 	missing = c.Missing
 	switch {
-	case missing.Kind == cdc.MissingUnknown, missing.Default && p.Rewritten:
-		return f, missing, &Incompatible{Column: c.Name, Reason: "it was added with a default that the source has written into every row", Resync: true}
+	case missing.Kind == cdc.MissingUnknown, p.Rewritten && (missing.Kind == cdc.MissingNull || len(p.Rel.Files) > 1):
+		return f, missing, &Incompatible{Column: c.Name, Reason: "it was added, and what older rows hold in it the source does not tell", Resync: true}
 	case missing.Kind == cdc.MissingValue:
 		p.change.Rewrite = true
 	}

@@ -22,7 +22,7 @@ const Exact = "_lakeload_exact"
 // The keys under which a lake's column remembers its source (field metadata).
 const (
 	metaSourceType = "lakeload.sourceType" // for people: numeric(10,2)
-	metaTypeID     = "lakeload.typeId"     // OID:typmod
+	metaTypeID     = "lakeload.typeId"     // OID:typmod, and :shape for what holds composites
 	metaColumnID   = "lakeload.columnId"   // the source's, which a rename does not change
 	metaDropped    = "lakeload.dropped"    // true: the source has no such column any more
 )
@@ -117,4 +117,10 @@ func Field(c *cdc.Column) (tablefmt.Field, error) {
 	return tablefmt.Field{Name: c.Name, Type: t, Nullable: true, Metadata: meta}, nil
 }
 
-func typeID(c *cdc.Column) string { return fmt.Sprintf("%d:%d", c.TypeOID, c.TypeMod) }
+func typeID(c *cdc.Column) string {
+	id := fmt.Sprintf("%d:%d", c.TypeOID, c.TypeMod)
+	if c.Shape != "" {
+		id += ":" + c.Shape
+	}
+	return id
+}

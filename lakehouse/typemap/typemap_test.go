@@ -3,6 +3,7 @@ package typemap
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -23,12 +24,11 @@ func own(name string) bool { return name == Exact }
 
 // parseColumns reads "1 id bigint, 2 note varchar(10) default x": the id (0 is
 // not known), name and type of each column, and what older rows read as: a
-// value, "default unknown", or "with default" for one that is only told.
+// value, "default unknown".
 func parseColumns(t *testing.T, text string) []cdc.Column {
 	var cols []cdc.Column
 	for _, part := range strings.Split(text, ";") {
 		head, missing, _ := strings.Cut(strings.TrimSpace(part), " default ")
-		head, with := strings.CutSuffix(head, " with default")
 		var id int32
 		var name, typ string
 		_, err := fmt.Sscan(head, &id, &name, &typ)
@@ -41,10 +41,15 @@ func parseColumns(t *testing.T, text string) []cdc.Column {
 		case missing != "":
 			c.Missing.Kind = cdc.MissingValue
 		}
-		c.Missing.Default = with || missing != ""
 		cols = append(cols, c)
 	}
 	return cols
+}
+
+func parseInt(t *testing.T, text string) int {
+	n, err := strconv.Atoi(text)
+	require.NoError(t, err)
+	return n
 }
 
 func column(t *testing.T, name, typ string) cdc.Column {
@@ -113,8 +118,12 @@ func TestPlan(t *testing.T) {
 				in.Rewritten = true
 			case "append":
 				in.Append = true
-			case "unsure":
-				in.Unsure = true
+			case "gone":
+				in.Rel.Dropped = int32(parseInt(t, arg.Vals[0]))
+			case "highest":
+				in.Highest = int32(parseInt(t, arg.Vals[0]))
+			case "partitioned":
+				in.Rel.Files = map[uint32]uint32{1: 1, 2: 1}
 			}
 		}
 		change, err := Plan(in)
@@ -201,4 +210,26 @@ func TestHolds(t *testing.T) {
 	} {
 		require.Equal(t, c.want, Holds(c.to, c.from), "%s to %s", c.from, c.to)
 	}
+}
+
+// A composite whose attributes are others, though they look the same, is
+// another type: what older rows hold in them is gone at the source.
+func TestEdge54AnAlteredCompositeIsAChange(t *testing.T) {
+	pair := arrow.StructOf(arrow.Field{Name: "a", Type: arrow.PrimitiveTypes.Int32, Nullable: true})
+	rel := &cdc.Relation{Columns: []cdc.Column{{Name: "v", Type: pair, SourceType: "pair", TypeOID: 70000, TypeMod: -1, Shape: "/1:aa"}}}
+	table, err := Schema(rel)
+	require.NoError(t, err)
+	none := func(string) bool { return false }
+	change, err := Plan(Input{Table: table, Rel: rel, Own: none})
+	require.NoError(t, err)
+	require.Nil(t, change)
+	altered := *rel
+	altered.Columns = []cdc.Column{rel.Columns[0]}
+	altered.Columns[0].Shape = "/1:bb"
+	require.False(t, rel.SameShape(&altered))
+	_, err = Plan(Input{Table: table, Rel: &altered, Own: none, Policy: Policy{Type: Follow}})
+	var incompatible *Incompatible
+	require.ErrorAs(t, err, &incompatible)
+	require.Equal(t, "its type pair was altered", incompatible.Reason)
+	require.True(t, incompatible.Resync)
 }

@@ -42,6 +42,9 @@ type Rule struct {
 	Match   []string
 	Exclude []string
 	Mode    []string // Mirror, Changelog; nil: as the rules before say
+	// Types says of columns, by name, how their values are stored: Exact,
+	// Text, Clamp or Stop. Columns that no rule names are Exact.
+	Types map[string]string
 }
 
 // Defaults hold for every table of which no rule says otherwise.
@@ -61,6 +64,9 @@ type Limits struct {
 const (
 	Mirror     = "mirror"
 	Changelog  = "changelog"
+	Exact      = "exact"
+	Text       = "text"
+	Clamp      = "clamp"
 	Stop       = "stop"
 	InsertOnly = "insert-only"
 )

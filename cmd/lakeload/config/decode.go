@@ -160,6 +160,30 @@ func (d *decoder) words(to *[]string, parse func(string) (string, error)) func(*
 	}
 }
 
+// named reads a mapping whose keys are names of the user's, each value by parse.
+func (d *decoder) named(to *map[string]string, where string, parse func(string) (string, error)) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		known := keys{}
+		if n.Kind == yaml.MappingNode {
+			for i := 0; i < len(n.Content); i += 2 {
+				name := n.Content[i].Value
+				known[name] = func(n *yaml.Node) {
+					var word string
+					parsed(d, &word, parse)(n)
+					if *to == nil {
+						*to = map[string]string{}
+					}
+					(*to)[name] = word
+				}
+			}
+			if len(known) == 0 {
+				d.fault(n, "%s is empty", where)
+			}
+		}
+		d.mapping(n, where, known)
+	}
+}
+
 // list reads every element of a list.
 func (d *decoder) list(where string, each func(i int, n *yaml.Node)) func(*yaml.Node) {
 	return func(n *yaml.Node) {

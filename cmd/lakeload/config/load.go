@@ -89,6 +89,7 @@ func (d *decoder) tables(to *[]Rule) func(*yaml.Node) {
 			"match":   d.words(&r.Match, anyText),
 			"exclude": d.words(&r.Exclude, anyText),
 			"mode":    d.words(&r.Mode, oneOf(Mirror, Changelog)),
+			"types":   d.named(&r.Types, where+".types", oneOf(Exact, Text, Clamp, Stop)),
 		})
 		if len(r.Match) == 0 && len(d.faults) == before {
 			d.fault(n, "%s says not which tables it is about: add match, as in match: \"public.*\"", where)

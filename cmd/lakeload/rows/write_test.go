@@ -173,3 +173,37 @@ func TestAWriterTellsThatTheStreamBroke(t *testing.T) {
 		require.ErrorIs(t, w.Close(), gone, name)
 	}
 }
+
+// TestNested writes what is nested in what is nested: arrays of composites of
+// ranges, and maps, in every format.
+func TestNested(t *testing.T) {
+	text := arrow.BinaryTypes.String
+	bounds := arrow.StructOf(arrow.Field{Name: "lower", Type: arrow.FixedWidthTypes.Date32, Nullable: true}, arrow.Field{Name: "empty", Type: arrow.FixedWidthTypes.Boolean, Nullable: true})
+	pair := arrow.StructOf(arrow.Field{Name: "r", Type: bounds, Nullable: true}, arrow.Field{Name: "m", Type: arrow.MapOf(text, text), Nullable: true}, arrow.Field{Name: "f", Type: arrow.PrimitiveTypes.Float64, Nullable: true})
+	schema := arrow.NewSchema([]arrow.Field{{Name: "v", Type: arrow.ListOf(pair), Nullable: true}}, nil)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	defer b.Release()
+	want := []string{
+		`[{"r":{"lower":"2024-02-29","empty":false},"m":{"a\"":null,"":"x"},"f":"NaN"},null,{"r":null,"m":null,"f":-0}]`,
+		`[]`, `null`, `[{"r":{"lower":null,"empty":true},"m":{},"f":0.5}]`,
+	}
+	for _, line := range want {
+		if line == `null` {
+			b.Field(0).AppendNull()
+			continue
+		}
+		in := strings.NewReplacer(`{"a\"":null,"":"x"}`, `[{"key":"a\"","value":null},{"key":"","value":"x"}]`, `"m":{}`, `"m":[]`).Replace(line)
+		require.NoError(t, b.Field(0).UnmarshalJSON([]byte("["+in+"]")), in)
+	}
+	rec := b.NewRecordBatch()
+	out := written(t, func(w *bytes.Buffer) Writer { return JSONLines(w, schema) }, rec)
+	var lines []string
+	for _, w := range want {
+		lines = append(lines, `{"v":`+w+`}`)
+	}
+	require.Equal(t, strings.Join(lines, "\n")+"\n", out)
+	out = written(t, func(w *bytes.Buffer) Writer { return CSV(w, schema) }, rec.NewSlice(1, 4))
+	require.Equal(t, "v\n[]\n\n\"[{\"\"r\"\":{\"\"lower\"\":null,\"\"empty\"\":true},\"\"m\"\":{},\"\"f\"\":0.5}]\"\n", out)
+	out = written(t, func(w *bytes.Buffer) Writer { return Table(w, schema) }, rec.NewSlice(1, 3))
+	require.Equal(t, "v\n────\n[]\nNULL\n", out)
+}
