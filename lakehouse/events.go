@@ -17,6 +17,7 @@ type Events struct {
 	StreamStarted   func(StreamStarted)
 	BatchCommitted  func(BatchCommitted)
 	TableStopped    func(TableStopped)
+	TableChanged    func(TableChanged)
 	TableResync     func(TableResync)
 	TableFound      func(TableFound)
 	Retrying        func(Retrying)
@@ -82,6 +83,16 @@ type TableStopped struct {
 	Table  string `json:"table"`
 	Reason string `json:"reason"`
 	Remedy string `json:"remedy"`
+}
+
+// TableChanged is told when a table of the lake has followed a change of its
+// source's columns.
+type TableChanged struct {
+	Table   string   `json:"table"`
+	Mode    Mode     `json:"mode"`
+	Changes []string `json:"changes"` // in words
+	LSN     cdc.LSN  `json:"lsn"`     // the first epoch that can have it
+	Version int64    `json:"version"`
 }
 
 // TableResync is told when the engine has a table copied again by itself, as

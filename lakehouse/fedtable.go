@@ -215,7 +215,6 @@ func (e *Engine) recopyTable(ctx context.Context, t *fedTable, why *stopError) e
 		return err
 	}
 	e.tables = slices.DeleteFunc(e.tables, func(o *fedTable) bool { return o == t })
-	e.opt.Log.Warn("a table is copied again", "table", t.state.Name(), "because", why.reason)
 	if e.opt.Events.TableResync != nil {
 		e.opt.Events.TableResync(TableResync{Table: t.state.Name(), Reason: why.reason})
 	}
@@ -224,7 +223,6 @@ func (e *Engine) recopyTable(ctx context.Context, t *fedTable, why *stopError) e
 }
 
 func (e *Engine) tellStopped(t *TableState) {
-	e.opt.Log.Error("a table has stopped", "table", t.Name(), "reason", t.Reason, "remedy", t.Remedy, "at", t.StoppedAt)
 	if e.opt.Events.TableStopped != nil {
 		e.opt.Events.TableStopped(TableStopped{Table: t.Name(), Reason: t.Reason, Remedy: t.Remedy})
 	}

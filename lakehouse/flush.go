@@ -165,9 +165,13 @@ func (f *flusher) commit(ctx context.Context, cut cdc.LSN) (map[string]int64, er
 			return t.copy.commit(ctx, t, cut)
 		}
 		for i, w := range t.writers {
+			columns := w.changes()
 			changed, err := w.Commit(ctx, cut)
 			if err != nil {
 				return err
+			}
+			if changed && len(columns) > 0 && f.e.opt.Events.TableChanged != nil {
+				f.e.opt.Events.TableChanged(TableChanged{Table: t.state.Name(), Mode: t.modes[i], Changes: columns, LSN: cut, Version: w.Version()})
 			}
 			if changed {
 				mu.Lock()

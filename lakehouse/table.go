@@ -47,6 +47,8 @@ type writer interface {
 	sourceFiles() map[uint32]uint32
 	// seen takes over what is known of the source's table.
 	seen(st *TableState)
+	// changes say in words what the next commit changes of the columns.
+	changes() []string
 	// Snapshot shows everything committed; Version is its version.
 	Snapshot() *tablefmt.Snapshot
 	Version() int64

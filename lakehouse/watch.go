@@ -224,6 +224,8 @@ func (t *table) fits(rel *cdc.Relation) bool {
 
 func (t *table) sourceFiles() map[uint32]uint32 { return t.spec.files() }
 
+func (t *table) changes() []string { return t.notes }
+
 // seen takes over what is known of the source's table.
 func (t *table) seen(st *TableState) { t.spec.state, t.spec.newer = *st, nil }
 
@@ -351,7 +353,6 @@ func (s *State) add(states []TableState) {
 func (e *Engine) tellFound(states []TableState) {
 	for i := range states {
 		t := &states[i]
-		e.opt.Log.Info("the source has a new table", "table", t.Name(), "phase", t.Phase, "reason", t.Reason)
 		if e.opt.Events.TableFound != nil {
 			e.opt.Events.TableFound(TableFound{Table: t.Name(), Phase: t.Phase, Reason: t.Reason, Remedy: t.Remedy})
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,7 +21,9 @@ const (
 	eventStreamStarted    = "stream_started"
 	eventBatchCommitted   = "batch_committed"
 	eventTableStopped     = "table_stopped"
+	eventTableChanged     = "table_changed"
 	eventTableResync      = "table_resync"
+	eventTableFound       = "table_found"
 	eventRetrying         = "retrying"
 	eventPipelineStopped  = "pipeline_stopped"
 )
@@ -43,7 +46,9 @@ func listen(tell func(name string, event any)) lakehouse.Events {
 		StreamStarted:   func(e lakehouse.StreamStarted) { tell(eventStreamStarted, e) },
 		BatchCommitted:  func(e lakehouse.BatchCommitted) { tell(eventBatchCommitted, e) },
 		TableStopped:    func(e lakehouse.TableStopped) { tell(eventTableStopped, e) },
+		TableChanged:    func(e lakehouse.TableChanged) { tell(eventTableChanged, e) },
 		TableResync:     func(e lakehouse.TableResync) { tell(eventTableResync, e) },
+		TableFound:      func(e lakehouse.TableFound) { tell(eventTableFound, e) },
 		Retrying:        func(e lakehouse.Retrying) { tell(eventRetrying, e) },
 	}
 }
@@ -110,6 +115,16 @@ func (l *textLines) tell(event any) {
 		l.batch(e)
 	case lakehouse.TableStopped:
 		l.log.Error("table stopped", "table", e.Table, "reason", e.Reason, "what_to_do", e.Remedy)
+	case lakehouse.TableChanged:
+		l.log.Info("table changed", "table", e.Table, "mode", e.Mode, "changes", strings.Join(e.Changes, "; "))
+	case lakehouse.TableResync:
+		l.log.Warn("table copied again", "table", e.Table, "reason", e.Reason)
+	case lakehouse.TableFound:
+		if e.Phase == lakehouse.PhaseOffered {
+			l.log.Warn("new table, which is not copied", "table", e.Table, "reason", e.Reason, "what_to_do", e.Remedy)
+		} else {
+			l.log.Info("new table", "table", e.Table)
+		}
 	case lakehouse.Retrying:
 		l.log.Warn("trying again", "what", e.What, "error", e.Err, "after", e.After.Round(time.Millisecond))
 	case pipelineStopped:

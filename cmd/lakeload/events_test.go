@@ -34,6 +34,10 @@ func tellAll(tell func(name string, event any)) {
 		Tables: map[string]int64{"public.orders": 1, "public.customers": 7}, Elapsed: 20 * time.Millisecond, Freshness: 250 * time.Millisecond,
 	})
 	e.TableStopped(lakehouse.TableStopped{Table: "public.events", Reason: "its key changed", Remedy: "copy it again"})
+	e.TableChanged(lakehouse.TableChanged{Table: "public.orders", Mode: lakehouse.ModeMirror, Changes: []string{`column "note" was added`, `column "a" is now called "b"`}, LSN: 0x2000000010, Version: 8})
+	e.TableResync(lakehouse.TableResync{Table: "public.events", Reason: "a partition was attached with rows"})
+	e.TableFound(lakehouse.TableFound{Table: "public.new", Phase: lakehouse.PhaseCopying})
+	e.TableFound(lakehouse.TableFound{Table: "public.odd", Phase: lakehouse.PhaseOffered, Reason: "two columns have one name", Remedy: "rename one"})
 	e.Retrying(lakehouse.Retrying{What: "streaming", Err: "connection refused", After: time.Second})
 	tell(eventPipelineStopped, pipelineStopped{Pipeline: "shop", Code: 0})
 	tell(eventPipelineStopped, pipelineStopped{Pipeline: "shop", Code: 4, Error: "another engine <has> it", Remedy: "stop it"})

@@ -17,6 +17,7 @@ import (
 	"github.com/lakeload/lakeload/cmd/lakeload/config"
 	"github.com/lakeload/lakeload/internal/crashpoint"
 	"github.com/lakeload/lakeload/lakehouse"
+	"github.com/lakeload/lakeload/lakehouse/typemap"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
 
@@ -155,6 +156,8 @@ func (f *runFlags) options(s *selection) (lakehouse.Options, error) {
 		Name: s.name, Slot: s.postgres.Slot, Publication: s.postgres.Publication,
 		Freshness: s.conf.Lake.Freshness, Memory: s.conf.Limits.Memory, CopyWorkers: f.copyWorkers, UntilCurrent: f.untilCurrent,
 	}
+	o.OnNewTable = lakehouse.NewTablePolicy(s.conf.OnNewTable)
+	o.OnSchemaChange, o.OnUntold = changePolicies(&s.conf.OnSchemaChange)
 	if f.freshness != 0 {
 		o.Freshness = f.freshness
 	}
@@ -177,6 +180,20 @@ func (f *runFlags) options(s *selection) (lakehouse.Options, error) {
 		return o, usageErrorf("`lakeload run --help` says what each flag means", "%w", err)
 	}
 	return o, nil
+}
+
+// changePolicies are what the configuration says of changes of tables. Most of
+// its words are the engine's own; the others say what following comes to.
+func changePolicies(c *config.SchemaChange) (typemap.Policy, lakehouse.UntoldPolicy) {
+	action := func(word string) typemap.Action {
+		switch word {
+		case config.Evolve, config.Drop, config.Rename, config.Cast:
+			return typemap.Follow
+		}
+		return typemap.Action(word)
+	}
+	return typemap.Policy{Add: action(c.Add), Drop: action(c.Drop), Rename: action(c.Rename), Type: action(c.Type)},
+		lakehouse.UntoldPolicy{Partition: action(c.Partition), Rewrite: action(c.Rewrite)}
 }
 
 // placeholders stand for what is opened after the options are known to be right.

@@ -20,6 +20,9 @@ type Config struct {
 	Defaults Defaults
 	Limits   Limits
 	Keyless  string // Stop or InsertOnly
+
+	OnNewTable     string // Copy, Ask or Ignore
+	OnSchemaChange SchemaChange
 }
 
 // Source is the database that is read.
@@ -52,6 +55,16 @@ type Defaults struct {
 	Mode []string
 }
 
+// SchemaChange says what is done when a table changes at the source.
+type SchemaChange struct {
+	Add       string // of a column: Evolve, Stop or Resync
+	Drop      string // of a column: Keep, Drop, Stop or Resync
+	Rename    string // of a column or the table: Rename, Stop or Resync
+	Type      string // of a column: Stop, Resync or Cast
+	Partition string // that came or went with rows: Stop, Resync or Keep
+	Rewrite   string // of rows, by an ALTER TABLE that tells nobody: Stop, Resync or Keep
+}
+
 // Limits bound what is used.
 type Limits struct {
 	Memory            int64 // bytes
@@ -69,6 +82,15 @@ const (
 	Clamp      = "clamp"
 	Stop       = "stop"
 	InsertOnly = "insert-only"
+	Copy       = "copy"
+	Ask        = "ask"
+	Ignore     = "ignore"
+	Evolve     = "evolve"
+	Keep       = "keep"
+	Drop       = "drop"
+	Rename     = "rename"
+	Cast       = "cast"
+	Resync     = "resync"
 )
 
 // version of the format of the file.

@@ -45,6 +45,9 @@ func Parse(path string, text []byte, env func(string) (string, bool)) (*Config, 
 		"tables":   d.tables(&c.Tables),
 		"limits":   d.limits(&c.Limits),
 		"keyless":  parsed(d, &c.Keyless, oneOf(Stop, InsertOnly)),
+
+		"on_new_table":     parsed(d, &c.OnNewTable, oneOf(Copy, Ask, Ignore)),
+		"on_schema_change": d.schemaChange(&c.OnSchemaChange),
 	}
 	if err := d.document(text, root); err != nil {
 		return nil, err
@@ -96,6 +99,19 @@ func (d *decoder) tables(to *[]Rule) func(*yaml.Node) {
 		}
 		*to = append(*to, r)
 	})
+}
+
+func (d *decoder) schemaChange(to *SchemaChange) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		d.mapping(n, "on_schema_change", keys{
+			"add":       parsed(d, &to.Add, oneOf(Evolve, Stop, Resync)),
+			"drop":      parsed(d, &to.Drop, oneOf(Keep, Drop, Stop, Resync)),
+			"rename":    parsed(d, &to.Rename, oneOf(Rename, Stop, Resync)),
+			"type":      parsed(d, &to.Type, oneOf(Stop, Resync, Cast)),
+			"partition": parsed(d, &to.Partition, oneOf(Stop, Resync, Keep)),
+			"rewrite":   parsed(d, &to.Rewrite, oneOf(Stop, Resync, Keep)),
+		})
+	}
 }
 
 func (d *decoder) limits(to *Limits) func(*yaml.Node) {
