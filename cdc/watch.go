@@ -52,4 +52,10 @@ const (
 type Notice struct {
 	Kind NoticeKind
 	Text string // for people: "the partition public.orders_2024 was detached"
+	// Emptied says of a NoticePartition that the partition is without the rows
+	// that it had, as after a TRUNCATE of the table, of which the stream tells.
+	// XID is the transaction that last did something to the partition, and
+	// Whole says that all partitions were emptied.
+	Emptied, Whole bool
+	XID            uint32
 }

@@ -26,6 +26,7 @@ type Engine struct {
 	shown    cdc.LSN // the cut that every table that goes on shows
 	hold     cdc.LSN // what is acknowledged stays before it; 0: nothing asks for that
 	rejoin   bool    // the stream has to go back to where tables are
+	watched  cdc.LSN // the watcher waits for this position
 	tasks    chan *task
 	copier   *copier
 

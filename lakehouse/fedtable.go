@@ -21,6 +21,10 @@ type fedTable struct {
 	// copy is the table's copy by key ranges, while it lasts: the writers then
 	// work on the copy's logs. Nil for a table that is live or stopped.
 	copy *rangeCopy
+	// truncates are the transactions that emptied it, as the stream told, and
+	// looked says that a look at the catalogue has been kept, all in this run.
+	truncates []uint32
+	looked    bool
 }
 
 // epochKey names a table in an epoch.

@@ -124,6 +124,7 @@ func (f *flusher) apply(ctx context.Context, b *batch) error {
 	f.warnUnknown(b)
 	return f.each(ctx, func(ctx context.Context, t *fedTable) error {
 		items := b.tables[t.state.OID]
+		t.truncated(items)
 		if t.copy != nil {
 			return t.copy.apply(ctx, t, items, f.source)
 		}
@@ -200,9 +201,12 @@ func (f *flusher) publish(ctx context.Context, cut cdc.LSN, versions map[string]
 	return nil
 }
 
-// awaits is the least position at which a copy can be published; 0 where none
-// waits for the stream alone.
+// awaits is the least position at which a copy can be published, or a look at
+// the source's catalogue acted upon; 0 where none waits for the stream alone.
 func (f *flusher) awaits() (at cdc.LSN) {
+	if f.e.watched > f.e.shown {
+		at = f.e.watched
+	}
 	for _, t := range f.e.tables {
 		if t.copy == nil {
 			continue

@@ -156,7 +156,7 @@ type flushResult struct {
 	staged  bool
 	record  bool
 	cut     cdc.LSN
-	awaits  cdc.LSN // where copies that are complete can be published; 0: none is
+	awaits  cdc.LSN // see flusher.awaits
 	held    int64   // bytes of changes that wait for a copy
 	copying bool    // some table is not published yet
 	rejoin  bool    // the stream has to go back

@@ -221,7 +221,7 @@ func (e *Engine) resume(ctx context.Context) error {
 
 // takeInAtStart takes in the tables that are new since the last run.
 func (e *Engine) takeInAtStart(ctx context.Context, tables []*cdc.Relation) error {
-	fresh := slices.DeleteFunc(slices.Clone(tables), func(rel *cdc.Relation) bool { return e.state.table(rel.OID) != nil })
+	fresh := e.fresh(e.state.Tables, tables)
 	if len(fresh) == 0 || e.opt.OnNewTable == NewTableIgnore {
 		return nil
 	}

@@ -45,20 +45,29 @@ func (p UntoldPolicy) of(kind cdc.NoticeKind) typemap.Action {
 }
 
 // watcher looks at the source's catalogue now and then, while the stream runs,
-// for what the stream does not tell. It is one goroutine; tables and state it
+// for what the stream does not tell. What it finds is acted upon once the lake
+// has all that came before the look. It is one goroutine; tables and state it
 // touches by tasks.
 type watcher struct {
-	e      *Engine
-	source cdc.Watcher
-	last   *seen // by the look before; nil before the first
+	e       *Engine
+	source  cdc.Watcher
+	pending *seen // waits for the lake
 }
+
+// pendingLook is how often it is asked whether the lake has come as far as a
+// look, at most.
+const pendingLook = time.Second
 
 // run looks until ctx ends. What fails is tried again: a source that cannot be
 // asked is the stream's matter, too.
 func (w *watcher) run(ctx context.Context) {
 	for {
+		wait := w.e.opt.WatchInterval
+		if w.pending != nil {
+			wait = min(wait, pendingLook)
+		}
 		select {
-		case <-time.After(w.e.opt.WatchInterval):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return
 		}
@@ -70,46 +79,49 @@ func (w *watcher) run(ctx context.Context) {
 
 // seen is what one look has found.
 type seen struct {
-	at      cdc.LSN // where the source's log ended before it
+	at      cdc.LSN // where the source's log ended after it
+	known   []TableState
 	tables  []*cdc.Relation
 	members map[uint32]uint64
 	looks   map[uint32]cdc.Look
 	notices map[uint32][]cdc.Notice
-	copies  map[uint32]cdc.LSN // the CopyPoint of each table that was live
 }
 
 func (w *watcher) look(ctx context.Context) error {
-	var known []TableState
+	if w.pending != nil {
+		if done, err := w.act(ctx, w.pending); err != nil || !done {
+			return err
+		}
+		w.pending = nil
+	}
+	s := &seen{notices: map[uint32][]cdc.Notice{}}
 	err := w.e.do(ctx, func(context.Context) error {
-		known = slices.Clone(w.e.state.Tables)
+		s.known = slices.Clone(w.e.state.Tables)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	slot, err := w.source.Slot(ctx)
-	if err != nil {
-		return err
-	}
-	s := seen{at: slot.Current, notices: map[uint32][]cdc.Notice{}, copies: map[uint32]cdc.LSN{}}
 	if s.tables, err = w.source.Tables(ctx); err != nil {
 		return err
 	}
 	if s.members, err = w.source.Published(ctx); err != nil {
 		return err
 	}
-	oids := make([]uint32, len(known))
-	for i := range known {
-		oids[i] = known[i].OID
+	oids := make([]uint32, len(s.known))
+	for i := range s.known {
+		oids[i] = s.known[i].OID
 	}
 	if s.looks, err = w.source.Look(ctx, oids); err != nil {
 		return err
 	}
-	for i := range known {
-		t := &known[i]
-		if t.Phase == PhaseLive {
-			s.copies[t.OID] = t.CopyPoint
-		}
+	slot, err := w.source.Slot(ctx)
+	if err != nil {
+		return err
+	}
+	s.at = slot.Current
+	for i := range s.known {
+		t := &s.known[i]
 		is, ok := s.looks[t.OID]
 		if !ok || t.Look == "" || t.Look == is.Text || t.Phase != PhaseLive {
 			continue
@@ -118,42 +130,76 @@ func (w *watcher) look(ctx context.Context) error {
 			return err
 		}
 	}
-	for i := range known {
-		if err := w.e.do(ctx, func(ctx context.Context) error { return w.e.noticed(ctx, known[i].OID, &s, w.last) }); err != nil {
-			return err
+	err = w.e.do(ctx, func(context.Context) error {
+		for i := range s.known {
+			if t := &s.known[i]; t.concerned() && s.changed(t) {
+				w.pending, w.e.watched = s, s.at
+			} else if st := w.e.state.table(t.OID); st != nil && st.Look == s.looks[t.OID].Text {
+				w.e.since(st, s.looks[t.OID].Since)
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	w.last = &s
-	return w.newTables(ctx, known, &s)
+	return w.newTables(ctx, s)
 }
 
-// noticed does what has to be done about one table. What the look before told,
-// nil for none, is what the lake has once that has come as far.
-func (e *Engine) noticed(ctx context.Context, oid uint32, s, before *seen) error {
-	st := e.state.table(oid)
-	if st == nil || st.Phase == PhaseDetached || st.Phase == PhaseOffered || st.Phase == PhaseStopped {
+// concerned reports whether looks at the table are of any concern.
+func (t *TableState) concerned() bool {
+	return t.Phase != PhaseDetached && t.Phase != PhaseOffered && t.Phase != PhaseStopped
+}
+
+// changed reports whether a table is not what is known of it.
+func (s *seen) changed(t *TableState) bool {
+	is, exists := s.looks[t.OID]
+	return !exists || t.Phase == PhaseLive &&
+		(s.members[t.OID] != t.Membership || is.Text != t.Look || is.Relation.String() != t.SourceName())
+}
+
+// act does what has to be done about a look, if the lake has come as far.
+func (w *watcher) act(ctx context.Context, s *seen) (done bool, err error) {
+	err = w.e.do(ctx, func(context.Context) error {
+		done = w.e.shown >= s.at
+		return nil
+	})
+	for i := range s.known {
+		if err != nil || !done {
+			break
+		}
+		err = w.e.do(ctx, func(ctx context.Context) error { return w.e.noticed(ctx, &s.known[i], s) })
+	}
+	return done, err
+}
+
+// noticed does what has to be done about a table that was known when it was
+// looked at.
+func (e *Engine) noticed(ctx context.Context, known *TableState, s *seen) error {
+	st := e.state.table(known.OID)
+	if st == nil || !st.concerned() {
 		return nil
 	}
-	t := e.fed(oid)
-	is, exists := s.looks[oid]
+	t := e.fed(known.OID)
+	is, exists := s.looks[known.OID]
 	switch {
-	case !exists && e.shown < s.at: // what came before its end is still to be applied
-		return nil
 	case !exists:
-		return e.detach(ctx, oid, "the source has dropped it")
-	case t == nil || t.copy != nil || st.Phase != PhaseLive:
-		return nil
-	case s.members[oid] != st.Membership:
+		return e.detach(ctx, known.OID, "the source has dropped it")
+	case t == nil || t.copy != nil || st.Phase != PhaseLive || known.Phase != PhaseLive || st.CopyPoint != known.CopyPoint:
+		return nil // it was copied since
+	case s.members[known.OID] != st.Membership:
 		return e.stopNow(ctx, t, mustCopy("it was taken out of the publication: changes are missing"))
 	case is.Relation.String() != st.SourceName() && e.opt.OnSchemaChange.Rename != typemap.Follow && e.opt.OnSchemaChange.Rename != "":
 		return nil // its next change says so, in its place
 	}
-	for _, n := range s.notices[oid] {
-		if n.Kind == cdc.NoticeColumns {
-			if !t.fits(is.Relation) || !is.Relation.Rewritten(t.sourceFiles()) {
-				continue // its next change says so, or has said so
-			}
+	for _, n := range s.notices[known.OID] {
+		switch {
+		case n.Kind == cdc.NoticeColumns && (!t.fits(is.Relation) || !is.Relation.Rewritten(t.sourceFiles())):
+			continue // its next change says so, or has said so
+		case n.Kind == cdc.NoticeColumns:
 			n.Kind = cdc.NoticeRewrite
+		case t.emptied(&n):
+			continue
 		}
 		switch e.opt.OnUntold.of(n.Kind) {
 		case typemap.Resync:
@@ -164,15 +210,27 @@ func (e *Engine) noticed(ctx context.Context, oid uint32, s, before *seen) error
 			return e.stopNow(ctx, t, mustCopy("%s, which no change tells", n.Text))
 		}
 	}
-	if before == nil || e.shown < before.at {
-		return nil
+	return e.keepLook(ctx, t, is)
+}
+
+// emptied reports whether a notice tells of a TRUNCATE that the stream has told
+// of, too. What came before this run is not known: there a table is believed to
+// have been emptied as a whole, whose partitions all were.
+func (t *fedTable) emptied(n *cdc.Notice) bool {
+	return n.Emptied && (slices.Contains(t.truncates, n.XID) || n.Whole && !t.looked)
+}
+
+// truncatesMost bounds the TRUNCATEs that are remembered.
+const truncatesMost = 1000
+
+// truncated remembers the TRUNCATEs among a table's changes.
+func (t *fedTable) truncated(items []cdc.Item) {
+	for i := range items {
+		if tr := items[i].Truncate; tr != nil {
+			t.truncates = append(t.truncates, tr.Txn.XID)
+		}
 	}
-	was, looked := before.looks[oid]
-	copied, live := before.copies[oid]
-	if looked && live && copied == st.CopyPoint {
-		return e.keepLook(ctx, t, was)
-	}
-	return nil
+	t.truncates = t.truncates[max(0, len(t.truncates)-truncatesMost):]
 }
 
 // keepLook makes a look the one that later looks are compared with, if the
@@ -183,7 +241,7 @@ func (e *Engine) keepLook(ctx context.Context, t *fedTable, is cdc.Look) error {
 		return nil
 	}
 	if is.Text == t.state.Look && t.state.SourceName() == is.Relation.String() {
-		t.state.LookSince, e.state.table(t.state.OID).LookSince = is.Since, is.Since // saved with what is next
+		e.since(e.state.table(t.state.OID), is.Since)
 		return nil
 	}
 	err := e.save(ctx, func(s *State) {
@@ -195,7 +253,17 @@ func (e *Engine) keepLook(ctx context.Context, t *fedTable, is cdc.Look) error {
 	for _, w := range t.writers {
 		w.seen(&t.state)
 	}
+	t.looked = true
 	return err
+}
+
+// since says that a look was like the one before. That is saved with what is
+// next.
+func (e *Engine) since(st *TableState, since string) {
+	st.LookSince = since
+	if t := e.fed(st.OID); t != nil {
+		t.state.LookSince = since
+	}
 }
 
 // fits reports whether the table in the lake has a relation's columns.
@@ -257,22 +325,29 @@ func (e *Engine) detach(ctx context.Context, oid uint32, why string) error {
 }
 
 // newTables takes in what is selected and not known yet, as the policy says.
-func (w *watcher) newTables(ctx context.Context, known []TableState, s *seen) error {
+func (w *watcher) newTables(ctx context.Context, s *seen) error {
+	known := s.known
 	if w.e.opt.OnNewTable == NewTableIgnore {
 		return nil
 	}
-	var fresh []*cdc.Relation
-	for _, rel := range s.tables {
-		if !slices.ContainsFunc(known, func(t TableState) bool { return t.OID == rel.OID }) {
-			fresh = append(fresh, rel)
-		}
-	}
+	fresh := slices.DeleteFunc(w.e.fresh(known, s.tables), func(rel *cdc.Relation) bool {
+		return slices.ContainsFunc(known, func(t TableState) bool { // it has the name of one that is to be let go first
+			_, exists := s.looks[t.OID]
+			return !exists && t.OID != rel.OID && t.Phase != PhaseDetached && t.Name() == rel.String()
+		})
+	})
 	if len(fresh) == 0 {
 		return nil
 	}
 	states, err := w.e.takeIn(ctx, known, s.tables, fresh)
 	if err != nil {
 		return err
+	}
+	states = slices.DeleteFunc(states, func(t TableState) bool { // nothing is new
+		return slices.ContainsFunc(known, func(o TableState) bool { return o.OID == t.OID && o.Phase == t.Phase && o.Reason == t.Reason })
+	})
+	if len(states) == 0 {
+		return nil
 	}
 	err = w.e.do(ctx, func(ctx context.Context) error {
 		return w.e.save(ctx, func(st *State) { st.add(states) })
@@ -283,6 +358,15 @@ func (w *watcher) newTables(ctx context.Context, known []TableState, s *seen) er
 	w.e.tellFound(states)
 	w.e.copier.look()
 	return nil
+}
+
+// fresh are the selected tables that are not known, and those that could not be
+// taken in before.
+func (e *Engine) fresh(known []TableState, selected []*cdc.Relation) []*cdc.Relation {
+	return slices.DeleteFunc(slices.Clone(selected), func(rel *cdc.Relation) bool {
+		i := slices.IndexFunc(known, func(t TableState) bool { return t.OID == rel.OID })
+		return i >= 0 && (known[i].Phase != PhaseOffered || e.opt.OnNewTable != NewTableCopy)
+	})
 }
 
 // takeIn makes the states of tables that are new, and publishes those that are

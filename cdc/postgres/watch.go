@@ -34,6 +34,7 @@ type sightedLeaf struct {
 	Name   string `json:"name"`
 	Kind   string `json:"kind"`
 	File   uint32 `json:"file"`
+	XMin   uint32 `json:"xmin"`             // of its line in pg_class
 	Silent bool   `json:"silent,omitempty"` // its changes are not in the log
 	// Attached and Command are the transaction that made it a part of its table,
 	// and the command in it; empty for the table itself.
@@ -67,7 +68,7 @@ WITH RECURSIVE tree (root, oid, attached, command) AS (
     FROM tree JOIN pg_class p ON p.oid = tree.oid AND p.relkind = 'p' JOIN pg_inherits i ON i.inhparent = p.oid AND NOT i.inhdetachpending,
          LATERAL (SELECT attached IS NULL OR age(i.xmin) < age(attached) OR i.xmin = attached AND i.cmin::text::bigint > command AS later) l
 )
-SELECT tree.root, c.oid, n.nspname, c.relname, c.relkind, c.relfilenode, c.relpersistence <> 'p', tree.attached, tree.command,
+SELECT tree.root, c.oid, n.nspname, c.relname, c.relkind, c.relfilenode, c.relpersistence <> 'p', tree.attached, tree.command, c.xmin,
        coalesce(pg_relation_size(c.oid), 0), coalesce(pg_stat_get_tuples_inserted(c.oid), 0)
   FROM tree JOIN pg_class c ON c.oid = tree.oid JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind <> 'p' ORDER BY tree.root, c.oid`
@@ -127,14 +128,14 @@ func (s *Source) look(ctx context.Context, conn *pgconn.PgConn, oids []uint32) (
 			continue
 		}
 		l := sightedLeaf{
-			OID: r.oid(1), Schema: r.str(2), Name: r.str(3), Kind: r.str(4), File: r.oid(5), Silent: r.bool(6), Attached: r.str(7), Command: r.str(8),
+			OID: r.oid(1), Schema: r.str(2), Name: r.str(3), Kind: r.str(4), File: r.oid(5), Silent: r.bool(6), Attached: r.str(7), Command: r.str(8), XMin: r.oid(9),
 		}
 		t.Leaves = append(t.Leaves, l)
-		if r.int(9) == 0 {
+		if r.int(10) == 0 {
 			if m.Inserted == nil {
 				m.Inserted = map[uint32]int64{}
 			}
-			m.Inserted[l.OID] = r.int(10)
+			m.Inserted[l.OID] = r.int(11)
 		}
 	}
 	looks := make(map[uint32]cdc.Look, len(infos))
@@ -198,7 +199,7 @@ type question struct {
 // compareSightings says what has happened between two looks that no stream
 // tells, as far as the catalogue knows. It is pure.
 func compareSightings(a, b *sighting, then, now *moment) (notices []cdc.Notice, questions []question) {
-	altered := a.altered(b)
+	altered, whole := a.altered(b), a.anew(b)
 	for i := range b.Leaves {
 		l := &b.Leaves[i]
 		before := a.leaf(l.OID)
@@ -222,7 +223,9 @@ func compareSightings(a, b *sighting, then, now *moment) (notices []cdc.Notice, 
 			// Rows that were there then and still are have only been moved, as VACUUM
 			// FULL does; an ALTER TABLE gives all of them its own transaction.
 			q := question{leaf: l.String(), sql: sqlRowsOlder(l, fmt.Sprintf("age(xmin) > age('%s'::xid)", then.XMin)), when: false}
-			if q.notice = partitionNotice("the partition %s was emptied, or written anew", l); altered == alteredSame {
+			q.notice = partitionNotice("the partition %s was emptied, or written anew", l)
+			q.notice.Emptied, q.notice.Whole, q.notice.XID = true, whole, l.XMin
+			if altered == alteredSame {
 				q.notice = cdc.Notice{Kind: cdc.NoticeRewrite, Text: fmt.Sprintf("an ALTER TABLE wrote the rows of %s anew, perhaps with other values", l)}
 			}
 			questions = append(questions, q)
@@ -252,6 +255,14 @@ func (s *sighting) leaf(oid uint32) *sightedLeaf {
 	return nil
 }
 
+// anew reports whether every leaf has another file now.
+func (s *sighting) anew(now *sighting) bool {
+	return !slices.ContainsFunc(s.Leaves, func(l sightedLeaf) bool {
+		o := now.leaf(l.OID)
+		return o != nil && o.File == l.File
+	})
+}
+
 // alteration is what became of the columns between two looks.
 type alteration uint8
 
@@ -275,8 +286,7 @@ func (s *sighting) altered(now *sighting) alteration {
 			found = alteredSame
 		}
 	}
-	same := func(l sightedLeaf) bool { o := now.leaf(l.OID); return o != nil && o.File == l.File }
-	if shape && !slices.ContainsFunc(s.Leaves, same) {
+	if shape && s.anew(now) {
 		return alteredShape
 	}
 	return found

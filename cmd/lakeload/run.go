@@ -156,6 +156,7 @@ func (f *runFlags) options(s *selection) (lakehouse.Options, error) {
 		Name: s.name, Slot: s.postgres.Slot, Publication: s.postgres.Publication,
 		Freshness: s.conf.Lake.Freshness, Memory: s.conf.Limits.Memory, CopyWorkers: f.copyWorkers, UntilCurrent: f.untilCurrent,
 	}
+	o.WatchInterval = s.conf.Source.WatchInterval
 	o.OnNewTable = lakehouse.NewTablePolicy(s.conf.OnNewTable)
 	o.OnSchemaChange, o.OnUntold = changePolicies(&s.conf.OnSchemaChange)
 	if f.freshness != 0 {

@@ -95,7 +95,7 @@ func TestEdge54AlteredCompositeStopsItsTable(t *testing.T) {
 	db.Exec(t, `insert into t values (4, null, 6)`)
 	pipe.Sync(t, e)
 	e.Stop()
-	columns, want := expected(t, db, "t", false)
+	columns, want := harness.Expected(t, db, "t", false)
 	got, err = readers.Get(t, readers.DuckDB).Rows(t.Context(), pipe.Path("t"), nil, columns)
 	require.NoError(t, err)
 	readers.Same(t, got, want)

@@ -77,7 +77,7 @@ func TestAllReadersSeeTypesOfExtensions(t *testing.T) {
 	e.Await("stream_started", nil)
 	db.Exec(t, extendedAgain)
 	epoch := pipe.Sync(t, e)
-	columns, want := expected(t, db, "extended", false)
+	columns, want := harness.Expected(t, db, "extended", false)
 	require.Len(t, want, 6)
 	e.Stop()
 	version := epoch.Tables["public.extended"]
@@ -186,7 +186,7 @@ func look(t *testing.T, pipe *harness.Pipeline, e *harness.Engine) moment {
 		version, ok := epoch.Tables["public."+table.name]
 		require.True(t, ok, "epoch %d has no %s", epoch.Epoch, table.name)
 		m.version[table.name] = version
-		m.columns[table.name], m.rows[table.name] = expected(t, pipe.DB, table.name, table.exact)
+		m.columns[table.name], m.rows[table.name] = harness.Expected(t, pipe.DB, table.name, table.exact)
 	}
 	return m
 }

@@ -31,6 +31,9 @@ type Source struct {
 	// PasswordFile is a file that holds the password and nothing else. A
 	// relative path is relative to the folder of the configuration file.
 	PasswordFile string
+	// WatchInterval is how often the catalogue is looked at for what no change
+	// tells of.
+	WatchInterval time.Duration
 }
 
 // Lake is where the tables are written.

@@ -62,8 +62,9 @@ func Parse(path string, text []byte, env func(string) (string, bool)) (*Config, 
 func (d *decoder) source(to *Source) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		d.mapping(n, "source", keys{
-			"url":           d.text(&to.URL),
-			"password_file": d.text(&to.PasswordFile),
+			"url":            d.text(&to.URL),
+			"password_file":  d.text(&to.PasswordFile),
+			"watch_interval": parsed(d, &to.WatchInterval, duration),
 		})
 	}
 }

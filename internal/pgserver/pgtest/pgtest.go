@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +18,15 @@ const startTimeout = 5 * time.Minute
 
 // Real tells whether every real part must be there (`make test`): then a missing one fails the test instead of skipping it.
 func Real() bool { return os.Getenv("LAKELOAD_REAL") == "1" }
+
+// Version gives the major version of PostgreSQL that a test is to run against: its own, unless LAKELOAD_TEST_PG says another, as for the edge
+// cases, which are run on several.
+func Version(own int) int {
+	if v, err := strconv.Atoi(os.Getenv("LAKELOAD_TEST_PG")); err == nil {
+		return v
+	}
+	return own
+}
 
 // Start starts a server of the test's own and stops it when the test ends. In a plain `go test` nothing is fetched: where no server of
 // that version is on the machine or in the cache the test is skipped.

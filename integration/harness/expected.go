@@ -1,4 +1,4 @@
-package values
+package harness
 
 import (
 	"encoding/json"
@@ -9,14 +9,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/lakeload/lakeload/integration/harness"
 	"github.com/lakeload/lakeload/integration/readers"
 )
 
 // catalog tells of PostgreSQL's types, so that the server itself can be asked for what the lake has to show.
 type catalog struct {
-	t     *testing.T
-	db    *harness.Database
+	t     testing.TB
+	db    *Database
 	types map[string]*pgType
 }
 
@@ -29,7 +28,7 @@ type pgType struct {
 
 type pgField struct{ name, typ, typmod, dims string }
 
-func newCatalog(t *testing.T, db *harness.Database) *catalog {
+func newCatalog(t testing.TB, db *Database) *catalog {
 	return &catalog{t: t, db: db, types: map[string]*pgType{}}
 }
 
@@ -164,7 +163,7 @@ func isDecimal(typmod string) bool {
 }
 
 // canonicalJSON writes JSON as readers.py does: keys sorted, no spaces, leaves as text or null.
-func canonicalJSON(t *testing.T, text string) string {
+func canonicalJSON(t testing.TB, text string) string {
 	var v any
 	require.NoError(t, json.Unmarshal([]byte(text), &v), text)
 	var b strings.Builder
@@ -174,9 +173,9 @@ func canonicalJSON(t *testing.T, text string) string {
 	return strings.NewReplacer(`\u2028`, "\u2028", `\u2029`, "\u2029", `\u0008`, `\b`, `\u000c`, `\f`).Replace(strings.TrimSuffix(b.String(), "\n"))
 }
 
-// expected gives a table's columns and rows as the lake has to show them, from what PostgreSQL tells: a value that its column cannot hold
+// Expected gives a table's columns and rows as the lake has to show them, from what PostgreSQL tells: a value that its column cannot hold
 // is NULL there and stands as text in _lakeload_exact (docs/TYPES.md).
-func expected(t *testing.T, db *harness.Database, table string, exact bool) (columns []string, want [][]string) {
+func Expected(t testing.TB, db *Database, table string, exact bool) (columns []string, want [][]string) {
 	t.Helper()
 	c := newCatalog(t, db)
 	name := `"public"."` + table + `"`
