@@ -110,7 +110,7 @@ func TestAStopReturnsWithinItsGraceThoughTheStoreHangs(t *testing.T) {
 
 // A transaction that is staged in parts is in the lake whole or not at all,
 // whatever happens between the parts.
-func TestNothingOfAnUnfinishedTransactionIsCommitted(t *testing.T) {
+func TestEdge04NothingOfAnUnfinishedTransactionIsCommitted(t *testing.T) {
 	const rows = 400
 	specs := map[string]cdctest.TableSpec{"keyed": keyed("t"), "keyless": keyless("t")}
 	for kind, spec := range specs {

@@ -22,7 +22,7 @@ import (
 // its point: writers note what they insert, the stream tells each commit's
 // place, and the copy has to be the part before the point. Snapshots of
 // temporary slots, too.
-func TestSnapshotHoldsExactlyWhatIsBeforeItsPoint(t *testing.T) {
+func TestEdge57SnapshotHoldsExactlyWhatIsBeforeItsPoint(t *testing.T) {
 	d := newDatabase(t)
 	d.exec("CREATE TABLE w (id bigint PRIMARY KEY, pad text)")
 	s := d.open()
@@ -157,7 +157,7 @@ func streamUntil(t *testing.T, s *Source, from, end cdc.LSN, each func(cdc.Item)
 
 // A snapshot lives on while the stream begins, while its readers break, and
 // until its keeper does.
-func TestSnapshotSurvives(t *testing.T) {
+func TestEdge58SnapshotSurvives(t *testing.T) {
 	d := newDatabase(t)
 	d.exec("CREATE TABLE k (id int PRIMARY KEY); INSERT INTO k SELECT generate_series(1, 1000)")
 	s := d.open()
