@@ -104,7 +104,7 @@ func FuzzMessage(f *testing.F) {
 		{"update 1 K 1 - - - - - - - - - - - N 2 ~ ~ ~ ~ ~ ~ ~ ~ ~ ~ ~", "delete 1 O 1 - - - - - - - - - - -"},
 		{"truncate 1 1", "commit 0/10 0/20"},
 		{"origin x", "type y"},
-		{"logical", "raw 41 0000000100000001"},
+		{"logical transactional a b", "raw 41 0000000100000001"},
 		{"begin 0/5 1", "relation 1 a.b f x:interval"},
 	} {
 		f.Add(scriptMessage(pair[0]), scriptMessage(pair[1]))

@@ -103,12 +103,22 @@ func (w *msgWriter) tuple(fields []string) {
 func scriptMessage(line string) []byte {
 	f := strings.Fields(line)
 	w := &msgWriter{}
+	xid := "" // of a message inside of a transaction in progress
+	if len(f) > 1 && f[1][0] == '@' {
+		xid, f = f[1][1:], append(f[:1:1], f[2:]...)
+	}
 	number := func(s string) uint32 {
 		n, err := strconv.ParseUint(s, 10, 32)
 		if err != nil {
 			panic(err)
 		}
 		return uint32(n)
+	}
+	kind := func(k byte) {
+		w.u8(k)
+		if xid != "" {
+			w.u32(number(xid))
+		}
 	}
 	const when = 600_000_000_000_000 // 2019-01-05 10:40:00
 	switch f[0] {
@@ -124,7 +134,7 @@ func scriptMessage(line string) []byte {
 		w.lsn(f[2])
 		w.u64(when)
 	case "relation": // oid schema.table identity column:type[:key]...
-		w.u8(msgRelation)
+		kind(msgRelation)
 		w.u32(number(f[1]))
 		schema, name, _ := strings.Cut(f[2], ".")
 		w.str(schema)
@@ -143,20 +153,20 @@ func scriptMessage(line string) []byte {
 			w.u32(uint32(testTypes[p[1]].typmod))
 		}
 	case "insert", "update", "delete": // oid [K|O columns...] [N columns...]
-		w.u8(map[string]byte{"insert": msgInsert, "update": msgUpdate, "delete": msgDelete}[f[0]])
+		kind(map[string]byte{"insert": msgInsert, "update": msgUpdate, "delete": msgDelete}[f[0]])
 		w.u32(number(f[1]))
 		rest := f[2:]
 		for len(rest) > 0 {
-			kind, n := rest[0], 1
+			which, n := rest[0], 1
 			for n < len(rest) && rest[n] != "N" {
 				n++
 			}
-			w.u8(kind[0])
+			w.u8(which[0])
 			w.tuple(rest[1:n])
 			rest = rest[n:]
 		}
 	case "truncate": // options oid...
-		w.u8(msgTruncate)
+		kind(msgTruncate)
 		w.u32(uint32(len(f) - 2))
 		w.u8(byte(number(f[1])))
 		for _, oid := range f[2:] {
@@ -167,17 +177,34 @@ func scriptMessage(line string) []byte {
 		w.u64(1)
 		w.str(f[1])
 	case "type":
-		w.u8(msgType)
+		kind(msgType)
 		w.u32(99)
 		w.str("public")
 		w.str(f[1])
-	case "logical":
-		w.u8(msgLogical)
-		w.u8(1)
+	case "logical": // transactional|free prefix content
+		kind(msgLogical)
+		w.u8(map[string]byte{"transactional": 1, "free": 0}[f[1]])
 		w.u64(1)
-		w.str("prefix")
-		w.u32(3)
-		w.b = append(w.b, "abc"...)
+		w.str(f[2])
+		w.u32(uint32(len(f[3])))
+		w.b = append(w.b, f[3]...)
+	case "stream-start": // xid first|more
+		w.u8(msgStreamStart)
+		w.u32(number(f[1]))
+		w.u8(map[string]byte{"first": 1, "more": 0}[f[2]])
+	case "stream-stop":
+		w.u8(msgStreamStop)
+	case "stream-abort": // xid subxid
+		w.u8(msgStreamAbort)
+		w.u32(number(f[1]))
+		w.u32(number(f[2]))
+	case "stream-commit": // xid position end
+		w.u8(msgStreamCommit)
+		w.u32(number(f[1]))
+		w.u8(0)
+		w.lsn(f[2])
+		w.lsn(f[3])
+		w.u64(when + uint64(number(f[1])))
 	case "raw":
 		b, err := hex.DecodeString(strings.Join(f[1:], ""))
 		if err != nil {
@@ -243,43 +270,62 @@ func dumpBatch(s *strings.Builder, b *cdc.Batch) {
 	}
 }
 
-// TestDecode plays scripts of messages. Lines "take" and "keepalive" stand
-// between them; what remains is taken at the end.
-func TestDecode(t *testing.T) {
-	datadriven.Walk(t, "testdata/decode", func(t *testing.T, path string) {
-		datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {
-			mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
-			defer mem.AssertSize(t, 0)
-			from := "0/100"
-			td.MaybeScanArgs(t, "from", &from)
-			d := newDecoder(mustLSN(from), &testCatalog{}, td.HasArg("binary"), mem)
-			defer d.discard()
-			var out strings.Builder
-			take := func() {
-				c := d.take()
-				out.WriteString(dumpChunk(c))
-				c.Release()
-			}
-			for _, line := range strings.Split(td.Input, "\n") {
-				line, _, _ = strings.Cut(line, "#")
-				switch f := strings.Fields(line); {
-				case len(f) == 0:
-				case f[0] == "take":
-					take()
-				case f[0] == "keepalive":
-					d.keepalive(mustLSN(f[1]))
-				default:
-					if err := d.message(t.Context(), scriptMessage(line)); err != nil {
-						fmt.Fprintf(&out, "error: %v (retry %v)\n", err, cdc.Retryable(err))
-						return out.String()
-					}
+// say gives a decoder a message, and has it play what that committed.
+func say(ctx context.Context, d *decoder, msg []byte) error {
+	err := d.message(ctx, msg)
+	for err == nil && d.isPlaying() {
+		err = d.playOn(ctx)
+	}
+	return err
+}
+
+// TestDecode plays scripts of messages.
+func TestDecode(t *testing.T) { datadriven.Walk(t, "testdata/decode", playScript) }
+
+// playScript plays a file of scripts. Lines "take" and "keepalive" stand
+// between the messages; what remains is taken at the end. A message with an @
+// and an xid is one of a transaction in progress.
+func playScript(t *testing.T, path string) {
+	datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {
+		mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
+		defer mem.AssertSize(t, 0)
+		from := "0/100"
+		td.MaybeScanArgs(t, "from", &from)
+		d := newDecoder(mustLSN(from), &testCatalog{}, td.HasArg("binary"), mem)
+		defer d.discard()
+		store := newTestStore(t, 0)
+		if !td.HasArg("whole") {
+			d.newSpool = store.begin
+		}
+		var out strings.Builder
+		d.heard = func(prefix string, content []byte) { fmt.Fprintf(&out, "heard %s %s\n", prefix, content) }
+		take := func() {
+			c := d.take()
+			out.WriteString(dumpChunk(c))
+			c.Release()
+		}
+		for _, line := range strings.Split(td.Input, "\n") {
+			line, _, _ = strings.Cut(line, "#")
+			switch f := strings.Fields(line); {
+			case len(f) == 0:
+			case f[0] == "take":
+				take()
+			case f[0] == "keepalive":
+				d.keepalive(mustLSN(f[1]))
+			default:
+				if err := say(t.Context(), d, scriptMessage(line)); err != nil {
+					fmt.Fprintf(&out, "error: %v (retry %v)\n", err, cdc.Retryable(err))
+					return out.String()
 				}
 			}
-			if d.hasRows() || d.hasProgress() {
-				take()
-			}
-			return out.String()
-		})
+		}
+		if d.hasRows() || d.hasProgress() {
+			take()
+		}
+		if n := len(d.progress); n > 0 {
+			fmt.Fprintf(&out, "in progress: %d transactions, %d bytes\n", n, store.counts.held.Load())
+		}
+		return out.String()
 	})
 }
 
@@ -287,18 +333,18 @@ func TestDecode(t *testing.T) {
 // that rows go on into one batch.
 func TestRelationPointer(t *testing.T) {
 	d := newDecoder(1, &testCatalog{}, false, memory.DefaultAllocator)
-	say := func(lines ...string) {
+	play := func(lines ...string) {
 		for _, l := range lines {
 			require.NoError(t, d.message(t.Context(), scriptMessage(l)))
 		}
 	}
-	say("relation 1 a.t d id:int4:key", "begin 0/10 1", "insert 1 N 1", "commit 0/10 0/20",
+	play("relation 1 a.t d id:int4:key", "begin 0/10 1", "insert 1 N 1", "commit 0/10 0/20",
 		"relation 1 a.t d id:int4:key", "begin 0/20 2", "insert 1 N 2", "commit 0/20 0/30")
 	c := d.take()
 	defer c.Release()
 	require.Len(t, c.Items, 1)
 	first := c.Items[0].Relation
-	say("relation 1 a.t f id:int4:key", "begin 0/30 3", "insert 1 N 3", "commit 0/30 0/40")
+	play("relation 1 a.t f id:int4:key", "begin 0/30 3", "insert 1 N 3", "commit 0/30 0/40")
 	c2 := d.take()
 	defer c2.Release()
 	require.NotSame(t, first, c2.Items[0].Relation)

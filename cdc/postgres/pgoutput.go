@@ -10,19 +10,33 @@ import (
 	"github.com/lakeload/lakeload/cdc"
 )
 
-// The messages of pgoutput, protocol versions 1 and 2.
+// The messages of pgoutput, protocol versions 1 to 4.
 const (
-	msgBegin       = 'B'
-	msgCommit      = 'C'
-	msgOrigin      = 'O'
-	msgRelation    = 'R'
-	msgType        = 'Y'
-	msgInsert      = 'I'
-	msgUpdate      = 'U'
-	msgDelete      = 'D'
-	msgTruncate    = 'T'
-	msgLogical     = 'M'
-	msgStreamAbort = 'A'
+	msgBegin    = 'B'
+	msgCommit   = 'C'
+	msgOrigin   = 'O'
+	msgRelation = 'R'
+	msgType     = 'Y'
+	msgInsert   = 'I'
+	msgUpdate   = 'U'
+	msgDelete   = 'D'
+	msgTruncate = 'T'
+	msgLogical  = 'M'
+
+	// Version 2: transactions in progress. Between a start and its stop each
+	// message but Origin has the xid of its subtransaction after its kind.
+	msgStreamStart  = 'S'
+	msgStreamStop   = 'E'
+	msgStreamCommit = 'c'
+	msgStreamAbort  = 'A'
+
+	// Version 3: transactions that are prepared. They come only to a slot and
+	// a stream that ask for two_phase, which ours do not.
+	msgBeginPrepare     = 'b'
+	msgPrepare          = 'P'
+	msgCommitPrepared   = 'K'
+	msgRollbackPrepared = 'r'
+	msgStreamPrepare    = 'p'
 )
 
 // The tuples of Insert, Update and Delete, and the values in them.

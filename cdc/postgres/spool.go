@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/lakeload/lakeload/cdc"
 )
@@ -48,10 +47,7 @@ type spoolError struct {
 	Err error
 }
 
-func (e *spoolError) Error() string {
-	return fmt.Sprintf("keeping a transaction in progress in %s: %v", e.Dir, e.Err)
-}
-
+func (e *spoolError) Error() string { return e.Err.Error() }
 func (e *spoolError) Unwrap() error { return e.Err }
 
 // errSpoolCap is the cause where the configured limit has been reached.
@@ -109,12 +105,12 @@ func (s *txnSpool) close() {
 	s.store.forget(s)
 }
 
-// explain turns the failure of a spool into an error of the stream: the next
-// stream leaves such transactions to the server, and is to be tried at once.
+// explain turns the failure of a spool into an error of the stream. The next
+// stream leaves such transactions to the server.
 func (e *spoolError) explain() error {
 	remedy := "make room in " + e.Dir + ", or choose another folder for the spool; until the transaction has ended the server keeps it"
 	if errors.Is(e.Err, errSpoolCap) {
 		remedy = "raise the limit of the spool; until the transaction has ended the server keeps it"
 	}
-	return &cdc.Error{Op: "spooling a transaction in progress", Object: e.Dir, Class: cdc.ClassRetry, Remedy: remedy, Err: e.Err}
+	return &cdc.Error{Op: "spooling a transaction in progress", Object: e.Dir, Class: cdc.ClassRetry, Remedy: remedy, Err: e}
 }
