@@ -39,6 +39,7 @@ type inbox struct {
 	large chan struct{} // holds a token while a block is larger
 	done  chan struct{}
 	err   error // why it has ended; to be read once views is closed
+	ended bool  // the server has ended the stream after our goodbye; to be read once done is closed
 
 	progress atomic.Uint64 // the newest position that the server has told
 	arrived  atomic.Int64  // when data of the log last came, in ns
@@ -103,6 +104,9 @@ func (in *inbox) pump() error {
 		if err := in.look(); err != nil {
 			return err
 		}
+		if in.quitting() { // what has just come may be the end that drain looks for
+			return errInboxQuit
+		}
 		if in.whole > in.sent {
 			in.cur.refs.Add(1)
 			select {
@@ -128,6 +132,15 @@ func (in *inbox) pump() error {
 			}
 			return err
 		}
+	}
+}
+
+func (in *inbox) quitting() bool {
+	select {
+	case <-in.quit:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -233,7 +246,7 @@ func (in *inbox) release(s *slab) {
 // goodbye, until it has ended the stream, or until the deadline that Close has
 // set.
 func (in *inbox) drain() {
-	f := framing{r: in.r, buf: append(make([]byte, 0, framingBuffer), in.cur.buf[in.whole:in.wp]...)}
+	f := framing{r: in.r, buf: append(make([]byte, 0, framingBuffer), in.cur.buf[in.sent:in.wp]...)}
 	f.wp = len(f.buf)
 	f.buf = f.buf[:cap(f.buf)]
 	for {
@@ -246,6 +259,7 @@ func (in *inbox) drain() {
 		}
 		if ok {
 			if kind, _ := f.next(); kind == 'Z' || kind == 'E' {
+				in.ended = true
 				return
 			}
 		}

@@ -297,6 +297,7 @@ func TestStreamGoesOn(t *testing.T) {
 	}
 	stream.Ack(acked - 8) // lower: ignored
 	require.NoError(t, stream.Close())
+	require.True(t, stream.(*streamImpl).inbox.ended, "it has left before the server had said goodbye")
 	_, err := stream.Next(ctx)
 	require.ErrorIs(t, err, errStreamClosed)
 	state, err := s.Slot(ctx)
