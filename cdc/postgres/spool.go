@@ -59,7 +59,8 @@ type txnSpool struct {
 	store *spoolStore
 	in    spool
 	disk  bool
-	held  int64 // what the store's total counts of it
+	// What the store's totals count of it: memory, and length.
+	held, long int64
 }
 
 func (s *txnSpool) add(xid uint32, kind byte, body []byte) error {
@@ -91,7 +92,6 @@ func (s *txnSpool) spill() error {
 	if err != nil {
 		return err
 	}
-	// The counts stay as they are: what was in memory is in the file now.
 	s.in, s.disk = to, true
 	return from.each(to.put)
 }

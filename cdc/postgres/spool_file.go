@@ -47,7 +47,6 @@ type fileSpool struct {
 	at      int    // where next goes on in raw
 	page    int    // the one after that in raw
 	body    []byte // of a message that lies on several pages
-	skipped int64  // bytes of aborted frames that were passed over
 }
 
 // spoolPageAt is where a page lies.
@@ -67,7 +66,7 @@ type spoolRun struct {
 var _ spool = (*fileSpool)(nil)
 
 func (s *fileSpool) add(xid uint32, kind byte, body []byte) error {
-	s.store.counts.add(frameHeader + len(body))
+	s.store.counts.total.Add(int64(frameHeader + len(body)))
 	return s.put(xid, kind, body)
 }
 
@@ -124,7 +123,7 @@ func (s *fileSpool) seal() error {
 	})
 	st.sealed++
 	s.end += n
-	st.counts.store(n)
+	st.counts.disk.Add(n)
 	s.tail = s.tail[:0]
 	return nil
 }
@@ -174,7 +173,7 @@ func (s *fileSpool) abort(xid uint32) error {
 	if to == s.size {
 		return nil
 	}
-	s.store.counts.abort(int(s.size - to))
+	s.store.counts.aborted.Add(s.size - to)
 	return s.cut(to)
 }
 
@@ -200,7 +199,7 @@ func (s *fileSpool) cut(to int64) error {
 		}
 		s.tail = s.tail[:to-s.pages[n].start]
 	}
-	s.store.counts.store(s.pages[n].offset - s.end)
+	s.store.counts.disk.Add(s.pages[n].offset - s.end)
 	s.end = s.pages[n].offset
 	s.pages = s.pages[:n]
 	if err := s.file.Truncate(s.end); err != nil {
@@ -223,8 +222,7 @@ func (s *fileSpool) next() (kind byte, body []byte, err error) {
 			body, err := s.take(n)
 			return kind, body, err
 		}
-		s.store.counts.abort(frameHeader + n)
-		s.skipped += int64(frameHeader + n)
+		s.store.counts.aborted.Add(int64(frameHeader + n))
 		for n > 0 {
 			if err := s.fill(); err != nil {
 				return 0, nil, s.short(err)
@@ -297,9 +295,7 @@ func (s *fileSpool) close() {
 	if s.name != "" {
 		_ = os.Remove(s.name)
 	}
-	c := s.store.counts
-	c.drop(s.size - s.skipped)
-	c.store(-s.end)
-	c.files.Add(-1)
+	s.store.counts.disk.Add(-s.end)
+	s.store.counts.files.Add(-1)
 	*s = fileSpool{store: s.store}
 }

@@ -18,7 +18,7 @@ var _ spool = (*memorySpool)(nil)
 func (s *memorySpool) add(xid uint32, kind byte, body []byte) error {
 	s.frames = appendFrameHeader(s.frames, xid, kind, len(body))
 	s.frames = append(s.frames, body...)
-	s.counts.add(frameHeader + len(body))
+	s.counts.total.Add(int64(frameHeader + len(body)))
 	return nil
 }
 
@@ -34,7 +34,7 @@ func (s *memorySpool) abort(xid uint32) error {
 	for at, n := 0, 0; at < len(s.frames); at += n {
 		n = frameHeader + int(binary.BigEndian.Uint32(s.frames[at+4:]))
 		if binary.BigEndian.Uint32(s.frames[at:]) == xid {
-			s.counts.abort(n)
+			s.counts.aborted.Add(int64(n))
 			continue
 		}
 		if kept < at {
@@ -74,7 +74,4 @@ func (s *memorySpool) next() (kind byte, body []byte, err error) {
 func (s *memorySpool) length() int64   { return int64(len(s.frames)) }
 func (s *memorySpool) buffered() int64 { return int64(cap(s.frames)) }
 
-func (s *memorySpool) close() {
-	s.counts.drop(int64(len(s.frames)))
-	s.frames, s.at = nil, 0
-}
+func (s *memorySpool) close() { s.frames, s.at = nil, 0 }

@@ -98,6 +98,8 @@ func (s *spoolStore) close() {
 // account notes what a spool holds of the memory now, and has the largest
 // ones go to disk when all together hold too much.
 func (s *spoolStore) account(t *txnSpool) error {
+	s.counts.held.Add(t.length() - t.long)
+	t.long = t.length()
 	held := t.buffered()
 	s.memory += held - t.held
 	t.held = held
@@ -126,7 +128,8 @@ func (s *spoolStore) account(t *txnSpool) error {
 
 func (s *spoolStore) forget(t *txnSpool) {
 	s.memory -= t.held
-	t.held = 0
+	s.counts.held.Add(-t.long)
+	t.held, t.long = 0, 0
 	delete(s.open, t)
 }
 
@@ -187,14 +190,9 @@ func (s *spoolStore) nonce(n uint64) []byte {
 
 // spoolCounters are what Stats tells of the spools.
 type spoolCounters struct {
-	held    atomic.Int64 // bytes of messages that are kept
+	held    atomic.Int64 // bytes of messages that are kept, see spool.length
 	total   atomic.Int64 // bytes of messages that were ever kept
 	aborted atomic.Int64 // bytes of those that were dropped because of a rollback
 	disk    atomic.Int64 // bytes of the files
 	files   atomic.Int64
 }
-
-func (c *spoolCounters) add(n int)     { c.held.Add(int64(n)); c.total.Add(int64(n)) }
-func (c *spoolCounters) abort(n int)   { c.held.Add(int64(-n)); c.aborted.Add(int64(n)) }
-func (c *spoolCounters) drop(n int64)  { c.held.Add(-n) }
-func (c *spoolCounters) store(n int64) { c.disk.Add(n) }

@@ -102,7 +102,10 @@ func TestSpool(t *testing.T) {
 				for _, f := range model {
 					left += int64(frameHeader + len(f.body))
 				}
-				require.Equal(r, left, st.counts.held.Load())
+				require.GreaterOrEqual(r, s.length(), left)
+				if _, ok := s.(*txnSpool); ok {
+					require.Equal(r, s.length(), st.counts.held.Load())
+				}
 				require.Equal(r, total-left, st.counts.aborted.Load())
 				s.close()
 				require.Zero(r, st.counts.held.Load())

@@ -39,9 +39,17 @@ func publishAll(t testing.TB, s *Source) {
 	require.NoError(t, s.Publish(testContext(t), rels))
 }
 
+// openStream waits for the slot: the server needs a moment to notice that a
+// stream has failed.
 func openStream(t testing.TB, s *Source, from cdc.LSN) cdc.Stream {
 	t.Helper()
-	stream, err := s.Stream(testContext(t), from)
+	var stream cdc.Stream
+	var err error
+	for ctx := testContext(t); ; {
+		if stream, err = s.Stream(ctx, from); err == nil || !cdc.Retryable(err) || ctx.Err() != nil {
+			break
+		}
+	}
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, stream.Close()) })
 	return stream

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -376,19 +375,8 @@ func TestStreamOutlivesSlowCaller(t *testing.T) {
 // TestServerShutdown: a server that is shut down while we cannot acknowledge
 // is not held up for long, and the error says to come back.
 func TestServerShutdown(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out: -short starts no PostgreSQL")
-	}
 	ctx := testContext(t)
-	server, err := pgserver.Start(ctx, pgserver.Options{Offline: true})
-	if err != nil {
-		if os.Getenv("LAKELOAD_REAL") != "" {
-			t.Fatal(err)
-		}
-		t.Skipf("left out: no PostgreSQL to test with: %v", err)
-	}
-	defer func() { _ = server.Stop(context.Background()) }()
-	d := &database{t: t, name: "postgres", dsn: server.DSN(), conn: dial(t, server.DSN())}
+	server, d := ownServer(t)
 	d.exec("CREATE TABLE t (id int PRIMARY KEY)")
 	s := d.open()
 	stream := begin(t, d, s)
