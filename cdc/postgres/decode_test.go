@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -29,6 +30,8 @@ var testTypes = map[string]struct {
 	"jsonb": {oidJSONB, -1}, "money": {790, -1}, "inet": {oidInet, -1},
 }
 
+const oidInt4List = 1007
+
 // testCatalog takes everything from the Relation message. Tables of the schema
 // "other" are not selected; those whose name ends in "_log" are for inserts only.
 type testCatalog struct{ fail error }
@@ -42,7 +45,14 @@ func (c *testCatalog) tableByOID(_ context.Context, oid uint32, msg relationMess
 	}
 	info := &tableInfo{rel: &cdc.Relation{OID: oid, Schema: msg.Schema, Name: msg.Name, Identity: msg.Identity, InsertOnly: strings.HasSuffix(msg.Name, "_log")}}
 	for i, col := range msg.Columns {
-		t := resolveType(col.TypeOID, col.TypeMod, typeInfo{OID: col.TypeOID, Kind: 'b'})
+		kind := typeInfo{OID: col.TypeOID, Kind: 'b'}
+		switch {
+		case col.TypeOID == oidInt4List:
+			kind.Elem, kind.ElemDelim = &typeInfo{OID: oidInt4, Kind: 'b'}, ','
+		case col.TypeOID > 90000: // of a recording: an enum
+			kind.Kind = 'e'
+		}
+		t := resolveType(col.TypeOID, col.TypeMod, kind)
 		info.cols = append(info.cols, t)
 		info.rel.Columns = append(info.rel.Columns, cdc.Column{Name: col.Name, Type: t.arrowType(), TypeOID: col.TypeOID, TypeMod: col.TypeMod})
 		if col.Key {
@@ -76,7 +86,7 @@ func mustLSN(s string) cdc.LSN {
 }
 
 // tuple writes the columns of a script: - is NULL, ~ unchanged, b:1f binary,
-// ” the empty text, anything else text in which _ is a space.
+// ” the empty text, "..." a Go string, x*99 and b:78*99 a run, anything else text in which _ is a space.
 func (w *msgWriter) tuple(fields []string) {
 	w.u16(len(fields))
 	for _, f := range fields {
@@ -87,16 +97,49 @@ func (w *msgWriter) tuple(fields []string) {
 			w.u8(valueUnchanged)
 		case f == "''":
 			w.field(valueText, nil)
+		case strings.HasPrefix(f, "x*"):
+			n, _ := strconv.Atoi(f[2:])
+			w.field(valueText, bytes.Repeat([]byte("x"), n))
+		case strings.HasPrefix(f, "b:") && len(f) > 4 && f[4] == '*':
+			b, _ := hex.DecodeString(f[2:4])
+			n, _ := strconv.Atoi(f[5:])
+			w.field(valueBinary, bytes.Repeat(b, n))
 		case strings.HasPrefix(f, "b:"):
 			b, err := hex.DecodeString(f[2:])
 			if err != nil {
 				panic(err)
 			}
 			w.field(valueBinary, b)
+		case f[0] == '"':
+			w.field(valueText, []byte(unquoted(f)))
 		default:
 			w.field(valueText, []byte(strings.ReplaceAll(f, "_", " ")))
 		}
 	}
+}
+
+// unquoted reads a word that may be a Go string.
+func unquoted(f string) string {
+	if f[0] != '"' {
+		return f
+	}
+	s, err := strconv.Unquote(f)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// scriptType reads the name of a type, or its OID and modifier as 23/-1.
+func scriptType(s string) (oid, typmod uint32) {
+	if t, ok := testTypes[s]; ok {
+		return t.oid, uint32(t.typmod)
+	}
+	var mod int32
+	if _, err := fmt.Sscanf(s, "%d/%d", &oid, &mod); err != nil {
+		panic(s + ": " + err.Error())
+	}
+	return oid, uint32(mod)
 }
 
 // scriptMessage makes the message that a line of a script describes.
@@ -136,7 +179,7 @@ func scriptMessage(line string) []byte {
 	case "relation": // oid schema.table identity column:type[:key]...
 		kind(msgRelation)
 		w.u32(number(f[1]))
-		schema, name, _ := strings.Cut(f[2], ".")
+		schema, name, _ := strings.Cut(unquoted(f[2]), ".")
 		w.str(schema)
 		w.str(name)
 		w.u8(f[3][0])
@@ -148,9 +191,10 @@ func scriptMessage(line string) []byte {
 				flags = 1
 			}
 			w.u8(flags)
-			w.str(p[0])
-			w.u32(testTypes[p[1]].oid)
-			w.u32(uint32(testTypes[p[1]].typmod))
+			w.str(unquoted(p[0]))
+			oid, typmod := scriptType(p[1])
+			w.u32(oid)
+			w.u32(typmod)
 		}
 	case "insert", "update", "delete": // oid [K|O columns...] [N columns...]
 		kind(map[string]byte{"insert": msgInsert, "update": msgUpdate, "delete": msgDelete}[f[0]])
@@ -186,8 +230,9 @@ func scriptMessage(line string) []byte {
 		w.u8(map[string]byte{"transactional": 1, "free": 0}[f[1]])
 		w.u64(1)
 		w.str(f[2])
-		w.u32(uint32(len(f[3])))
-		w.b = append(w.b, f[3]...)
+		content := unquoted(f[3])
+		w.u32(uint32(len(content)))
+		w.b = append(w.b, content...)
 	case "stream-start": // xid first|more
 		w.u8(msgStreamStart)
 		w.u32(number(f[1]))
@@ -263,6 +308,9 @@ func dumpBatch(s *strings.Builder, b *cdc.Batch) {
 				v = "<exact " + exact[at] + ">"
 			case arr.IsNull(row):
 				v = "NULL"
+			}
+			if len(v) > 100 {
+				v = fmt.Sprintf("%s... (%d bytes)", v[:10], len(v))
 			}
 			fmt.Fprintf(s, " %s=%s", b.Relation.Columns[col].Name, v)
 		}

@@ -51,6 +51,9 @@ const (
 	valueBinary    = 'b'
 )
 
+// maxColumns is PostgreSQL's limit of a table's columns.
+const maxColumns = 1600
+
 var (
 	errShort    = errors.New("the message ends too early")
 	errTrailing = errors.New("the message goes on after its end")
@@ -170,6 +173,9 @@ func parseRelation(body []byte) (relationMessage, error) {
 		m.Schema = "pg_catalog" // which pgoutput leaves out
 	}
 	n := int(c.u16())
+	if n > maxColumns {
+		return m, fmt.Errorf("table %s.%s has %d columns, more than PostgreSQL can make", m.Schema, m.Name, n)
+	}
 	for i := 0; i < n && !c.short; i++ {
 		flags := c.u8()
 		m.Columns = append(m.Columns, relationColumn{
