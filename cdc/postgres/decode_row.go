@@ -136,30 +136,8 @@ func (d *decoder) row(r *relation, op cdc.Op, p []byte, before []value) (rest []
 		d.enter(r)
 	}
 	had := b.bytes()
-	for i := range r.columns {
-		var v value
-		if v, p, err = nextValue(p); err != nil {
-			return nil, err
-		}
-		if v.form == valueUnchanged && before != nil && before[i].data != nil {
-			v = before[i]
-		}
-		switch v.form {
-		case valueBinary:
-			err = b.appendBinary(i, v.data)
-		case valueText:
-			err = b.appendText(i, v.data)
-		case valueNull:
-			b.appendNull(i)
-		default:
-			if op != cdc.OpUpdate {
-				return nil, fmt.Errorf("a row of table %s leaves out column %d, which only the new row of an update can", r.name, i+1)
-			}
-			b.appendUnchanged(i)
-		}
-		if err != nil {
-			return nil, err
-		}
+	if p, err = b.tuple(p, op, before); err != nil {
+		return nil, err
 	}
 	b.endRow(op, seq)
 	d.rows++
