@@ -28,6 +28,9 @@ type Source struct {
 	// PasswordFile is a file that holds the password and nothing else. A
 	// relative path is relative to the folder of the configuration file.
 	PasswordFile string
+	Streaming    string        // On or Off
+	Origin       string        // Any or None
+	Heartbeat    time.Duration // negative: none
 }
 
 // Lake is where the tables are written.
@@ -52,6 +55,8 @@ type Defaults struct {
 // Limits bound what is used.
 type Limits struct {
 	Memory            int64 // bytes
+	Spool             int64 // bytes
+	SpoolFolder       string
 	SourceConnections int
 }
 
@@ -61,6 +66,10 @@ const (
 	Changelog  = "changelog"
 	Stop       = "stop"
 	InsertOnly = "insert-only"
+	On         = "on"
+	Off        = "off"
+	Any        = "any"
+	None       = "none"
 )
 
 // version of the format of the file.
