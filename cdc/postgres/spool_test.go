@@ -259,10 +259,16 @@ func TestSpoolDamage(t *testing.T) {
 		_, err = read(f)
 		require.ErrorIs(t, err, errSpoolDamaged, "byte %d", at)
 	}
-	f = fill(t)
+	st := newTestStore(t, 0)
+	st.page = 2 * 100
+	f, err = st.create() // whose pages hold whole messages
+	require.NoError(t, err)
+	for i := range byte(10) {
+		require.NoError(t, f.add(1, 'I', bytes.Repeat([]byte{i}, 100-frameHeader)))
+	}
 	f.pages[1], f.pages[2] = f.pages[2], f.pages[1]
 	_, err = read(f)
-	require.ErrorIs(t, err, errSpoolDamaged)
+	require.ErrorIs(t, err, errSpoolDamaged, "pages in another's place")
 	for i := range f.pages { // the file ends too early
 		f := fill(t)
 		require.NoError(t, f.file.Truncate(f.pages[i].offset+int64(i%3)))

@@ -88,9 +88,9 @@ func TestEdge28SpoolIsFull(t *testing.T) {
 			whole.Ack(y.cut)
 			require.NoError(t, whole.Close())
 
+			d.exec("INSERT INTO small VALUES (4)") // the server is beyond what we have
 			after := openStream(t, s, y.cut)
 			require.True(t, s.Stats().Streaming, "the transaction has come: others may be taken in progress")
-			d.exec("INSERT INTO small VALUES (4)")
 			y = &story{}
 			require.NoError(t, until(t, y, after, d.now()))
 			require.Len(t, y.lines, 1)
