@@ -124,12 +124,8 @@ func (d *decoder) change(ctx context.Context, kind byte, body []byte) error {
 	case msgCommit:
 		return d.commit(cursor{b: body})
 	case msgRelation:
-		msg, err := parseRelation(body)
-		if err != nil {
-			return err
-		}
 		d.arrived++
-		return d.announce(ctx, msg, d.arrived)
+		return d.announce(ctx, body, d.arrived)
 	case msgTruncate:
 		return d.truncate(cursor{b: body})
 	case msgLogical:

@@ -181,11 +181,7 @@ func (d *decoder) play(ctx context.Context, kind byte, body []byte) error {
 	}
 	c := cursor{b: body}
 	arrived := c.u64()
-	msg, err := parseRelation(c.b)
-	if err != nil {
-		return err
-	}
-	return d.announce(ctx, msg, arrived)
+	return d.announce(ctx, c.b, arrived)
 }
 
 // played ends a transaction that has been decoded from its spool. From now on

@@ -34,9 +34,13 @@ const oidInt4List = 1007
 
 // testCatalog takes everything from the Relation message. Tables of the schema
 // "other" are not selected; those whose name ends in "_log" are for inserts only.
-type testCatalog struct{ fail error }
+type testCatalog struct {
+	fail  error
+	asked int
+}
 
 func (c *testCatalog) tableByOID(_ context.Context, oid uint32, msg relationMessage) (*tableInfo, error) {
+	c.asked++
 	if c.fail != nil {
 		return nil, c.fail
 	}
@@ -397,6 +401,33 @@ func TestRelationPointer(t *testing.T) {
 	defer c2.Release()
 	require.NotSame(t, first, c2.Items[0].Relation)
 	require.Equal(t, cdc.IdentityFull, c2.Items[0].Relation.Identity)
+}
+
+// TestEdge27RepeatedAnnouncements: the server announces a table again after
+// each savepoint that is rolled back. The catalogue, on the other side of a
+// network, is asked once.
+func TestEdge27RepeatedAnnouncements(t *testing.T) {
+	cat := &testCatalog{}
+	d := newDecoder(1, cat, false, memory.DefaultAllocator)
+	defer d.discard()
+	d.newSpool = newTestStore(t, 0).begin
+	play := func(lines ...string) {
+		for _, l := range lines {
+			require.NoError(t, say(t.Context(), d, scriptMessage(l)))
+		}
+	}
+	play("stream-start 7 first")
+	for i := range 1000 {
+		play("relation @7 1 a.t d id:int4:key", fmt.Sprintf("insert @7 1 N %d", i), fmt.Sprintf("insert @%d 1 N 0", 100+i), "stream-stop", fmt.Sprintf("stream-abort 7 %d", 100+i), "stream-start 7 more")
+	}
+	play("relation @7 1 a.t d id:int4:key v:text", "insert @7 1 N 1000 x", "stream-stop", "stream-commit 7 0/10 0/20")
+	require.Equal(t, 2, cat.asked)
+	c := d.take()
+	defer c.Release()
+	require.Len(t, c.Items, 2)
+	require.Equal(t, 1000, c.Items[0].Batch.Len())
+	play("relation 1 a.t d id:int4:key v:text")
+	require.Equal(t, 3, cat.asked, "between transactions the catalogue may have changed")
 }
 
 // TestCatalogError: what the catalogue says of its own error comes through.

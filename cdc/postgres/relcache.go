@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -36,8 +37,10 @@ type relation struct {
 	columns int
 	info    *tableInfo // nil: published, but not ours
 	builder *batchBuilder
-	// arrived is the number of the last Relation message that gave it this shape.
+	// arrived is the number of the last Relation message that gave it this shape,
+	// and told what that said.
 	arrived uint64
+	told    []byte
 	// txn is the serial number of the transaction that the builder's last
 	// rows belong to; 0 while it has none.
 	txn uint64
@@ -55,12 +58,22 @@ type tableRows struct{ in *relation }
 // announce takes a Relation message: from here on the table has this shape, for
 // the transaction that is being read. While the shape stays the same the
 // relation's pointer does, and its rows go on into the same batch.
-func (d *decoder) announce(ctx context.Context, msg relationMessage, arrived uint64) error {
+func (d *decoder) announce(ctx context.Context, body []byte, arrived uint64) error {
+	msg, err := parseRelation(body)
+	if err != nil {
+		return err
+	}
+	if known := d.view[msg.OID]; d.playing != nil && known != nil && bytes.Equal(known.told, body) {
+		// The server says it again after each rolled back subtransaction. The
+		// catalogue was asked just now, after the commit.
+		known.arrived = max(known.arrived, arrived)
+		return nil
+	}
 	info, err := d.catalog.tableByOID(ctx, msg.OID, msg)
 	if err != nil {
 		return fmt.Errorf("looking up table %s.%s: %w", msg.Schema, msg.Name, err)
 	}
-	r := &relation{name: msg.Schema + "." + msg.Name, columns: len(msg.Columns), info: info, arrived: arrived}
+	r := &relation{name: msg.Schema + "." + msg.Name, columns: len(msg.Columns), info: info, arrived: arrived, told: bytes.Clone(body)}
 	if info != nil {
 		if err := d.readable(r); err != nil {
 			return err
@@ -71,7 +84,7 @@ func (d *decoder) announce(ctx context.Context, msg relationMessage, arrived uin
 			continue
 		}
 		if known.same(r) {
-			known.arrived = max(known.arrived, arrived)
+			known.arrived, known.told = max(known.arrived, arrived), bytes.Clone(body)
 			d.view[msg.OID] = known
 			return nil
 		}

@@ -75,6 +75,19 @@ func (b *batchBuilder) quickBinary(c *column, row int, v []byte) bool {
 		}
 	case kindUTF8:
 		return b.quickString(c, row, v)
+	case kindBool:
+		if len(v) == 1 {
+			c.setBool(row, v[0] != 0)
+			return true
+		}
+	case kindDate:
+		if len(v) == 4 {
+			if day := int64(int32(binary.BigEndian.Uint32(v))) + epochDays; day >= minDay && day <= maxDay {
+				native.PutUint32(c.fixed[row*4:], uint32(int32(day)))
+				c.setValid(row)
+				return true
+			}
+		}
 	case kindFloat64:
 		if len(v) == 8 {
 			c.setFloat64(row, math.Float64frombits(binary.BigEndian.Uint64(v)))
@@ -177,6 +190,13 @@ func (b *batchBuilder) quickText(c *column, row int, v []byte) bool {
 	switch c.kind {
 	case kindUTF8, kindText, kindJSONB:
 		return b.quickString(c, row, v)
+	case kindUUID:
+		return len(v) == uuidText && b.quickString(c, row, v)
+	case kindBool:
+		if len(v) == 1 && (v[0] == 't' || v[0] == 'f') {
+			c.setBool(row, v[0] == 't')
+			return true
+		}
 	case kindInt64:
 		if n, ok := smallInt(v); ok {
 			native.PutUint64(c.fixed[row*8:], uint64(n))
@@ -312,10 +332,12 @@ func usualDate(v []byte) (day int64, ok bool) {
 	if m <= 2 {
 		y--
 	}
-	era, ofEra := y/400, y%400
-	ofYear := (153*((m+9)%12)+2)/5 + d - 1
-	return int64(era*146097+ofEra*365+ofEra/4-ofEra/100+ofYear) - 719468, true
+	return int64(y*365+y/4-y/100+y/400+uint32(daysFromMarch[m-1])+d-1) - 719468, true
 }
+
+// daysFromMarch is how many days of a year that begins in March come before
+// each month, January first.
+var daysFromMarch = [12]uint16{306, 337, 0, 31, 61, 92, 122, 153, 184, 214, 245, 275}
 
 // usualTimestamp reads YYYY-MM-DD HH:MM:SS[.ffffff] as microseconds since 1970,
 // with +00 behind it if it has a zone.

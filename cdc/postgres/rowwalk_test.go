@@ -94,6 +94,12 @@ func TestTupleIsAppend(t *testing.T) {
 			sameEitherWay(t, typeOf(name), valueBinary, be(4, n))
 		}
 	}
+	for day := minDay; day <= maxDay; day += 11 {
+		text, _ := appendCivil(nil, day)
+		got, ok := usualDate(text)
+		require.True(t, ok, "%s", text)
+		require.Equal(t, day, got, "%s", text)
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		typ := typeOf(rapid.SampledFrom(names).Draw(t, "type"))
 		if rapid.Bool().Draw(t, "any precision") {

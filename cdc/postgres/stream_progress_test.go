@@ -164,10 +164,10 @@ func (s *session) step(t testing.TB, rnd *rand.Rand) {
 			do("SELECT pg_logical_emit_message(%v, 'test', pad(50))", rnd.IntN(2) == 0)
 		}
 	case 13:
-		switch n := rnd.IntN(6); {
-		case n == 0:
+		switch rnd.IntN(6) {
+		case 0:
 			do("ROLLBACK")
-		case n == 1:
+		case 1:
 			do("PREPARE TRANSACTION 'p%d_%d'", s.id, s.next)
 			how := "COMMIT"
 			if rnd.IntN(2) == 0 {
