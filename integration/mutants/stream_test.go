@@ -171,7 +171,7 @@ var streamMutations = []mutation{
 	},
 	{
 		name: "stream: usual numbers lose their scale", pkg: source, test: "TestTupleIsAppend",
-		edits: []edit{{"cdc/postgres/rowwalk.go", "		if u%cut != 0 {\n", "		if false {\n"}},
+		edits: []edit{{"cdc/postgres/usual.go", "		if u%cut != 0 {\n", "		if false {\n"}},
 	},
 }
 
