@@ -126,3 +126,24 @@ func TestUUIDText(t *testing.T) {
 		require.Equal(t, fmt.Sprintf("%x-%x-%x-%x-%x", v[:4], v[4:6], v[6:8], v[8:10], v[10:]), string(got[:]))
 	})
 }
+
+// FuzzUsual: no value is read in a short way otherwise than in the long one.
+func FuzzUsual(f *testing.F) {
+	names := []string{"bool", "int4", "int8", "text", "numeric(10,2)", "numeric(12,4)", "date", "timestamp", "timestamptz", "uuid", "float8"}
+	for i := range names {
+		for _, v := range []string{"2024-02-29 23:59:59.123456+00", "-12345.67", "2024-02-29", "t", "1fe01fe0-1fe0-1fe0-1fe0-1fe01fe01fe0"} {
+			f.Add(byte(i), true, []byte(v))
+		}
+		f.Add(byte(i), false, numericBinary("-12345.67"))
+		f.Add(byte(i), false, be(8, 1<<40))
+		f.Add(byte(i), false, be(4, 7))
+	}
+	f.Fuzz(func(t *testing.T, which byte, text bool, v []byte) {
+		k := testTypes[names[int(which)%len(names)]]
+		form := byte(valueBinary)
+		if text {
+			form = valueText
+		}
+		sameEitherWay(t, resolveType(k.oid, k.typmod, typeInfo{OID: k.oid, Kind: 'b'}), form, v)
+	})
+}

@@ -125,15 +125,13 @@ func plainDecimal(v []byte) (u uint64, digits, after int, neg, ok bool) {
 // usualDate reads the YYYY-MM-DD at the start of v as days since 1970. The
 // years are 1 to 9999.
 func usualDate(v []byte) (day int64, ok bool) {
-	if len(v) < 10 || v[4] != '-' || v[7] != '-' {
+	if len(v) < 10 {
 		return 0, false
 	}
-	y, ok1 := twoDigits(v)
-	y2, ok2 := twoDigits(v[2:])
-	m, ok3 := twoDigits(v[5:])
-	d, ok4 := twoDigits(v[8:])
-	y = y*100 + y2
-	if !ok1 || !ok2 || !ok3 || !ok4 || y == 0 || m-1 > 11 || d-1 > 30 {
+	pairs, ok1 := digitPairs(v, 0x2d30302d30303030, 0xff0000ff00000000) // 0000-00-
+	d, ok2 := twoDigits(v[8:])
+	y, m := uint32(pairs&0xff*100+pairs>>16&0xff), uint32(pairs>>40&0xff)
+	if !ok1 || !ok2 || y == 0 || m-1 > 11 || d-1 > 30 {
 		return 0, false
 	}
 	// As daysFromCivil, without what only other years need.
@@ -158,16 +156,15 @@ func usualTimestamp(v []byte, zone bool) (micros int64, ok bool) {
 		v = v[:n]
 	}
 	day, ok := usualDate(v)
-	if !ok || len(v) < 19 || len(v) > 26 || len(v) == 20 || v[10] != ' ' || v[13] != ':' || v[16] != ':' {
+	if !ok || len(v) < 19 || len(v) > 26 || len(v) == 20 || v[10] != ' ' {
 		return 0, false
 	}
-	h, ok1 := twoDigits(v[11:])
-	m, ok2 := twoDigits(v[14:])
-	s, ok3 := twoDigits(v[17:])
-	if !ok1 || !ok2 || !ok3 || h > 23 || m > 59 || s > 59 {
+	pairs, ok := digitPairs(v[11:], 0x30303a30303a3030, 0x0000ff0000ff0000) // 00:00:00
+	h, m, sec := int64(pairs&0xff), int64(pairs>>24&0xff), int64(pairs>>48&0xff)
+	if !ok || h > 23 || m > 59 || sec > 59 {
 		return 0, false
 	}
-	micros = day*microsPerDay + int64(h*3600+m*60+s)*microsPerSecond
+	micros = day*microsPerDay + (h*3600+m*60+sec)*microsPerSecond
 	if len(v) == 19 {
 		return micros, true
 	}
@@ -190,4 +187,14 @@ func twoDigits(v []byte) (n uint32, ok bool) {
 	_ = v[1]
 	a, b := v[0]-'0', v[1]-'0'
 	return uint32(a)*10 + uint32(b), a <= 9 && b <= 9
+}
+
+// digitPairs reads the eight bytes at the start of v, which has as many, all at
+// a time. pattern has a '0' for each digit and the separators between them, in
+// little-endian order, and separators says where those are. Each byte of pairs
+// is the number that the digit there makes with the one after it.
+func digitPairs(v []byte, pattern, separators uint64) (pairs uint64, ok bool) {
+	digits := binary.LittleEndian.Uint64(v) ^ pattern
+	wrong := digits&separators | (digits|(digits+0x0606060606060606))&0xf0f0f0f0f0f0f0f0
+	return digits*10 + digits>>8, wrong == 0
 }
