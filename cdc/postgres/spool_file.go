@@ -13,8 +13,8 @@ const (
 	// spoolPage is how much of a spool is compressed, encrypted and written at
 	// a time, in bytes.
 	spoolPage = 256 << 10
-	// spoolRuns is how many of the last changes of subtransaction are
-	// remembered, so that an aborted one can be cut off.
+	// spoolRuns is of how many runs of frames, each of one subtransaction, it is
+	// remembered where they begin, so that aborted ones can be cut off.
 	spoolRuns = 1024
 )
 
@@ -109,8 +109,10 @@ func (s *fileSpool) seal() error {
 		return nil
 	}
 	st := s.store
+	nonce := st.sealed
+	st.sealed++ // whatever becomes of the page: no nonce is used twice
 	st.packed = st.enc.EncodeAll(s.tail, st.packed[:0])
-	st.stored = st.aead.Seal(st.stored[:0], st.nonce(st.sealed), st.packed, s.place(len(s.pages)))
+	st.stored = st.aead.Seal(st.stored[:0], st.nonce(nonce), st.packed, s.place(len(s.pages)))
 	n := int64(len(st.stored))
 	if st.counts.disk.Load()+n > st.limit {
 		return st.fail(fmt.Errorf("%w of %d bytes", errSpoolCap, st.limit))
@@ -119,9 +121,8 @@ func (s *fileSpool) seal() error {
 		return st.fail(err)
 	}
 	s.pages = append(s.pages, spoolPageAt{
-		offset: s.end, start: s.size - int64(len(s.tail)), stored: int32(n), nonce: st.sealed,
+		offset: s.end, start: s.size - int64(len(s.tail)), stored: int32(n), nonce: nonce,
 	})
-	st.sealed++
 	s.end += n
 	st.counts.disk.Add(n)
 	s.tail = s.tail[:0]

@@ -155,7 +155,7 @@ var streamMutations = []mutation{
 	},
 	{
 		name: "stream: values lie on the disk in clear", pkg: source, test: "TestSpoolHidesValues",
-		edits: []edit{{"cdc/postgres/spool_file.go", "	st.stored = st.aead.Seal(st.stored[:0], st.nonce(st.sealed), st.packed, s.place(len(s.pages)))\n", "	st.stored = append(st.stored[:0], s.tail...)\n"}},
+		edits: []edit{{"cdc/postgres/spool_file.go", "	st.stored = st.aead.Seal(st.stored[:0], st.nonce(nonce), st.packed, s.place(len(s.pages)))\n", "	st.stored = append(st.stored[:0], s.tail...)\n	_ = nonce\n"}},
 	},
 	{
 		name: "stream: a spool that ends too early is complete", pkg: source, test: "TestSpoolDamage",
