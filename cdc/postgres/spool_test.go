@@ -307,6 +307,24 @@ func TestSpoolLimit(t *testing.T) {
 	require.NoError(t, c.add(3, 'I', bytes.Repeat([]byte("x"), spoolMemory+1)), "there is room again")
 }
 
+// TestSpoolDiskFails: what the file system says comes through, and no nonce is
+// used for another page after one that was not written whole.
+func TestSpoolDiskFails(t *testing.T) {
+	st := newTestStore(t, 0)
+	f, err := st.create()
+	require.NoError(t, err)
+	require.NoError(t, f.put(1, 'I', []byte("row")))
+	require.NoError(t, f.file.Close())
+	err = f.flush()
+	require.ErrorIs(t, err, os.ErrClosed)
+	var broken *spoolError
+	require.ErrorAs(t, err, &broken)
+	require.EqualValues(t, 1, st.sealed)
+	hint := broken.explain().(interface{ Hint() string }).Hint()
+	require.Contains(t, hint, st.dir)
+	require.Contains(t, hint, "make room")
+}
+
 // TestSpoolMemoryOfAll: many transactions in progress do not hold much memory
 // between them.
 func TestSpoolMemoryOfAll(t *testing.T) {

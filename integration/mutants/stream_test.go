@@ -158,6 +158,13 @@ var streamMutations = []mutation{
 		edits: []edit{{"cdc/postgres/spool_file.go", "	st.stored = st.aead.Seal(st.stored[:0], st.nonce(nonce), st.packed, s.place(len(s.pages)))\n", "	st.stored = append(st.stored[:0], s.tail...)\n	_ = nonce\n"}},
 	},
 	{
+		name: "stream: a nonce is used again after a failure", pkg: source, test: "TestSpoolDiskFails",
+		edits: []edit{
+			{"cdc/postgres/spool_file.go", "	st.sealed++ // whatever becomes of the page: no nonce is used twice\n", ""},
+			{"cdc/postgres/spool_file.go", "	s.end += n\n", "	s.end += n\n	st.sealed++\n"},
+		},
+	},
+	{
 		name: "stream: a spool that ends too early is complete", pkg: source, test: "TestSpoolDamage",
 		edits: []edit{{"cdc/postgres/spool_file.go", "		if errors.Is(err, io.EOF) { // which is no end of the spool\n", "		if false {\n"}},
 	},
