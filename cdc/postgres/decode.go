@@ -42,6 +42,10 @@ type decoder struct {
 	relations map[uint32]*relation
 	view      map[uint32]*relation
 	arrived   uint64 // Relation messages so far
+	// last is the table of the last row, which is often that of the next, and
+	// lastOID its OID; nil after what may have changed the view.
+	last    *relation
+	lastOID uint32
 
 	// Transactions in progress, by their xid, and the one of them that the
 	// server is sending a part of.
@@ -88,21 +92,20 @@ func (d *decoder) message(ctx context.Context, msg []byte) error {
 	}
 	kind, body := msg[0], msg[1:]
 	var err error
-	switch {
-	case d.block != nil:
+	if d.block != nil {
 		err = d.inBlock(kind, body)
-	default:
+	} else {
 		err = d.change(ctx, kind, body)
 	}
-	return d.because(kind, err)
+	if err != nil {
+		return because(kind, err)
+	}
+	return nil
 }
 
 // because says which message it was that could not be taken. Where that is not
 // the message's fault but the spool's, the stream can be had in another way.
-func (d *decoder) because(kind byte, err error) error {
-	if err == nil {
-		return nil
-	}
+func because(kind byte, err error) error {
 	var broken *spoolError
 	if errors.As(err, &broken) {
 		return broken.explain()

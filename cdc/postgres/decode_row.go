@@ -17,11 +17,13 @@ func (d *decoder) relationOf(body []byte) (*relation, []byte, error) {
 		return nil, nil, errShort
 	}
 	oid := binary.BigEndian.Uint32(body)
-	r := d.view[oid]
-	if r == nil {
-		return nil, nil, fmt.Errorf("a change of a table (OID %d) that was not announced", oid)
+	if d.last == nil || d.lastOID != oid {
+		if d.last = d.view[oid]; d.last == nil {
+			return nil, nil, fmt.Errorf("a change of a table (OID %d) that was not announced", oid)
+		}
+		d.lastOID = oid
 	}
-	return r, body[4:], nil
+	return d.last, body[4:], nil
 }
 
 func (d *decoder) insert(body []byte) error {

@@ -145,7 +145,7 @@ func (d *decoder) commitStreamed(c cursor) error {
 		return nil
 	}
 	t.end, t.time, t.own = end, when, map[uint32]*relation{}
-	d.playing, d.view = t, t.own
+	d.playing, d.view, d.last = t, t.own, nil
 	return nil
 }
 
@@ -168,7 +168,7 @@ func (d *decoder) playOn(ctx context.Context) error {
 			err = d.play(ctx, kind, body)
 		}
 		if err != nil {
-			return d.because(kind, err)
+			return because(kind, err)
 		}
 	}
 	return nil
@@ -195,7 +195,7 @@ func (d *decoder) played() {
 			d.relations[oid] = r
 		}
 	}
-	d.playing, d.view = nil, d.relations
+	d.playing, d.view, d.last = nil, d.relations, nil
 	d.leaveTxn(t.end, t.time)
 	d.drop(t)
 }

@@ -59,6 +59,7 @@ type tableRows struct{ in *relation }
 // the transaction that is being read. While the shape stays the same the
 // relation's pointer does, and its rows go on into the same batch.
 func (d *decoder) announce(ctx context.Context, body []byte, arrived uint64) error {
+	d.last = nil
 	msg, err := parseRelation(body)
 	if err != nil {
 		return err

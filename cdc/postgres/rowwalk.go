@@ -109,7 +109,7 @@ func (b *batchBuilder) quickBinary(c *column, row int, v []byte) bool {
 // quickString stores text for which there is room.
 func (b *batchBuilder) quickString(c *column, row int, v []byte) bool {
 	end := c.used + len(v)
-	if end > len(c.data) || !utf8.Valid(v) {
+	if end > len(c.data) || !isASCII(v) && !utf8.Valid(v) {
 		return false
 	}
 	copy(c.data[c.used:end], v)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -115,6 +116,19 @@ func TestTupleIsAppend(t *testing.T) {
 		sameEitherWay(t, typ, valueText, []byte(rapid.StringMatching(`-?[0-9]{0,20}(\.[0-9]{0,20})?`).Draw(t, "number")))
 		sameEitherWay(t, typ, valueText, []byte(rapid.StringMatching(`[0-9]{4,5}-[0-9]{2}-[0-9]{2}( [0-2][0-9]:[0-9]{2}:[0-9]{2}(\.[0-9]{0,7})?(\+0[0-9])?)?`).Draw(t, "time")))
 	})
+}
+
+// TestIsASCII: one byte anywhere decides.
+func TestIsASCII(t *testing.T) {
+	for n := range 100 {
+		v := []byte(strings.Repeat("x", n))
+		require.True(t, isASCII(v))
+		for i := range v {
+			v[i] = 0x80
+			require.False(t, isASCII(v), "%d of %d", i, n)
+			v[i] = 'x'
+		}
+	}
 }
 
 // TestUUIDText against the format of the standard library.

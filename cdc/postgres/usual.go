@@ -198,3 +198,21 @@ func digitPairs(v []byte, pattern, separators uint64) (pairs uint64, ok bool) {
 	wrong := digits&separators | (digits|(digits+0x0606060606060606))&0xf0f0f0f0f0f0f0f0
 	return digits*10 + digits>>8, wrong == 0
 }
+
+// isASCII reports whether no byte of v has its upper bit set.
+func isASCII(v []byte) bool {
+	const upper = 0x8080808080808080
+	var seen uint64
+	for len(v) >= 32 {
+		seen |= binary.NativeEndian.Uint64(v) | binary.NativeEndian.Uint64(v[8:]) | binary.NativeEndian.Uint64(v[16:]) | binary.NativeEndian.Uint64(v[24:])
+		v = v[32:]
+	}
+	for len(v) >= 8 {
+		seen |= binary.NativeEndian.Uint64(v)
+		v = v[8:]
+	}
+	for _, ch := range v {
+		seen |= uint64(ch)
+	}
+	return seen&upper == 0
+}

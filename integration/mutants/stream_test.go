@@ -61,7 +61,7 @@ var streamMutations = []mutation{
 	},
 	{
 		name: "stream: 29 transactions in progress share the tables of others", pkg: source, test: "TestEdge29RelationsInProgress",
-		edits: []edit{{"cdc/postgres/decode_stream.go", "d.playing, d.view = t, t.own", "d.playing, d.view = t, d.relations"}},
+		edits: []edit{{"cdc/postgres/decode_stream.go", "d.playing, d.view, d.last = t, t.own, nil", "d.playing, d.view, d.last = t, d.relations, nil"}},
 	},
 	{
 		name: "stream: 29 Origin is read with an xid", pkg: source, test: "TestEdge34Origins",
@@ -144,6 +144,14 @@ var streamMutations = []mutation{
 	{
 		name: "stream: 42 the shape that commits last counts", pkg: source, test: "TestEdge42Shapes",
 		edits: []edit{{"cdc/postgres/decode_stream.go", "known == nil || known.arrived < r.arrived {", "known == nil || true {"}},
+	},
+	{
+		name: "stream: 42 the table of the last row is kept too long", pkg: source, test: "TestEdge42Shapes",
+		edits: []edit{{"cdc/postgres/relcache.go", "	d.last = nil\n", ""}},
+	},
+	{
+		name: "stream: 29 the table of the last row is kept over a commit", pkg: source, test: "TestEdge29RelationsInProgress",
+		edits: []edit{{"cdc/postgres/decode_stream.go", "d.playing, d.view, d.last = t, t.own, nil", "d.playing, d.view = t, t.own"}},
 	},
 	{
 		name: "stream: 42 the modifier is no part of the type", pkg: source, test: "TestEdge42Shapes",
