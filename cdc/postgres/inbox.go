@@ -18,6 +18,21 @@ const (
 	// inboxViews is how many reads of the socket may wait for the decoder: so
 	// many messages of an idle server are still noticed while it is busy.
 	inboxViews = 64
+	// inboxPatience is how long what the server sends may lie in the socket
+	// while the decoder has not yet taken what was read before. Then it is read
+	// all the same, to hear whether the server asks for something. Reading less
+	// often means reading more at a time, and leaves more of the processors to
+	// the server.
+	inboxPatience = 25 * time.Millisecond
+	// A server sends each row for itself. While reads come faster than one in
+	// inboxBusy, and give less than inboxPlenty, we sleep for inboxNap before the
+	// next one, and are not woken for less than inboxDeaf: hundreds of rows cost
+	// one read then, and hardly anything for the server to send. What comes first
+	// after a pause is read at once.
+	inboxNap    = 2 * time.Millisecond
+	inboxBusy   = 3 * inboxNap
+	inboxPlenty = 128 << 10
+	inboxDeaf   = 1 << 20 // more than comes meanwhile: beyond it every packet wakes us
 )
 
 // inbox reads the connection of a stream, in a goroutine of its own, and gives
@@ -31,12 +46,15 @@ const (
 // block gets a block of its own, of which there is one at a time.
 type inbox struct {
 	r        io.Reader
+	line     waterline
 	feedback *feedback
 	quit     <-chan struct{}
+	nap      time.Duration // inboxNap; 0 in tests
 
 	views chan view     // whole messages, in order; closed at the end
 	free  chan *slab    // of inboxSlabs
 	large chan struct{} // holds a token while a block is larger
+	eager chan struct{} // the decoder has taken all that was read, capacity 1
 	done  chan struct{}
 	err   error // why it has ended; to be read once views is closed
 	ended bool  // the server has ended the stream after our goodbye; to be read once done is closed
@@ -47,7 +65,8 @@ type inbox struct {
 
 	// The reader's.
 	cur             *slab
-	sent, whole, wp int // of cur: given out, looked at, read
+	sent, whole, wp int  // of cur: given out, looked at, read
+	hasty           bool // little was read, shortly after the read before
 
 	// The decoder's.
 	have view
@@ -66,11 +85,12 @@ type view struct {
 	slab *slab
 }
 
-// newInbox goes on where the framing of the handshake has stopped.
-func newInbox(f *framing, fb *feedback, from cdc.LSN, told *atomic.Int64, quit <-chan struct{}) *inbox {
+// newInbox goes on where the framing of the handshake has stopped; line is the
+// socket's.
+func newInbox(f *framing, line waterline, fb *feedback, from cdc.LSN, told *atomic.Int64, quit <-chan struct{}) *inbox {
 	in := &inbox{
-		r: f.r, feedback: fb, told: told, quit: quit, views: make(chan view, inboxViews), free: make(chan *slab, inboxSlabs),
-		large: make(chan struct{}, 1), done: make(chan struct{}),
+		r: f.r, line: line, feedback: fb, told: told, quit: quit, nap: inboxNap, views: make(chan view, inboxViews), free: make(chan *slab, inboxSlabs),
+		large: make(chan struct{}, 1), eager: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	for range inboxSlabs - 1 {
 		in.free <- &slab{buf: make([]byte, framingBuffer)}
@@ -100,6 +120,9 @@ func (in *inbox) run() {
 
 // pump reads until an error or the end of the stream.
 func (in *inbox) pump() error {
+	timer := time.NewTimer(inboxPatience)
+	defer timer.Stop()
+	var last time.Time
 	for {
 		if err := in.look(); err != nil {
 			return err
@@ -113,6 +136,17 @@ func (in *inbox) pump() error {
 			case in.views <- view{in.cur.buf[in.sent:in.whole:in.whole], in.cur}:
 				in.sent = in.whole
 			case <-in.quit:
+				return errInboxQuit
+			}
+		}
+		if len(in.views) > 0 && !in.pause(timer, inboxPatience, in.eager) {
+			return errInboxQuit
+		}
+		if in.hasty && in.nap > 0 {
+			in.line.set(inboxDeaf)
+			slept := in.pause(timer, in.nap, nil)
+			in.line.set(1)
+			if !slept {
 				return errInboxQuit
 			}
 		}
@@ -132,7 +166,22 @@ func (in *inbox) pump() error {
 			}
 			return err
 		}
+		now := time.Now()
+		in.hasty = n < inboxPlenty && now.Sub(last) < inboxBusy
+		last = now
 	}
+}
+
+// pause waits for a while, or until it is told to go on; false: until the end.
+func (in *inbox) pause(timer *time.Timer, d time.Duration, goOn <-chan struct{}) bool {
+	timer.Reset(d)
+	select {
+	case <-goOn:
+	case <-timer.C:
+	case <-in.quit:
+		return false
+	}
+	return true
 }
 
 func (in *inbox) quitting() bool {
@@ -276,7 +325,7 @@ func (in *inbox) next() (kind byte, body []byte, ok bool) {
 			if !open {
 				return 0, nil, false
 			}
-			in.have = v
+			in.took(v)
 		default:
 			return 0, nil, false
 		}
@@ -285,6 +334,15 @@ func (in *inbox) next() (kind byte, body []byte, ok bool) {
 	size := int(binary.BigEndian.Uint32(b[1:])) + 1
 	in.have.b = b[size:]
 	return b[0], b[messageHeader:size:size], true
+}
+
+// took notes the view that is read next, and lets more be read behind it if it
+// was the last.
+func (in *inbox) took(v view) {
+	in.have = v
+	if len(in.views) == 0 {
+		signal(in.eager)
+	}
 }
 
 // letGo gives back the slab of the view that has been read.
@@ -307,7 +365,7 @@ func (in *inbox) wait(quit <-chan struct{}) error {
 		if !open {
 			return in.err
 		}
-		in.have = v
+		in.took(v)
 		return nil
 	case <-quit:
 		return errInboxQuit

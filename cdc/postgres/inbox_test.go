@@ -22,7 +22,8 @@ func newTestInbox(r io.Reader, left []byte) (*inbox, *feedback, context.CancelFu
 	f.wp = len(left)
 	fb := newFeedback(nil, 1, 0, nil)
 	ctx, cancel := context.WithCancel(context.Background())
-	in := newInbox(f, fb, 1, &atomic.Int64{}, ctx.Done())
+	in := newInbox(f, waterline{}, fb, 1, &atomic.Int64{}, ctx.Done())
+	in.nap = 0
 	go in.run()
 	return in, fb, cancel
 }
