@@ -23,6 +23,11 @@ func noise(table string, from, n int) string {
 	return fmt.Sprintf(`INSERT INTO %s SELECT g, (SELECT string_agg(md5((g * 100 + i)::text), '') FROM generate_series(1, 32) i) FROM generate_series(%d, %d) g`, table, from, from+n-1)
 }
 
+// plenty is SQL of n rows of as much that costs the server less to make.
+func plenty(table string, n int) string {
+	return fmt.Sprintf("INSERT INTO %s SELECT g, repeat(md5(g::text), 32) FROM generate_series(1, %d) g", table, n)
+}
+
 // noisy is a database that streams soon, with a table for noise and one beside.
 func noisy(t testing.TB) *database {
 	d := newDatabase(t)
@@ -139,7 +144,7 @@ func TestEdge14ServerHearsOfUsDuringAReplay(t *testing.T) {
 	s := d.open(func(c *Config) { c.SpoolDir = t.TempDir() })
 	publishAll(t, s)
 	stream := openStream(t, s, slotAt(t, s))
-	d.exec(noise("t", 1, 60_000))
+	d.exec(plenty("t", 60_000))
 	ctx := testContext(t)
 	first, err := stream.Next(ctx)
 	for err == nil && !first.Open {
@@ -170,7 +175,7 @@ func TestEdge14ShutdownDuringAReplay(t *testing.T) {
 	d.exec("ALTER DATABASE postgres SET logical_decoding_work_mem = '64kB'")
 	s := d.open(func(c *Config) { c.SpoolDir = t.TempDir() })
 	stream := begin(t, d, s)
-	d.exec(noise("t", 1, 60_000))
+	d.exec(plenty("t", 60_000))
 	ctx := testContext(t)
 	for open := false; !open; {
 		c, err := stream.Next(ctx)
