@@ -1,7 +1,7 @@
 // Command bench measures lakeload against a limit or a peer, in one run on
 // one machine: what counts is the ratio. `go run ./bench` runs everything;
-// `go run ./bench drain` or `copy` one of them. It needs what `make install`
-// puts on the machine.
+// `go run ./bench drain`, `decode` or `copy` one of them. It needs what
+// `make install` puts on the machine.
 package main
 
 import (
@@ -32,6 +32,7 @@ type benchmark struct {
 
 var benchmarks = []benchmark{
 	{"drain", "a backlog of inserts drained into Delta, against pg_recvlogical to /dev/null on the same backlog", drain},
+	{"decode", "messages of a replication stream decoded into columns, against pglogrepl parsing the same messages; binary and text in turn, by CPU time", decode},
 	{"copy", "initial copy of a 12-column table, against DuckDB's PostgreSQL scanner writing the same to Parquet", initialCopy},
 }
 

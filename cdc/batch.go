@@ -130,7 +130,8 @@ type Chunk struct {
 	// Open says that the chunk ends inside a transaction: rows of a commit
 	// after Cut have been delivered, and more of them follow.
 	Open bool
-	// Transactions is the number of transactions that ended in this chunk.
+	// Transactions is the number of transactions that ended in this chunk, those
+	// without a change not counted.
 	Transactions int
 	// Bytes is roughly the memory that the items hold.
 	Bytes int64

@@ -2,7 +2,8 @@ package postgres
 
 import "github.com/lakeload/lakeload/cdc"
 
-// flush ends the batch of one table, because something else of it follows.
+// flush ends the batch of one shape of a table, because something else of the
+// table follows.
 func (d *decoder) flush(r *relation) {
 	r.txn = 0
 	if r.builder == nil {
@@ -38,8 +39,10 @@ func (d *decoder) take() *cdc.Chunk {
 	return c
 }
 
-// discard gives back the memory of what has not been handed out.
+// discard gives back the memory of what has not been handed out, and the
+// spools.
 func (d *decoder) discard() {
+	d.leaveProgress()
 	for i := range d.items {
 		d.items[i].Batch.Release()
 	}

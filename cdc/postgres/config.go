@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
@@ -23,6 +24,31 @@ const (
 	KeylessStop KeylessPolicy = iota
 	// KeylessInsertOnly publishes its inserts and truncates alone.
 	KeylessInsertOnly
+)
+
+// StreamingMode says when a transaction is taken from the server.
+type StreamingMode int
+
+// The modes.
+const (
+	// StreamingOn takes large transactions while they are in progress and keeps
+	// them, so that they arrive soon after their commit and the server does not
+	// have to write them to its disk.
+	StreamingOn StreamingMode = iota
+	// StreamingOff takes transactions when they have committed.
+	StreamingOff
+)
+
+// Origin says which changes are wanted.
+type Origin int
+
+// The origins.
+const (
+	// OriginAny takes all changes.
+	OriginAny Origin = iota
+	// OriginNone takes only those that were made on the source itself, not those
+	// that it has replicated from elsewhere. PostgreSQL 16 or newer.
+	OriginNone
 )
 
 // Config says which database is read, and what of it.
@@ -76,6 +102,25 @@ type Config struct {
 	// do this to each other stop both.
 	TakeOver bool
 
+	// Streaming says whether large transactions are taken while they are in
+	// progress. The zero value takes them.
+	Streaming StreamingMode
+	// SpoolDir is the folder for what is kept of transactions in progress; "" is
+	// one of this user's in the system's folder for temporary files. Several
+	// sources may share it. Nothing in it is of use after a restart.
+	SpoolDir string
+	// SpoolBytes bounds what is kept there, in bytes on disk; 0 is 20 GiB.
+	// Beyond it the server has to keep the rest: the stream ends with an error
+	// to retry, and the next one takes only whole transactions until the large
+	// ones are over.
+	SpoolBytes int64
+	// Origin says which changes are wanted, by where they were made.
+	Origin Origin
+	// Heartbeat is how long no data may come before a small message is written
+	// into the server's log, to see it come back; 0 is a minute, and a negative
+	// one writes none.
+	Heartbeat time.Duration
+
 	// Logger gets what is worth knowing; nil drops it.
 	Logger *slog.Logger
 	// Allocator gives the memory of the batches; nil is Arrow's default.
@@ -115,6 +160,15 @@ func (c *Config) validate() error {
 	}
 	if c.RangeBytes < 0 || c.CopyRate < 0 {
 		fault("the size of a range, %d, or the rate of copies, %d, is negative", c.RangeBytes, c.CopyRate)
+	}
+	if c.Streaming != StreamingOn && c.Streaming != StreamingOff {
+		fault("the streaming mode %d is unknown", c.Streaming)
+	}
+	if c.Origin != OriginAny && c.Origin != OriginNone {
+		fault("the origin %d is unknown", c.Origin)
+	}
+	if c.SpoolBytes < 0 {
+		fault("the limit of the spool, %d bytes, is negative", c.SpoolBytes)
 	}
 	return errors.Join(faults...)
 }

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -19,8 +18,9 @@ const (
 )
 
 // decoder turns the messages of pgoutput into chunks. It is a state machine
-// without goroutine, clock or socket; only catalog may ask elsewhere. It is
-// not safe for concurrent use. After an error it can only be discarded.
+// without goroutine, clock or socket; only catalog and spools may ask
+// elsewhere. It is not safe for concurrent use. After an error it can only be
+// discarded.
 type decoder struct {
 	catalog catalog
 	mem     memory.Allocator
@@ -28,8 +28,30 @@ type decoder struct {
 	from cdc.LSN
 	// binary: the stream was asked for in binary.
 	binary bool
+	// newSpool makes a spool for a transaction in progress; nil: the stream was
+	// asked for without them.
+	newSpool func() spool
+	// heard, if set, gets the logical messages of the database. It keeps
+	// nothing of content.
+	heard func(prefix string, content []byte)
+	// committed, if set, is called with each transaction that is complete.
+	committed func(xid uint32)
 
+	// relations are the tables as they are for a transaction that is sent
+	// whole, and view those for the transaction that is being read.
 	relations map[uint32]*relation
+	view      map[uint32]*relation
+	arrived   uint64 // Relation messages so far
+	// last is the table of the last row, which is often that of the next, and
+	// lastOID its OID; nil after what may have changed the view.
+	last    *relation
+	lastOID uint32
+
+	// Transactions in progress, by their xid, and the one of them that the
+	// server is sending a part of.
+	progress map[uint32]*inProgress
+	block    *inProgress
+	playing  *inProgress // whose spool is being read: it has committed
 
 	// The open transaction.
 	open   bool
@@ -50,75 +72,114 @@ type decoder struct {
 	given   cdc.LSN // the cut of the last chunk
 
 	before []value // the old tuple of an update, reused
+	frame  []byte  // reused
 }
 
 func newDecoder(from cdc.LSN, cat catalog, binary bool, mem memory.Allocator) *decoder {
-	return &decoder{catalog: cat, mem: mem, from: from, binary: binary, relations: map[uint32]*relation{}, cut: from, given: from}
+	d := &decoder{
+		catalog: cat, mem: mem, from: from, binary: binary, relations: map[uint32]*relation{},
+		progress: map[uint32]*inProgress{}, cut: from, given: from,
+	}
+	d.view = d.relations
+	return d
 }
 
-// message takes the next message of the stream. It keeps nothing of msg.
+// message takes the next message of the stream. It keeps nothing of msg. After
+// it, playOn has to be called until isPlaying says no.
 func (d *decoder) message(ctx context.Context, msg []byte) error {
 	if len(msg) == 0 {
 		return &messageError{Err: errShort}
 	}
 	kind, body := msg[0], msg[1:]
 	var err error
-	switch kind {
-	case msgInsert:
-		err = d.insert(body)
-	case msgUpdate:
-		err = d.update(body)
-	case msgDelete:
-		err = d.delete(body)
-	default:
-		err = d.other(ctx, kind, body)
+	if d.block != nil {
+		err = d.inBlock(kind, body)
+	} else {
+		err = d.change(ctx, kind, body)
 	}
 	if err != nil {
-		return &messageError{Kind: kind, Err: err}
+		return because(kind, err)
 	}
 	return nil
 }
 
-// other takes the messages that are not rows.
-func (d *decoder) other(ctx context.Context, kind byte, body []byte) error {
-	c := cursor{b: body}
+// because says which message it was that could not be taken. Where that is not
+// the message's fault but the spool's, the stream can be had in another way.
+func because(kind byte, err error) error {
+	var broken *spoolError
+	if errors.As(err, &broken) {
+		return broken.explain()
+	}
+	return &messageError{Kind: kind, Err: err}
+}
+
+// change takes a message that is not part of a transaction in progress.
+func (d *decoder) change(ctx context.Context, kind byte, body []byte) error {
 	switch kind {
+	case msgInsert:
+		return d.insert(body)
+	case msgUpdate:
+		return d.update(body)
+	case msgDelete:
+		return d.delete(body)
 	case msgBegin:
-		return d.begin(c)
+		return d.begin(cursor{b: body})
 	case msgCommit:
-		return d.commit(c)
+		return d.commit(cursor{b: body})
 	case msgRelation:
-		msg, err := parseRelation(body)
-		if err != nil {
-			return err
-		}
-		return d.announce(ctx, msg)
+		d.arrived++
+		return d.announce(ctx, body, d.arrived)
 	case msgTruncate:
-		return d.truncate(c)
-	case msgOrigin:
+		return d.truncate(cursor{b: body})
+	case msgLogical:
+		return d.logical(cursor{b: body})
+	case msgStreamStart:
+		return d.startBlock(cursor{b: body})
+	case msgStreamCommit:
+		return d.commitStreamed(cursor{b: body})
+	case msgStreamAbort:
+		return d.abortStreamed(cursor{b: body})
+	}
+	return known(kind, cursor{b: body})
+}
+
+// known takes what is understood and of no use, and refuses the rest.
+func known(kind byte, c cursor) error {
+	switch kind {
+	case msgOrigin: // where a transaction was first made; there may be several in one
 		c.lsn()
 		c.cstring()
 		return c.end()
-	case msgType: // of no use: the catalogue knows types better
+	case msgType: // the catalogue knows types better
 		c.u32()
 		c.cstring()
 		c.cstring()
 		return c.end()
-	case msgLogical: // not asked for, and nothing of ours
-		c.u8()
-		c.lsn()
-		c.cstring()
-		c.take(int(c.u32()))
-		return c.end()
-	case msgStreamAbort:
-		// Some servers send it though nothing was streamed in progress. What
-		// it takes back was then never sent.
-		if len(body) != 8 && len(body) != 24 {
-			return errShort
-		}
-		return nil
+	case msgBeginPrepare, msgPrepare, msgCommitPrepared, msgRollbackPrepared, msgStreamPrepare:
+		return refused("reading a prepared transaction", "", "make a new replication slot without two_phase, and copy the tables again",
+			errors.New("the server sends transactions when they are prepared, which was not asked for: whether they commit would not be known yet"))
 	}
 	return errors.New("unknown kind; nothing of the stream after it could be trusted")
+}
+
+// logical takes a message that somebody wrote into the log. One that is not
+// transactional belongs to no transaction, wherever it stands, and its position
+// says nothing about what has been delivered.
+func (d *decoder) logical(c cursor) error {
+	transactional := c.u8()&1 != 0
+	c.lsn()
+	prefix := c.cstring()
+	content := c.take(int(c.u32()))
+	if err := c.end(); err != nil {
+		return err
+	}
+	if transactional && !d.open && d.block == nil {
+		return errors.New("a transactional message outside of a transaction")
+	}
+	if d.heard != nil {
+		d.heard(prefix, content)
+	}
+	return nil
 }
 
 func (d *decoder) begin(c cursor) error {
@@ -129,6 +190,11 @@ func (d *decoder) begin(c cursor) error {
 	if d.open {
 		return fmt.Errorf("transaction %d begins inside of transaction %d", txn.XID, d.txn.XID)
 	}
+	return d.enterTxn(txn)
+}
+
+// enterTxn opens a transaction whose commit is known.
+func (d *decoder) enterTxn(txn cdc.Txn) error {
 	d.skip = txn.Commit < d.from
 	if !d.skip && txn.Commit < d.cut {
 		return fmt.Errorf("transaction %d commits at %s, before %s, up to which everything had arrived", txn.XID, txn.Commit, d.cut)
@@ -152,214 +218,38 @@ func (d *decoder) commit(c cursor) error {
 	case end <= at:
 		return fmt.Errorf("the commit record at %s ends at %s", at, end)
 	}
-	d.open = false
-	if d.skip {
-		return nil
-	}
-	d.cut, d.cutTime = end, when
-	d.completed++
+	d.leaveTxn(end, when)
 	return nil
 }
 
+// leaveTxn ends the open transaction. One without a change is progress only:
+// some servers send such transactions and others do not.
+func (d *decoder) leaveTxn(end cdc.LSN, when time.Time) {
+	d.open = false
+	if d.committed != nil {
+		d.committed(d.txn.XID)
+	}
+	if d.skip {
+		return
+	}
+	d.cut, d.cutTime = end, when
+	if d.seq > 0 {
+		d.completed++
+	}
+}
+
 // keepalive takes the position up to which the server has sent everything.
+//
+// Transactions in progress do not hold it back, though much of them may lie
+// before it: what has to come after the cut is their commit, and it does, as
+// the server would have sent it otherwise. For the same reason the position
+// may be acknowledged. The server then skips only transactions that commit
+// before it, and keeps the log from where the oldest one in progress began
+// (the slot's restart_lsn), so that a new stream gets it again from its start.
 func (d *decoder) keepalive(end cdc.LSN) {
 	// With rows waiting the cut stays their commit's: it is the better name
 	// for the state that they lead to.
 	if !d.open && !d.hasRows() && end > d.cut {
 		d.cut, d.cutTime = end, time.Time{}
 	}
-}
-
-// relationOf finds the table of a row, and reads its OID.
-func (d *decoder) relationOf(body []byte) (*relation, []byte, error) {
-	if !d.open {
-		return nil, nil, errors.New("a change outside of a transaction")
-	}
-	if len(body) < 5 {
-		return nil, nil, errShort
-	}
-	oid := binary.BigEndian.Uint32(body)
-	r := d.relations[oid]
-	if r == nil {
-		return nil, nil, fmt.Errorf("a change of a table (OID %d) that was not announced", oid)
-	}
-	return r, body[4:], nil
-}
-
-func (d *decoder) insert(body []byte) error {
-	r, p, err := d.relationOf(body)
-	if err != nil {
-		return err
-	}
-	if p[0] != tupleNew {
-		return fmt.Errorf("a tuple of the unknown kind %q", p[0])
-	}
-	return d.lastRow(r, cdc.OpInsert, p[1:], nil)
-}
-
-func (d *decoder) update(body []byte) error {
-	r, p, err := d.relationOf(body)
-	if err != nil {
-		return err
-	}
-	if err := d.takesChanges(r); err != nil {
-		return err
-	}
-	var before []value
-	if p[0] == tupleKey || p[0] == tupleOld {
-		before, p, err = d.oldTuple(r, p[1:])
-		if err != nil {
-			return err
-		}
-		if len(p) == 0 {
-			return errShort
-		}
-	}
-	if p[0] != tupleNew {
-		return fmt.Errorf("a tuple of the unknown kind %q", p[0])
-	}
-	return d.lastRow(r, cdc.OpUpdate, p[1:], before)
-}
-
-// oldTuple makes the OpBefore row of an update, and gives its values, from
-// which the new row takes those that were not sent.
-func (d *decoder) oldTuple(r *relation, p []byte) (before []value, rest []byte, err error) {
-	rest, err = d.row(r, cdc.OpBefore, p, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	before, p = d.before[:0], p[2:]
-	for range r.columns {
-		var v value
-		if v, p, err = nextValue(p); err != nil {
-			return nil, nil, err
-		}
-		before = append(before, v)
-	}
-	d.before = before
-	return before, rest, nil
-}
-
-func (d *decoder) delete(body []byte) error {
-	r, p, err := d.relationOf(body)
-	if err != nil {
-		return err
-	}
-	if err := d.takesChanges(r); err != nil {
-		return err
-	}
-	if p[0] != tupleKey && p[0] != tupleOld {
-		return fmt.Errorf("a tuple of the unknown kind %q", p[0])
-	}
-	return d.lastRow(r, cdc.OpDelete, p[1:], nil)
-}
-
-// takesChanges refuses updates and deletes of a table that is published for
-// its inserts alone.
-func (d *decoder) takesChanges(r *relation) error {
-	if !d.skip && r.info != nil && r.info.rel.InsertOnly {
-		return fmt.Errorf("an update or delete of table %s, of which only inserts and truncates are to be published", r.name)
-	}
-	return nil
-}
-
-// lastRow is row for the tuple that ends a message.
-func (d *decoder) lastRow(r *relation, op cdc.Op, p []byte, before []value) error {
-	rest, err := d.row(r, op, p, before)
-	if err == nil && len(rest) > 0 {
-		err = errTrailing
-	}
-	return err
-}
-
-// row puts the tuple at the start of p into the table's batch as one row. The
-// values that it leaves out as unchanged are taken from before, if they are
-// there.
-func (d *decoder) row(r *relation, op cdc.Op, p []byte, before []value) (rest []byte, err error) {
-	if len(p) < 2 {
-		return nil, errShort
-	}
-	if n := int(binary.BigEndian.Uint16(p)); n != r.columns {
-		return nil, fmt.Errorf("a row of %d columns of table %s, which has %d", n, r.name, r.columns)
-	}
-	p = p[2:]
-	seq := d.seq
-	d.seq++
-	if d.skip || r.info == nil {
-		for range r.columns {
-			if _, p, err = nextValue(p); err != nil {
-				return nil, err
-			}
-		}
-		return p, nil
-	}
-	b := r.builder
-	if r.txn != d.serial {
-		d.enter(r)
-	}
-	had := b.bytes()
-	for i := range r.columns {
-		var v value
-		if v, p, err = nextValue(p); err != nil {
-			return nil, err
-		}
-		if v.form == valueUnchanged && before != nil && before[i].data != nil {
-			v = before[i]
-		}
-		switch v.form {
-		case valueBinary:
-			err = b.appendBinary(i, v.data)
-		case valueText:
-			err = b.appendText(i, v.data)
-		case valueNull:
-			b.appendNull(i)
-		default:
-			b.appendUnchanged(i)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	b.endRow(op, seq)
-	d.rows++
-	d.bytes += b.bytes() - had
-	return p, nil
-}
-
-// enter tells a table's builder that the transaction's rows begin.
-func (d *decoder) enter(r *relation) {
-	r.builder.beginTxn(d.txn)
-	r.txn = d.serial
-	if !r.listed {
-		r.listed = true
-		d.listed = append(d.listed, r)
-	}
-}
-
-func (d *decoder) truncate(c cursor) error {
-	n, options := int(c.u32()), c.u8()
-	if !d.open {
-		return errors.New("a change outside of a transaction")
-	}
-	for i := 0; i < n && !c.short; i++ {
-		oid := c.u32()
-		if c.short {
-			break
-		}
-		r := d.relations[oid]
-		if r == nil {
-			return fmt.Errorf("a change of a table (OID %d) that was not announced", oid)
-		}
-		seq := d.seq
-		d.seq++
-		if d.skip || r.info == nil {
-			continue
-		}
-		d.flush(r)
-		d.items = append(d.items, cdc.Item{Relation: r.info.rel, Truncate: &cdc.Truncate{
-			Txn: d.txn, Seq: seq, Cascade: options&1 != 0, RestartIdentity: options&2 != 0,
-		}})
-		d.bytes += 64
-	}
-	return c.end()
 }

@@ -51,7 +51,7 @@ func TestEdge56HugeValuesAreNotCopiedAbout(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			typ := resolveType(c.info.OID, -1, c.info)
 			v := c.value()
-			mem := &peakAllocator{}
+			mem := &totalAllocator{}
 			b := newBatchBuilder(&cdc.Relation{Columns: []cdc.Column{{Name: "v", Type: typ.arrowType()}}}, []columnType{typ}, mem)
 			debug.FreeOSMemory()
 			resetPeak(t)
@@ -77,18 +77,18 @@ func TestEdge56HugeValuesAreNotCopiedAbout(t *testing.T) {
 	}
 }
 
-// peakAllocator counts all that was ever asked for.
-type peakAllocator struct {
+// totalAllocator counts all that was ever asked for.
+type totalAllocator struct {
 	memory.GoAllocator
 	total int64
 }
 
-func (a *peakAllocator) Allocate(n int) []byte {
+func (a *totalAllocator) Allocate(n int) []byte {
 	a.total += int64(n)
 	return a.GoAllocator.Allocate(n)
 }
 
-func (a *peakAllocator) Reallocate(n int, b []byte) []byte {
+func (a *totalAllocator) Reallocate(n int, b []byte) []byte {
 	if n > cap(b) {
 		a.total += int64(n)
 	}

@@ -47,6 +47,13 @@ var shared struct {
 	err    error
 }
 
+// testVersion is the major version that LAKELOAD_TEST_PG chooses; 0 is the
+// machine's newest.
+func testVersion() int {
+	v, _ := strconv.Atoi(os.Getenv("LAKELOAD_TEST_PG"))
+	return v
+}
+
 // testServer gives the server, or leaves the test out where there is none.
 func testServer(t testing.TB) *pgserver.Server {
 	t.Helper()
@@ -56,10 +63,8 @@ func testServer(t testing.TB) *pgserver.Server {
 	shared.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		// LAKELOAD_TEST_PG chooses a major version; 0 is the machine's newest.
-		version, _ := strconv.Atoi(os.Getenv("LAKELOAD_TEST_PG"))
 		shared.server, shared.err = pgserver.Start(ctx, pgserver.Options{
-			Version: version, Offline: true, Password: testPassword,
+			Version: testVersion(), Offline: true, Password: testPassword,
 			Settings: map[string]string{"max_replication_slots": "60", "max_wal_senders": "60", "max_prepared_transactions": "5"},
 		})
 	})

@@ -10,19 +10,33 @@ import (
 	"github.com/lakeload/lakeload/cdc"
 )
 
-// The messages of pgoutput, protocol versions 1 and 2.
+// The messages of pgoutput, protocol versions 1 to 4.
 const (
-	msgBegin       = 'B'
-	msgCommit      = 'C'
-	msgOrigin      = 'O'
-	msgRelation    = 'R'
-	msgType        = 'Y'
-	msgInsert      = 'I'
-	msgUpdate      = 'U'
-	msgDelete      = 'D'
-	msgTruncate    = 'T'
-	msgLogical     = 'M'
-	msgStreamAbort = 'A'
+	msgBegin    = 'B'
+	msgCommit   = 'C'
+	msgOrigin   = 'O'
+	msgRelation = 'R'
+	msgType     = 'Y'
+	msgInsert   = 'I'
+	msgUpdate   = 'U'
+	msgDelete   = 'D'
+	msgTruncate = 'T'
+	msgLogical  = 'M'
+
+	// Version 2: transactions in progress. Between a start and its stop each
+	// message but Origin has the xid of its subtransaction after its kind.
+	msgStreamStart  = 'S'
+	msgStreamStop   = 'E'
+	msgStreamCommit = 'c'
+	msgStreamAbort  = 'A'
+
+	// Version 3: transactions that are prepared. They come only to a slot and
+	// a stream that ask for two_phase, which ours do not.
+	msgBeginPrepare     = 'b'
+	msgPrepare          = 'P'
+	msgCommitPrepared   = 'K'
+	msgRollbackPrepared = 'r'
+	msgStreamPrepare    = 'p'
 )
 
 // The tuples of Insert, Update and Delete, and the values in them.
@@ -36,6 +50,9 @@ const (
 	valueText      = 't'
 	valueBinary    = 'b'
 )
+
+// maxColumns is PostgreSQL's limit of a table's columns.
+const maxColumns = 1600
 
 var (
 	errShort    = errors.New("the message ends too early")
@@ -156,6 +173,9 @@ func parseRelation(body []byte) (relationMessage, error) {
 		m.Schema = "pg_catalog" // which pgoutput leaves out
 	}
 	n := int(c.u16())
+	if n > maxColumns {
+		return m, fmt.Errorf("table %s.%s has %d columns, more than PostgreSQL can make", m.Schema, m.Name, n)
+	}
 	for i := 0; i < n && !c.short; i++ {
 		flags := c.u8()
 		m.Columns = append(m.Columns, relationColumn{

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,54 +30,102 @@ type catalog interface {
 // errNeedsText says that the stream has to be begun anew in the text format.
 var errNeedsText = errors.New("a table has come up whose values can be read exactly in the text format only")
 
-// relation is what the decoder keeps of a table that the server announced.
+// relation is what the decoder keeps of a table that the server announced, in
+// one shape.
 type relation struct {
 	name string // for errors
 	// columns is the number of values in each of its tuples.
 	columns int
 	info    *tableInfo // nil: published, but not ours
 	builder *batchBuilder
+	// arrived is the number of the last Relation message that gave it this shape,
+	// and told what that said.
+	arrived uint64
+	told    []byte
 	// txn is the serial number of the transaction that the builder's last
 	// rows belong to; 0 while it has none.
 	txn uint64
 	// listed says that the decoder's list of builders with rows has it.
 	listed bool
+	// rows is common to all shapes of one table.
+	rows *tableRows
 }
 
-// announce takes a Relation message: from here on the table has this shape.
-// While the shape stays the same the relation's pointer does, and its rows go
-// on into the same batch.
-func (d *decoder) announce(ctx context.Context, msg relationMessage) error {
+// tableRows says which shape of a table has the rows that came last, so that
+// they are handed out in order. Several shapes are in use at a time when
+// transactions in progress have announced the table, too.
+type tableRows struct{ in *relation }
+
+// announce takes a Relation message: from here on the table has this shape, for
+// the transaction that is being read. While the shape stays the same the
+// relation's pointer does, and its rows go on into the same batch.
+func (d *decoder) announce(ctx context.Context, body []byte, arrived uint64) error {
+	d.last = nil
+	msg, err := parseRelation(body)
+	if err != nil {
+		return err
+	}
+	if known := d.view[msg.OID]; d.playing != nil && known != nil && bytes.Equal(known.told, body) {
+		// The server says it again after each rolled back subtransaction. The
+		// catalogue was asked just now, after the commit.
+		known.arrived = max(known.arrived, arrived)
+		return nil
+	}
 	info, err := d.catalog.tableByOID(ctx, msg.OID, msg)
 	if err != nil {
 		return fmt.Errorf("looking up table %s.%s: %w", msg.Schema, msg.Name, err)
 	}
-	r := d.relations[msg.OID]
-	if r == nil {
-		r = &relation{}
-		d.relations[msg.OID] = r
-	}
-	r.name, r.columns = msg.Schema+"."+msg.Name, len(msg.Columns)
-	if info != nil && (len(info.rel.Columns) != r.columns || len(info.cols) != r.columns) {
-		return fmt.Errorf("the catalogue gives %d columns of table %s where the stream has %d", len(info.rel.Columns), r.name, r.columns)
-	}
-	if info != nil && d.binary {
-		for i, t := range info.cols {
-			if !binaryOK(t) {
-				c := &info.rel.Columns[i]
-				return retry(fmt.Errorf("%w: column %q of table %s is %s", errNeedsText, c.Name, r.name, c.SourceType))
-			}
+	r := &relation{name: msg.Schema + "." + msg.Name, columns: len(msg.Columns), info: info, arrived: arrived, told: bytes.Clone(body)}
+	if info != nil {
+		if err := d.readable(r); err != nil {
+			return err
 		}
 	}
-	if info != nil && r.info != nil && sameRelation(info.rel, r.info.rel) {
-		return nil
+	for _, known := range []*relation{d.view[msg.OID], d.relations[msg.OID]} {
+		if known == nil {
+			continue
+		}
+		if known.same(r) {
+			known.arrived, known.told = max(known.arrived, arrived), bytes.Clone(body)
+			d.view[msg.OID] = known
+			return nil
+		}
+		r.rows = known.rows
 	}
-	d.flush(r)
-	r.info, r.builder = info, nil
+	if r.rows == nil {
+		r.rows = &tableRows{}
+	}
 	if info != nil {
 		r.builder = newBatchBuilder(info.rel, info.cols, d.mem)
 	}
+	d.view[msg.OID] = r
 	return nil
+}
+
+// readable refuses a table that this stream cannot read.
+func (d *decoder) readable(r *relation) error {
+	rel, cols := r.info.rel, r.info.cols
+	if len(rel.Columns) != r.columns || len(cols) != r.columns {
+		return fmt.Errorf("the catalogue gives %d columns of table %s where the stream has %d", len(rel.Columns), r.name, r.columns)
+	}
+	if !d.binary {
+		return nil
+	}
+	for i, t := range cols {
+		if !binaryOK(t) {
+			c := &rel.Columns[i]
+			return retry(fmt.Errorf("%w: column %q of table %s is %s", errNeedsText, c.Name, r.name, c.SourceType))
+		}
+	}
+	return nil
+}
+
+// same reports whether o is the same table in the same shape.
+func (r *relation) same(o *relation) bool {
+	if r.info == nil || o.info == nil {
+		return r.info == nil && o.info == nil && r.name == o.name && r.columns == o.columns
+	}
+	return sameRelation(o.info.rel, r.info.rel)
 }
 
 // sameRelation reports whether o says nothing that r does not.

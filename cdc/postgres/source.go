@@ -33,6 +33,9 @@ type Source struct {
 	// textOnly is set once a table has turned up in a binary stream that can
 	// be read as text only; streams from then on ask for text.
 	textOnly atomic.Bool
+	// pressure has the transactions for which the spool had no room.
+	pressure pressure
+	stats    streamStats
 
 	closeOnce sync.Once
 }

@@ -114,8 +114,10 @@ func (s *Source) begin(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
 			return conn, frames, err
 		},
 		catalog: s.resolver, slot: s.config.Slot, publications: s.config.publications(), from: from,
+		originNone: s.config.Origin == OriginNone, spoolDir: s.config.SpoolDir, spoolBytes: s.config.SpoolBytes,
 		allocator: s.mem, logger: s.log, needText: func() { s.textOnly.Store(true) },
 		inspect: (&shapeWatch{shapes: s.resolver.shapes}).look,
+		noRoom:  s.pressure.put, committed: s.pressure.delivered, stats: &s.stats, heartbeat: s.newHeartbeat(),
 	}
 	err := s.admin.with(ctx, func(conn *pgconn.PgConn) error {
 		cfg.serverVersion = serverVersionNum(conn.ParameterStatus("server_version"))
@@ -130,6 +132,11 @@ func (s *Source) begin(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
 		if err != nil {
 			return err
 		}
+		off, err := s.pressure.off(ctx, conn, from)
+		if err != nil {
+			return err
+		}
+		cfg.streaming = s.config.Streaming == StreamingOn && !off
 		infos, err := s.describeTables(ctx, conn, sel.oids())
 		cfg.binary = err == nil && !s.textOnly.Load() && allBinary(infos)
 		for _, t := range infos {

@@ -46,6 +46,19 @@ type streamConfig struct {
 	// inspect, if set, looks at each chunk before it is handed over; its error
 	// is the end of the stream for the caller.
 	inspect func(ctx context.Context, c *cdc.Chunk) error
+	// streaming asks for transactions in progress, which are kept in spoolDir,
+	// spoolBytes of them at most; see Config.
+	streaming  bool
+	spoolDir   string
+	spoolBytes int64
+	// noRoom, if set, is called with the transactions in progress when they
+	// cannot be kept. The stream then ends with an error to retry; the next one
+	// has to be begun with streaming unset, until the transactions are over.
+	noRoom func(xids []uint32)
+	// committed, if set, is called with each transaction that has arrived whole.
+	committed func(xid uint32)
+	// originNone asks for changes only that were made on this server.
+	originNone bool
 	// serverVersion is server_version_num.
 	serverVersion int
 	// senderTimeout is the server's wal_sender_timeout; 0: none.
@@ -53,22 +66,27 @@ type streamConfig struct {
 
 	allocator memory.Allocator // nil: Arrow's default
 	logger    *slog.Logger     // nil: none
+	stats     *streamStats     // nil: none
+	heartbeat *heartbeat       // nil: none
 }
 
 // stream is a running replication stream.
 //
-// Its reader goroutine reads the socket and fills a chunk, while the caller of
-// Next works on the one before; one more may wait in between. Then the reader
-// stops reading, which holds up the server. Whenever the reader is about to
-// wait for the server it parks: until it goes on the decoder belongs to Next,
-// which takes what there is if that ends with a whole transaction. The
-// feedback goroutine tells the server what is durable.
+// Its reader goroutine takes messages from the inbox, which reads the socket,
+// and fills a chunk, while the caller of Next works on the one before; one more
+// may wait in between. Then the reader takes no more, and when the inbox is
+// full the server is held up. Whenever the reader is about to wait for the
+// server it parks: until it goes on the decoder belongs to Next, which takes
+// what there is if that ends with a whole transaction. The feedback goroutine
+// tells the server what is durable.
 type stream struct {
 	cfg      streamConfig
 	conn     *pgconn.PgConn
-	frames   *framing
+	inbox    *inbox
 	decoder  *decoder
+	spools   *spoolStore // the reader's; nil where there are none
 	feedback *feedback
+	stats    *streamStats
 	object   string // for errors
 
 	ctx    context.Context // ends when Close or an error stops the reader
@@ -77,10 +95,10 @@ type stream struct {
 	once   sync.Once     // of Close
 	closed error
 
-	progress atomic.Uint64
-	hungry   atomic.Bool   // Next waits
-	news     chan struct{} // to Next, of capacity 1
-	taken    chan struct{} // to the reader, of capacity 1: waiting has been taken
+	beating sync.WaitGroup // the heartbeat
+	hungry  atomic.Bool    // Next waits
+	news    chan struct{}  // to Next, of capacity 1
+	taken   chan struct{}  // to the reader, of capacity 1: waiting has been taken
 
 	mu      sync.Mutex
 	waiting *cdc.Chunk // complete
@@ -160,7 +178,7 @@ func signal(c chan struct{}) {
 func (s *stream) Ack(lsn cdc.LSN) { s.feedback.ack(lsn) }
 
 // Progress is the newest position that the server has told.
-func (s *stream) Progress() cdc.LSN { return cdc.LSN(s.progress.Load()) }
+func (s *stream) Progress() cdc.LSN { return cdc.LSN(s.inbox.progress.Load()) }
 
 // Close ends the stream. See [cdc.Stream].
 func (s *stream) Close() error {
@@ -170,7 +188,7 @@ func (s *stream) Close() error {
 
 // shutdown says goodbye, waits for the goroutines and gives back the memory.
 // The order matters: the feedback goroutine first, so that the last position
-// is the last that is sent; then the farewell, while the reader reads on and
+// is the last that is sent; then the farewell, while the inbox reads on and
 // throws away what still comes; then the connection.
 func (s *stream) shutdown() error {
 	s.feedback.stop()
@@ -179,6 +197,8 @@ func (s *stream) shutdown() error {
 	now := time.Now()
 	err := errors.Join(conn.SetReadDeadline(now.Add(farewell)), s.feedback.goodbye())
 	<-s.done
+	<-s.inbox.done
+	s.beating.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	_ = s.conn.Close(ctx) // the stream has ended, or the connection is gone
@@ -191,6 +211,10 @@ func (s *stream) shutdown() error {
 		s.waiting = nil
 	}
 	s.decoder.discard()
+	if s.spools != nil {
+		s.spools.close()
+	}
+	s.gauge()
 	signal(s.news)
 	if err != nil && errors.Is(ended, errStreamClosed) { // it had not failed before
 		return failed("telling the server the last durable position", s.object, err)

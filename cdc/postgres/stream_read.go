@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -22,15 +22,10 @@ const (
 // does when it shuts down.
 var errServerEnded = errors.New("the server has ended the stream; it is probably being shut down")
 
-// read is the reader goroutine. An error ends the connection. Once Close has begun it only looks for the end
-// of the stream.
+// read is the reader goroutine. An error ends the connection.
 func (s *stream) read() {
 	defer close(s.done)
 	err := s.readAll()
-	if errors.Is(context.Cause(s.ctx), errStreamClosed) {
-		for s.drainOne() == nil { // until the server says so, or Close's deadline
-		}
-	}
 	if cause := context.Cause(s.ctx); cause != nil {
 		err = cause // why the connection was closed under the reader
 	}
@@ -38,6 +33,7 @@ func (s *stream) read() {
 		s.cfg.needText()
 	}
 	s.cancel(err)
+	s.leaveSpools(err)
 	s.mu.Lock()
 	s.err = failed("reading the replication stream", s.object, err)
 	// What has arrived whole may still be taken, unless the decoder is lost.
@@ -53,27 +49,58 @@ func (s *stream) read() {
 	}
 }
 
-// readAll reads messages until an error or the end of the context.
+// leaveSpools gives up what is kept of transactions in progress, which comes
+// again, and notes it if it was that which could not go on.
+func (s *stream) leaveSpools(err error) {
+	var full *spoolError
+	if errors.As(err, &full) {
+		s.stats.failures.Add(1)
+		xids := s.decoder.inProgressXIDs()
+		s.cfg.logger.Warn("transactions in progress cannot be kept: the server is asked to keep them", "error", err, "transactions", len(xids))
+		if s.cfg.noRoom != nil {
+			s.cfg.noRoom(xids)
+		}
+	}
+	s.decoder.leaveProgress()
+	s.gauge()
+}
+
+// gauge tells the figures that only the reader knows.
+func (s *stream) gauge() {
+	n, largest := s.decoder.kept()
+	s.stats.inProgress.Store(int64(n))
+	s.stats.largest.Store(largest)
+}
+
+// readAll takes messages until an error or the end of the context.
 func (s *stream) readAll() error {
-	behind := false // rows waited when the socket was last read
+	behind := false // rows waited when there was last nothing to read
+	d := s.decoder
 	for {
-		for {
-			ok, err := s.frames.ready()
-			if err != nil {
-				return retry(err)
-			}
-			if ok {
-				break
-			}
-			behind = s.decoder.hasRows()
+		kind, body, ok := s.inbox.next()
+		if !ok {
+			behind = d.hasRows()
 			if err := s.wait(); err != nil {
 				return err
 			}
+			continue
 		}
-		if err := s.take(s.frames.next()); err != nil {
+		if err := s.take(kind, body); err != nil {
 			return err
 		}
-		d := s.decoder
+		for d.isPlaying() {
+			if err := d.playOn(s.ctx); err != nil {
+				return err
+			}
+			if d.full() {
+				if err := s.handOver(); err != nil {
+					return err
+				}
+			}
+			if !d.isPlaying() {
+				s.gauge()
+			}
+		}
 		// A caller that waits gets the first whole transactions that there are,
 		// even if bytes come without a pause.
 		if d.full() || behind && !d.open && d.hasRows() && s.hungry.Load() {
@@ -85,7 +112,7 @@ func (s *stream) readAll() error {
 	}
 }
 
-// wait reads from the socket, and leaves the decoder to Next meanwhile.
+// wait waits for messages, and leaves the decoder to Next meanwhile.
 func (s *stream) wait() error {
 	if s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
@@ -97,16 +124,11 @@ func (s *stream) wait() error {
 	if tell {
 		signal(s.news)
 	}
-	s.feedback.waiting(true)
-	err := s.frames.read()
-	s.feedback.waiting(false)
+	err := s.inbox.wait(s.ctx.Done())
 	s.mu.Lock()
 	s.parked = false
 	s.mu.Unlock()
 	if err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
 		return retry(err)
 	}
 	return nil
@@ -141,7 +163,9 @@ func (s *stream) take(kind byte, body []byte) error {
 	switch kind {
 	case 'd':
 		return s.data(body)
-	case 'N', 'S', 'A': // notices, settings, notifications
+	case 'N':
+		return notice(body)
+	case 'S', 'A': // settings, notifications
 		return nil
 	case 'c', 'C', 'Z':
 		return retry(errServerEnded)
@@ -163,56 +187,58 @@ func serverError(body []byte) error {
 	if err := m.Decode(body); err != nil {
 		return fmt.Errorf("the server reported an error that cannot be read: %w", err)
 	}
-	return pgconn.ErrorResponseToPgError(&m)
+	err := pgconn.ErrorResponseToPgError(&m)
+	if m.Code == codeUndefinedObject && strings.EqualFold(m.Routine, "get_publication_oid") {
+		return noPublication(err)
+	}
+	return err
 }
 
-// data handles one message of the replication protocol.
+// notice looks for the one notice that is the loss of changes: PostgreSQL 18
+// and newer go on without a publication that is not there, where older ones
+// end the stream.
+func notice(body []byte) error {
+	var m pgproto3.NoticeResponse
+	if err := m.Decode(body); err != nil {
+		return fmt.Errorf("the server sent a notice that cannot be read: %w", err)
+	}
+	if m.Routine == "LoadPublications" {
+		e := pgproto3.ErrorResponse(m)
+		return noPublication(pgconn.ErrorResponseToPgError(&e))
+	}
+	return nil
+}
+
+// noPublication says that changes are missing from the stream for want of a
+// publication. The server looks it up as of the place in its log that it
+// decodes, so that making it now does not help: it is missing there.
+func noPublication(err error) error {
+	return &cdc.Error{
+		Op: "decoding the log", Class: cdc.ClassResync, Err: err,
+		Remedy: "the publication did not exist at this place of the log, it was made later than the slot, or dropped for a while: drop the slot, let a new one be made, and copy the tables again",
+	}
+}
+
+// data handles one message of the replication protocol. The inbox has looked
+// at it before, and told the feedback goroutine what it has to know.
 func (s *stream) data(body []byte) error {
 	switch {
 	case len(body) >= walDataHeader && body[0] == 'w':
-		s.advance(cdc.LSN(binary.BigEndian.Uint64(body[9:])))
-		return s.decoder.message(s.ctx, body[walDataHeader:])
-	case len(body) >= keepaliveSize && body[0] == 'k':
-		end := cdc.LSN(binary.BigEndian.Uint64(body[1:]))
-		s.advance(end)
-		s.decoder.keepalive(end)
-		if body[17] != 0 {
-			s.feedback.ping(end)
+		msg := body[walDataHeader:]
+		err := s.decoder.message(s.ctx, msg)
+		if len(msg) > 0 && (msg[0] == msgStreamStop || msg[0] == msgStreamAbort) {
+			s.gauge()
 		}
+		return err
+	case len(body) >= keepaliveSize && body[0] == 'k':
+		s.decoder.keepalive(cdc.LSN(binary.BigEndian.Uint64(body[1:])))
 		return nil
 	}
 	return &messageError{Kind: 'd', Err: fmt.Errorf("%w, or is of an unknown kind", errShort)}
-}
-
-// advance notes a position that the server told.
-func (s *stream) advance(lsn cdc.LSN) {
-	if uint64(lsn) > s.progress.Load() { // the reader alone writes it
-		s.progress.Store(uint64(lsn))
-	}
 }
 
 // kill ends a connection that is of no use any more.
 func (s *stream) kill(cause error) {
 	s.cancel(cause)
 	_ = s.conn.Conn().Close()
-}
-
-// drainOne throws one message away; an error is the end of the stream.
-func (s *stream) drainOne() error {
-	for {
-		ok, err := s.frames.ready()
-		if err != nil {
-			return err
-		}
-		if ok {
-			break
-		}
-		if err := s.frames.read(); err != nil {
-			return err
-		}
-	}
-	if kind, _ := s.frames.next(); kind == 'Z' || kind == 'E' {
-		return errServerEnded
-	}
-	return nil
 }

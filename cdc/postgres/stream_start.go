@@ -23,6 +23,10 @@ func startStream(ctx context.Context, cfg streamConfig) (cdc.Stream, error) {
 		// Position 0 would have the server take everything for acknowledged.
 		return nil, refused(op, object, "give the position up to which the changes are in the lake", errors.New("no position to start from"))
 	}
+	if cfg.originNone && cfg.serverVersion < 160000 {
+		return nil, refused(op, object, "take changes of every origin, or upgrade the server to PostgreSQL 16",
+			errors.New("the server cannot leave out what it has replicated from elsewhere"))
+	}
 	if cfg.allocator == nil {
 		cfg.allocator = memory.DefaultAllocator
 	}
@@ -39,23 +43,69 @@ func startStream(ctx context.Context, cfg streamConfig) (cdc.Stream, error) {
 		_ = conn.Close(closing)
 		return nil, failed(op, object, err)
 	}
-	frames.startStreaming()
-	s := &stream{
-		cfg: cfg, conn: conn, frames: frames, object: object,
-		decoder: newDecoder(cfg.from, cfg.catalog, cfg.binary, cfg.allocator),
-		done:    make(chan struct{}), news: make(chan struct{}, 1), taken: make(chan struct{}, 1),
+	s, err := newStream(cfg, conn, frames, object)
+	if err != nil {
+		closeConn(conn)
+		return nil, failed(op, object, err)
 	}
-	s.progress.Store(uint64(cfg.from))
-	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	s.feedback = newFeedback(conn.Conn(), cfg.from, cfg.senderTimeout, s.kill)
-	go s.read()
-	s.feedback.start()
-	cfg.logger.Debug("replication stream started", "slot", cfg.slot, "from", cfg.from, "binary", cfg.binary)
+	s.start()
+	cfg.logger.Debug("replication stream started", "slot", cfg.slot, "from", cfg.from, "binary", cfg.binary, "streaming", cfg.streaming)
 	return s, nil
 }
 
-// command is what begins the stream. Protocol version 1 has all that is needed
-// while the server itself spills large transactions.
+// newStream puts a stream together.
+func newStream(cfg streamConfig, conn *pgconn.PgConn, frames *framing, object string) (*stream, error) {
+	s := &stream{
+		cfg: cfg, conn: conn, object: object, stats: cfg.stats,
+		decoder: newDecoder(cfg.from, cfg.catalog, cfg.binary, cfg.allocator),
+		done:    make(chan struct{}), news: make(chan struct{}, 1), taken: make(chan struct{}, 1),
+	}
+	if s.stats == nil {
+		s.stats = &streamStats{}
+	}
+	s.decoder.committed = cfg.committed
+	if cfg.streaming {
+		spools, err := newSpoolStore(cfg.spoolDir, cfg.spoolBytes, &s.stats.spool)
+		if err != nil {
+			return nil, err
+		}
+		s.spools, s.decoder.newSpool = spools, spools.begin
+	}
+	s.stats.streaming.Store(cfg.streaming)
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.feedback = newFeedback(conn.Conn(), cfg.from, cfg.senderTimeout, s.kill)
+	s.inbox = newInbox(frames, newWaterline(conn.Conn()), s.feedback, cfg.from, &s.stats.lastData, s.ctx.Done())
+	if h := cfg.heartbeat; h != nil {
+		h.idle = s.inbox.idle
+		s.decoder.heard = h.heard
+	}
+	return s, nil
+}
+
+// start starts the goroutines. Close waits for them.
+func (s *stream) start() {
+	go s.inbox.run()
+	go s.read()
+	s.feedback.start()
+	if h := s.cfg.heartbeat; h != nil {
+		s.beating.Go(func() { h.run(s.ctx) })
+	}
+}
+
+// protocol is the newest version of pgoutput's protocol that the server
+// speaks and we do.
+func (cfg *streamConfig) protocol() int {
+	switch {
+	case cfg.serverVersion >= 160000:
+		return 4
+	case cfg.serverVersion >= 150000:
+		return 3
+	}
+	return 2
+}
+
+// command is what begins the stream. Prepared transactions are not asked for:
+// their changes come when they commit. Logical messages are, for the heartbeat.
 func (cfg *streamConfig) command() string {
 	names := make([]string, len(cfg.publications))
 	for i, p := range cfg.publications {
@@ -63,9 +113,15 @@ func (cfg *streamConfig) command() string {
 	}
 	// The walsender's grammar knows no E'' strings and takes backslashes as they are.
 	list := strings.ReplaceAll(strings.Join(names, ","), "'", "''")
-	options := fmt.Sprintf("proto_version '1', publication_names '%s'", list)
-	if cfg.binary && cfg.serverVersion >= 140000 {
+	options := fmt.Sprintf("proto_version '%d', publication_names '%s', messages 'true'", cfg.protocol(), list)
+	if cfg.binary {
 		options += ", binary 'true'"
+	}
+	if cfg.streaming {
+		options += ", streaming 'on'" // one after the other: parallel streaming has nothing for us
+	}
+	if cfg.originNone {
+		options += ", origin 'none'"
 	}
 	return fmt.Sprintf("START_REPLICATION SLOT %s LOGICAL %s (%s)", quoteIdent(cfg.slot), cfg.from, options)
 }

@@ -77,7 +77,10 @@ func TestEdge54TypesThatComeAndGoWhileStreaming(t *testing.T) {
 				got, _ := images(t, stream, 3)
 				require.Equal(t, want[:3], got)
 				d.exec(brief)
-				_, err := stream.Next(testContext(t))
+				var err error
+				for err == nil { // chunks without rows may come first
+					_, err = stream.Next(testContext(t))
+				}
 				require.ErrorIs(t, err, errNeedsText)
 				require.True(t, cdc.Retryable(err))
 				require.NoError(t, stream.Close())

@@ -219,28 +219,34 @@ func (c *column) setFloat64(row int, f float64) {
 
 const hexDigits = "0123456789abcdef"
 
-// hexPairs holds the two digits of every byte.
-var hexPairs = func() (t [256][2]byte) {
-	for i := range t {
-		t[i] = [2]byte{hexDigits[i>>4], hexDigits[i&15]}
-	}
-	return t
-}()
-
 // uuidText is the length of a UUID's text.
 const uuidText = 36
 
 // formatUUID writes the text of a UUID of 16 bytes.
 func formatUUID(dst *[uuidText]byte, v []byte) {
 	_ = v[15]
-	at := 0
-	for i := range 16 {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
-			dst[at] = '-'
-			at++
-		}
-		p := hexPairs[v[i]]
-		dst[at], dst[at+1] = p[0], p[1]
-		at += 2
-	}
+	putHex(dst[0:8], v[0:4])
+	dst[8] = '-'
+	mid := [8]byte{}
+	putHex(mid[:], v[4:8])
+	copy(dst[9:13], mid[:4])
+	dst[13] = '-'
+	copy(dst[14:18], mid[4:])
+	dst[18] = '-'
+	putHex(mid[:], v[8:12])
+	copy(dst[19:23], mid[:4])
+	dst[23] = '-'
+	copy(dst[24:28], mid[4:])
+	putHex(dst[28:36], v[12:16])
+}
+
+// putHex writes the eight digits of four bytes, all at a time: each digit in a
+// byte of its own, and 'a'-'0'-10 more for those above 9.
+func putHex(dst, v []byte) {
+	x := uint64(binary.BigEndian.Uint32(v))
+	x = (x<<16 | x) & 0x0000ffff0000ffff
+	x = (x<<8 | x) & 0x00ff00ff00ff00ff
+	x = (x<<4 | x) & 0x0f0f0f0f0f0f0f0f
+	above := (x + 0x0606060606060606) >> 4 & 0x0101010101010101
+	binary.BigEndian.PutUint64(dst, x+0x3030303030303030+above*('a'-'0'-10))
 }

@@ -38,6 +38,9 @@ func TestRunHasDefaults(t *testing.T) {
 	require.Equal(t, "default", o.Name)
 	require.Equal(t, []lakehouse.Mode{lakehouse.ModeMirror}, o.Modes(&cdc.Relation{Schema: "public", Name: "orders"}))
 	require.Zero(t, o.Freshness, "the engine has its own default")
+	require.Equal(t, postgres.StreamingOn, s.postgres.Streaming)
+	require.Equal(t, postgres.OriginAny, s.postgres.Origin)
+	require.Zero(t, s.postgres.Heartbeat, "the source has its own default")
 }
 
 func TestRunStopsAtKeylessTablesThatWereNamed(t *testing.T) {
@@ -53,10 +56,10 @@ func TestRunStopsAtKeylessTablesThatWereNamed(t *testing.T) {
 
 func TestRunTakesTheConfigurationAndFlagsWin(t *testing.T) {
 	conf := &config.Config{
-		Name: "My-Shop", Source: config.Source{URL: shop.URL, PasswordFile: "/run/secrets/pg"},
+		Name: "My-Shop", Source: config.Source{URL: shop.URL, PasswordFile: "/run/secrets/pg", Streaming: config.Off, Origin: config.None, Heartbeat: time.Hour},
 		Lake:     config.Lake{Freshness: 10 * time.Second},
 		Defaults: config.Defaults{Mode: []string{config.Changelog}},
-		Limits:   config.Limits{Memory: 1 << 30, SourceConnections: 7},
+		Limits:   config.Limits{Memory: 1 << 30, Spool: 2 << 30, SpoolFolder: "/spool", SourceConnections: 7},
 		Keyless:  config.InsertOnly,
 		Tables: []config.Rule{
 			{Match: []string{"public.*"}, Exclude: []string{"public.tmp_*"}},
@@ -69,6 +72,11 @@ func TestRunTakesTheConfigurationAndFlagsWin(t *testing.T) {
 	require.Equal(t, "lakeload_my_shop", s.postgres.Slot, "PostgreSQL allows fewer letters")
 	require.Equal(t, "/run/secrets/pg", s.postgres.PasswordFile)
 	require.Equal(t, 7, s.postgres.Connections)
+	require.Equal(t, postgres.StreamingOff, s.postgres.Streaming)
+	require.Equal(t, postgres.OriginNone, s.postgres.Origin)
+	require.Equal(t, time.Hour, s.postgres.Heartbeat)
+	require.Equal(t, "/spool", s.postgres.SpoolDir)
+	require.Equal(t, int64(2<<30), s.postgres.SpoolBytes)
 	require.Equal(t, []string{"public.*", "public.o*", "public.orders", "x.y"}, s.postgres.Tables)
 	require.Equal(t, []string{"public.tmp_*"}, s.postgres.Exclude)
 	require.Equal(t, postgres.KeylessInsertOnly, s.postgres.Keyless)

@@ -74,6 +74,13 @@ func (f *sourceFlags) merge(conf *config.Config) (*selection, error) {
 	p := &s.postgres
 	p.DSN, p.PasswordFile, p.All, p.Connections = dsn, conf.Source.PasswordFile, f.all, conf.Limits.SourceConnections
 	p.CopyRate, p.RangeBytes = conf.Limits.CopyRate, conf.Limits.CopyRange
+	p.SpoolDir, p.SpoolBytes, p.Heartbeat = conf.Limits.SpoolFolder, conf.Limits.Spool, conf.Source.Heartbeat
+	if conf.Source.Streaming == config.Off {
+		p.Streaming = postgres.StreamingOff
+	}
+	if conf.Source.Origin == config.None {
+		p.Origin = postgres.OriginNone
+	}
 	if p.Slot, err = f.objectName("slot", f.slot, s.name); err != nil {
 		return nil, err
 	}

@@ -34,6 +34,9 @@ type Source struct {
 	// WatchInterval is how often the catalogue is looked at for what no change
 	// tells of.
 	WatchInterval time.Duration
+	Streaming     string        // On or Off
+	Origin        string        // Any or None
+	Heartbeat     time.Duration // negative: none
 }
 
 // Lake is where the tables are written.
@@ -71,6 +74,8 @@ type SchemaChange struct {
 // Limits bound what is used.
 type Limits struct {
 	Memory            int64 // bytes
+	Spool             int64 // bytes
+	SpoolFolder       string
 	SourceConnections int
 	CopyRate          int64 // bytes a second that copies read
 	CopyRange         int64 // bytes of a table that are read in one transaction
@@ -94,6 +99,10 @@ const (
 	Rename     = "rename"
 	Cast       = "cast"
 	Resync     = "resync"
+	On         = "on"
+	Off        = "off"
+	Any        = "any"
+	None       = "none"
 )
 
 // version of the format of the file.

@@ -39,28 +39,28 @@ func TestParseOfTheWholeFile(t *testing.T) {
 	c, err := Parse("lakeload.yaml", []byte(`
 version: 1
 name: shop
-source: {url: "${SHOP_DSN}", password_file: /run/secrets/pg}
+source: {url: "${SHOP_DSN}", password_file: /run/secrets/pg, streaming: off, origin: none, heartbeat: off}
 lake: {url: ./lake, freshness: 10s}
 defaults: {mode: mirror}
 tables:
   - {match: "public.*", exclude: "public.tmp_*"}
   - match: public.orders
     mode: [changelog, mirror]
-limits: {memory: 512MiB, source_connections: 4}
+limits: {memory: 512MiB, spool: 20GiB, spool_folder: /var/spool/lakeload, source_connections: 4}
 keyless: insert-only
 `), testEnv)
 	require.NoError(t, err)
 	require.Equal(t, &Config{
 		Path:     "lakeload.yaml",
 		Name:     "shop",
-		Source:   Source{URL: "postgres://loader@db.example/shop", PasswordFile: "/run/secrets/pg"},
+		Source:   Source{URL: "postgres://loader@db.example/shop", PasswordFile: "/run/secrets/pg", Streaming: Off, Origin: None, Heartbeat: -1},
 		Lake:     Lake{URL: "./lake", Freshness: 10 * time.Second},
 		Defaults: Defaults{Mode: []string{Mirror}},
 		Tables: []Rule{
 			{Match: []string{"public.*"}, Exclude: []string{"public.tmp_*"}},
 			{Match: []string{"public.orders"}, Mode: []string{Changelog, Mirror}},
 		},
-		Limits:  Limits{Memory: 512 << 20, SourceConnections: 4},
+		Limits:  Limits{Memory: 512 << 20, Spool: 20 << 30, SpoolFolder: "/var/spool/lakeload", SourceConnections: 4},
 		Keyless: InsertOnly,
 	}, c)
 }

@@ -65,6 +65,9 @@ func (d *decoder) source(to *Source) func(*yaml.Node) {
 			"url":            d.text(&to.URL),
 			"password_file":  d.text(&to.PasswordFile),
 			"watch_interval": parsed(d, &to.WatchInterval, duration),
+			"streaming":      parsed(d, &to.Streaming, oneOf(On, Off)),
+			"origin":         parsed(d, &to.Origin, oneOf(Any, None)),
+			"heartbeat":      parsed(d, &to.Heartbeat, durationOrOff),
 		})
 	}
 }
@@ -119,6 +122,8 @@ func (d *decoder) limits(to *Limits) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		d.mapping(n, "limits", keys{
 			"memory":             parsed(d, &to.Memory, ParseSize),
+			"spool":              parsed(d, &to.Spool, ParseSize),
+			"spool_folder":       d.text(&to.SpoolFolder),
 			"source_connections": parsed(d, &to.SourceConnections, count),
 			"copy_rate":          parsed(d, &to.CopyRate, ParseSize),
 			"copy_range":         parsed(d, &to.CopyRange, ParseSize),
@@ -132,6 +137,18 @@ func duration(s string) (time.Duration, error) {
 	v, err := time.ParseDuration(s)
 	if err != nil || v <= 0 {
 		return 0, fmt.Errorf("%q is not a length of time such as 500ms, 10s or 5m", s)
+	}
+	return v, nil
+}
+
+// durationOrOff is a length of time, or a negative one for "off".
+func durationOrOff(s string) (time.Duration, error) {
+	if s == Off {
+		return -1, nil
+	}
+	v, err := duration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%w, or off", err)
 	}
 	return v, nil
 }
