@@ -27,6 +27,7 @@ type Source struct {
 	// The rest is guarded by w.mu.
 	crashed   bool
 	closed    bool
+	timeline  uint32 // as Identify told it last
 	snapshots []*Snapshot
 }
 
@@ -72,7 +73,19 @@ func (s *Source) Identify(ctx context.Context) (cdc.Identity, error) {
 	if err != nil {
 		return cdc.Identity{}, err
 	}
+	s.timeline = s.w.o.Identity.Timeline
 	return s.w.o.Identity, nil
+}
+
+// Timelines tells what Promote has done.
+func (s *Source) Timelines(ctx context.Context) ([]cdc.Switch, error) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	late, err := s.enter(ctx, "Timelines")
+	if err == nil && late != nil {
+		err = late.err("Timelines")
+	}
+	return slices.Clone(s.w.switches), err
 }
 
 // Tables gives the selected tables in their present shape.

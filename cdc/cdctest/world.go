@@ -44,6 +44,7 @@ type World struct {
 	head       cdc.LSN // the end of everything
 	slot       *slot
 	handles    []*Source
+	switches   []cdc.Switch // the ends of earlier timelines
 	faults     []*Fault
 	violations []string
 	// replay is how far State has played the log, and what it got.

@@ -290,7 +290,7 @@ func (c *checker) slotState(ctx context.Context) error {
 	if e := info.check(); e != nil {
 		c.blocker("slot", info.Name, e.Error(), "a slot of ours, or none", "choose another slot name, or drop the slot that nobody uses")
 	} else if info.Lost {
-		c.blocker("slot", info.Name, strings.TrimSpace("lost "+info.invalid), "a slot that still has all changes",
+		c.blocker("slot", info.Name, strings.TrimSpace("lost "+info.Reason), "a slot that still has all changes",
 			fmt.Sprintf("SELECT pg_drop_replication_slot(%s); -- and have the tables copied again", quoteLiteral(info.Name)))
 	} else {
 		c.ok("slot", have)

@@ -84,7 +84,7 @@ func (s *Source) Publish(ctx context.Context, tables []*cdc.Relation) error {
 	}
 	const attempts = 5
 	for i := 1; ; i++ {
-		err := s.admin.with(ctx, func(conn *pgconn.PgConn) error { return publish(ctx, conn, wants) })
+		err := s.onPrimary(ctx, func(conn *pgconn.PgConn) error { return publish(ctx, conn, wants) })
 		if err == nil || i == attempts || !contended(err) {
 			return failed("publishing the tables", "publication "+s.config.Publication, err)
 		}
@@ -122,6 +122,10 @@ func publish(ctx context.Context, conn *pgconn.PgConn, wants []pubWant) error {
 	}
 	if len(statements) == 0 {
 		return nil
+	}
+	if serverOf(conn).Standby {
+		return refused("changing the publications", "", "on the primary, run: "+strings.Join(statements, " ")+" -- or name it (source.primary_url)",
+			errors.New("the server is a standby, where nothing can be changed"))
 	}
 	// One string is one transaction.
 	err = exec(ctx, conn, "BEGIN;\n"+strings.Join(statements, "\n")+"\nCOMMIT;")

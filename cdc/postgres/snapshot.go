@@ -80,7 +80,7 @@ func (s *Source) takeSnapshot(ctx context.Context, slot string, temporary bool) 
 			closeConn(keeper.conn)
 		}
 	}()
-	point, name, err := createSlot(ctx, sender, slot, temporary)
+	point, name, err := s.makeSlot(ctx, sender, slot, temporary)
 	if err != nil {
 		return nil, err
 	}

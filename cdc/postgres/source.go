@@ -21,6 +21,7 @@ type Source struct {
 	config    Config
 	connector *connector
 	admin     *admin
+	primary   *admin // of a standby's primary; nil: none is named
 	selector  *selector
 	types     *typeCache
 	resolver  *resolver
@@ -30,6 +31,8 @@ type Source struct {
 	// textOnly is set once a table has turned up in a binary stream that can
 	// be read as text only; streams from then on ask for text.
 	textOnly atomic.Bool
+	streamed atomic.Bool // a stream has been opened: the slot was ours
+	trouble  trouble
 
 	closeOnce sync.Once
 }
@@ -72,10 +75,17 @@ func newSource(config Config) (*Source, error) {
 	if s.selector, err = newSelector(&s.config); err != nil {
 		return nil, refused(op, "", "", err)
 	}
-	if s.connector, err = newConnector(&s.config, s.log); err != nil {
+	if s.connector, err = newConnector(&s.config, s.config.DSN, s.log); err != nil {
 		return nil, err
 	}
 	s.admin = newAdmin(s.connector)
+	if s.config.PrimaryDSN != "" {
+		c, err := newConnector(&s.config, s.config.PrimaryDSN, s.log)
+		if err != nil {
+			return nil, err
+		}
+		s.primary = newAdmin(c)
+	}
 	s.resolver = &resolver{admin: s.admin, types: s.types, selector: s.selector}
 	return s, nil
 }
@@ -89,10 +99,9 @@ func (s *Source) Identify(ctx context.Context) (cdc.Identity, error) {
 	if err != nil {
 		return cdc.Identity{}, err
 	}
-	closeConn(conn)
-	s.connector.mu.Lock()
-	defer s.connector.mu.Unlock()
-	return s.connector.known, nil
+	defer closeConn(conn)
+	// What was asked before may have been of another server.
+	return serverOf(conn).Identity, s.admin.reset(ctx)
 }
 
 // Tables implements [cdc.Source]. A table without a usable identity is in the
@@ -137,6 +146,11 @@ func (s *Source) describeTables(ctx context.Context, conn *pgconn.PgConn, oids [
 
 // Close implements [cdc.Source].
 func (s *Source) Close() error {
-	s.closeOnce.Do(s.admin.close)
+	s.closeOnce.Do(func() {
+		s.admin.close()
+		if s.primary != nil {
+			s.primary.close()
+		}
+	})
 	return nil
 }

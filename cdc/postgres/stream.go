@@ -43,6 +43,9 @@ type streamConfig struct {
 	// error to retry; the next one has to be begun with binary unset, also if
 	// the catalogue shows no such table any more.
 	needText func()
+	// judge, if set, says what an error of the server means, by its looking into
+	// the slot; at is the last cut that was delivered.
+	judge func(ctx context.Context, at cdc.LSN, err error) error
 	// serverVersion is server_version_num.
 	serverVersion int
 	// senderTimeout is the server's wal_sender_timeout; 0: none.

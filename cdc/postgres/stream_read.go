@@ -38,6 +38,7 @@ func (s *stream) read() {
 		s.cfg.needText()
 	}
 	s.cancel(err)
+	err = s.judged(err)
 	s.mu.Lock()
 	s.err = failed("reading the replication stream", s.object, err)
 	// What has arrived whole may still be taken, unless the decoder is lost.
@@ -141,7 +142,9 @@ func (s *stream) take(kind byte, body []byte) error {
 	switch kind {
 	case 'd':
 		return s.data(body)
-	case 'N', 'S', 'A': // notices, settings, notifications
+	case 'N':
+		return s.notice(body)
+	case 'S', 'A': // settings, notifications
 		return nil
 	case 'c', 'C', 'Z':
 		return retry(errServerEnded)

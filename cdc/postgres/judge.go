@@ -1,0 +1,112 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/lakeload/lakeload/cdc"
+)
+
+// judgeWait bounds the look into the slot after a stream has failed.
+const judgeWait = 10 * time.Second
+
+// judged says why the stream has ended: what the server says when it ends one
+// is often not why.
+func (s *stream) judged(err error) error {
+	if s.cfg.judge == nil || sqlState(err) == "" {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), judgeWait)
+	defer cancel()
+	return s.cfg.judge(ctx, cdc.LSN(s.feedback.given.Load()), err)
+}
+
+// notice heeds the one notice that is no good news: since PostgreSQL 18 the
+// changes of a publication that is not found are left out with a mere warning.
+func (s *stream) notice(body []byte) error {
+	var m pgproto3.NoticeResponse
+	if err := m.Decode(body); err != nil {
+		return fmt.Errorf("the server sent a notice that cannot be read: %w", err)
+	}
+	pg := pgconn.ErrorResponseToPgError((*pgproto3.ErrorResponse)(&m))
+	if isPublication(pg, s.cfg.publications[0]) {
+		return pg
+	}
+	return nil
+}
+
+// judge says what an error of the server in a stream means that had come to
+// at. The slot may have been lost, messages are in any language, and what
+// fails again and again at one place is not to be retried for ever.
+func (s *Source) judge(ctx context.Context, at cdc.LSN, err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || ctx.Err() != nil {
+		return err
+	}
+	info, e := s.slot(ctx)
+	if e == nil && info.Lost {
+		e = info.gives(at)
+	}
+	if e = noSlot(e); cdc.NeedsResync(e) {
+		var loss *cdc.Error
+		errors.As(e, &loss)
+		return &cdc.Error{Op: loss.Op, Object: loss.Object, Class: loss.Class, Remedy: loss.Remedy, Err: fmt.Errorf("%w (%w)", loss.Err, err)}
+	}
+	if e == nil && info.Active && pg.Code == codeObjectInUse {
+		return retryLater("taking hold of the replication slot", "", "stop the other program that reads the slot", fmt.Errorf("the slot is in use by %s: %w", info.holder(), err))
+	}
+	if isPublication(pg, s.config.Publication) {
+		return s.publicationGone(err)
+	}
+	if v := judgeServer(pg); v.doubtful {
+		return s.trouble.judge(at, v, err)
+	}
+	return err
+}
+
+// isPublication tells of an error, or since PostgreSQL 18 a warning, about a
+// publication of ours: it is looked up as the catalogue was at the place that
+// is decoded. (A slot may have the same name, and has been looked at before.)
+func isPublication(pg *pgconn.PgError, name string) bool {
+	return (pg.Code == codeUndefinedObject || pg.Code == codeNoPrerequisite && pg.SeverityUnlocalized == "WARNING") &&
+		strings.Contains(pg.Message, `"`+name)
+}
+
+// publicationGone says that decoding needs a publication as it was at a place
+// where there was none. To make it now does not help.
+func (s *Source) publicationGone(err error) error {
+	return resync("decoding the changes", "publication "+s.config.Publication,
+		fmt.Errorf("the publication was made, or made again, after the place that is being decoded, where changes of its tables cannot be told any more: %w", err))
+}
+
+// trouble counts the failures of streams at one place.
+type trouble struct {
+	mu    sync.Mutex
+	at    cdc.LSN
+	times int
+}
+
+// troubleMost is how often a stream may fail at one place for a reason that
+// may pass, before the operator is asked.
+const troubleMost = 5
+
+// judge counts a failure that may pass, at a place.
+func (t *trouble) judge(at cdc.LSN, v verdict, err error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if at > t.at {
+		t.at, t.times = at, 0
+	}
+	t.times++
+	if t.times < troubleMost {
+		return retryLater("decoding on the server", "after "+at.String(), v.remedy, err)
+	}
+	return refused("decoding on the server", "after "+at.String(), v.remedy, fmt.Errorf("it has failed %d times at this place: %w", t.times, err))
+}

@@ -1,0 +1,140 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/lakeload/lakeload/cdc"
+)
+
+const (
+	// askEvery is how often the primary of a standby is asked for what a slot
+	// that is being made waits for.
+	askEvery = 500 * time.Millisecond
+	// askAfter is when the operator is told what is waited for, where no
+	// primary can be asked.
+	askAfter = 5 * time.Second
+	// replayWait bounds the wait for a standby to replay what was done on its
+	// primary.
+	replayWait = time.Minute
+)
+
+// awaitSnapshots helps a slot that is being made on a standby: it waits for a
+// record of the running transactions in the log, which the primary writes now
+// and then, and an idle one not for long. The call's end is to be told by the
+// function that it gives, which waits for its goroutine.
+func (s *Source) awaitSnapshots(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		timer := time.NewTimer(0)
+		defer timer.Stop()
+		for begun, told := time.Now(), false; ; {
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				return
+			}
+			timer.Reset(askEvery)
+			err := errors.New("no primary is named (source.primary_url)")
+			if s.primary != nil {
+				_, err = s.primary.query(ctx, "SELECT pg_log_standby_snapshot()")
+			}
+			if err != nil && ctx.Err() == nil && !told && time.Since(begun) >= askAfter {
+				told = true
+				s.log.Warn("the standby makes a slot only after the primary has logged its running transactions, which it does at checkpoints that follow changes",
+					"what_to_do", "on the primary, as a superuser or with the right to: SELECT pg_log_standby_snapshot();", "reason", err)
+			}
+		}
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+// makeSlot makes a slot with an exported snapshot, on a standby too.
+func (s *Source) makeSlot(ctx context.Context, sender *pgconn.PgConn, slot string, temporary bool) (point cdc.LSN, snapshot string, err error) {
+	who := serverOf(sender)
+	if who.Standby && !s.config.AllowStandby {
+		return 0, "", refused("making a replication slot", "slot "+slot, "connect to the primary; to read the standby, say so (source.standby)", errors.New("the server is a standby"))
+	}
+	if who.Standby && who.ServerVersion < standbyVersion {
+		return 0, "", refused("making a replication slot", "slot "+slot, "connect to the primary", fmt.Errorf("a standby of PostgreSQL %d cannot decode, one of 16 can", who.ServerVersion/10000))
+	}
+	if who.Standby {
+		defer s.awaitSnapshots(ctx)()
+	}
+	return createSlot(ctx, sender, slot, temporary, s.config.Failover && !temporary)
+}
+
+// standbyVersion is the first whose standbys decode.
+const standbyVersion = 160000
+
+// onPrimary runs f where publications can be made: on the primary that was
+// named for a standby, else on the server itself. Afterwards the standby has
+// replayed what f has done.
+func (s *Source) onPrimary(ctx context.Context, f func(*pgconn.PgConn) error) error {
+	if s.primary == nil {
+		return s.admin.with(ctx, f)
+	}
+	var at cdc.LSN
+	err := s.primary.with(ctx, func(conn *pgconn.PgConn) error {
+		if err := s.samePrimary(serverOf(conn)); err != nil {
+			return err
+		}
+		if err := f(conn); err != nil {
+			return err
+		}
+		rows, err := query(ctx, conn, "SELECT pg_current_wal_insert_lsn()")
+		if err == nil {
+			at = rows[0].lsn(0)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.awaitReplay(ctx, at)
+}
+
+func (s *Source) samePrimary(primary server) error {
+	s.connector.mu.Lock()
+	known := s.connector.known
+	s.connector.mu.Unlock()
+	switch {
+	case primary.Standby:
+		return refused("asking the primary", s.primary.connector.address(), "name the primary in source.primary_url", errors.New("it is a standby"))
+	case primary.SystemID != "" && known.SystemID != "" && primary.SystemID != known.SystemID || primary.Database != known.Database:
+		return refused("asking the primary", s.primary.connector.address(), "name the standby's primary, and the same database, in source.primary_url",
+			fmt.Errorf("it is database %s of cluster %s, and the standby is database %s of cluster %s", primary.Database, primary.SystemID, known.Database, known.SystemID))
+	}
+	return nil
+}
+
+// awaitReplay waits until the standby shows what its primary had written.
+func (s *Source) awaitReplay(ctx context.Context, at cdc.LSN) error {
+	deadline := time.Now().Add(replayWait)
+	for {
+		rows, err := s.admin.query(ctx, "SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()")
+		if err != nil {
+			return err
+		}
+		if replayed := rows[0].lsn(1); !rows[0].bool(0) || replayed >= at {
+			return nil
+		} else if time.Now().After(deadline) {
+			return retryLater("waiting for the standby", s.connector.address(), "see whether the standby follows its primary",
+				fmt.Errorf("it has replayed up to %s, and the primary was at %s %s ago", replayed, at, replayWait))
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
