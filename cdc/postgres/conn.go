@@ -58,6 +58,7 @@ type connector struct {
 	dsn    string
 	base   *pgconn.Config // for messages; each connection reads the DSN anew
 	log    *slog.Logger
+	dial   pgconn.DialFunc // nil: the kind's own dialer
 
 	mu    sync.Mutex
 	known cdc.Identity // as first seen; the timeline as Identify last told it
@@ -88,7 +89,9 @@ func (c *connector) parse(kind connKind) (*pgconn.Config, error) {
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 30 * time.Second
 	}
-	cfg.DialFunc = dialer(kind, cfg.ConnectTimeout)
+	if cfg.DialFunc = c.dial; c.dial == nil {
+		cfg.DialFunc = dialer(kind, cfg.ConnectTimeout)
+	}
 	if len(hosts(cfg)) > 1 && cfg.ValidateConnect == nil && !c.config.AllowStandby {
 		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
@@ -337,8 +340,14 @@ func closeConn(conn *pgconn.PgConn) {
 	if conn == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	const patience = 3 * time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	_ = conn.Close(ctx) // the server drops what the session held, whatever the outcome
-	<-conn.CleanupDone()
+	select {
+	case <-conn.CleanupDone():
+	case <-ctx.Done():
+		_ = conn.Conn().Close() // it waits for a peer that says nothing
+		<-conn.CleanupDone()
+	}
 }
