@@ -25,7 +25,7 @@ func (s *stream) judged(err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), judgeWait)
 	defer cancel()
-	return s.cfg.judge(ctx, cdc.LSN(s.feedback.given.Load()), err)
+	return s.cfg.judge(ctx, cdc.LSN(s.feedback.given.Load()), s.delivered.Load(), err)
 }
 
 // notice heeds the one notice that is no good news: since PostgreSQL 18 the
@@ -43,9 +43,10 @@ func (s *stream) notice(body []byte) error {
 }
 
 // judge says what an error of the server in a stream means that had come to
-// at. The slot may have been lost, messages are in any language, and what
-// fails again and again at one place is not to be retried for ever.
-func (s *Source) judge(ctx context.Context, at cdc.LSN, err error) error {
+// at; moved says that it had delivered a transaction. The slot may have been
+// lost, messages are in any language, and what fails again and again at one
+// place is not to be retried for ever.
+func (s *Source) judge(ctx context.Context, at cdc.LSN, moved bool, err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) || ctx.Err() != nil {
 		return err
@@ -66,7 +67,7 @@ func (s *Source) judge(ctx context.Context, at cdc.LSN, err error) error {
 		return s.publicationGone(err)
 	}
 	if v := judgeServer(pg); v.doubtful {
-		return s.trouble.judge(at, v, err)
+		return s.trouble.judge(time.Now(), at, moved, v, err)
 	}
 	return err
 }
@@ -86,25 +87,30 @@ func (s *Source) publicationGone(err error) error {
 		fmt.Errorf("the publication was made, or made again, after the place that is being decoded, where changes of its tables cannot be told any more: %w", err))
 }
 
-// trouble counts the failures of streams at one place.
+// trouble counts the failures of streams without a transaction in between.
 type trouble struct {
 	mu    sync.Mutex
-	at    cdc.LSN
+	last  time.Time
 	times int
 }
 
-// troubleMost is how often a stream may fail at one place for a reason that
-// may pass, before the operator is asked.
-const troubleMost = 5
+const (
+	// troubleMost is how often a stream may fail at one place for a reason that
+	// may pass, before the operator is asked.
+	troubleMost = 5
+	// troubleGap is the time after which a failure is another matter.
+	troubleGap = time.Hour
+)
 
-// judge counts a failure that may pass, at a place.
-func (t *trouble) judge(at cdc.LSN, v verdict, err error) error {
+// judge counts a failure that may pass.
+func (t *trouble) judge(now time.Time, at cdc.LSN, moved bool, v verdict, err error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if at > t.at {
-		t.at, t.times = at, 0
+	if moved || now.Sub(t.last) > troubleGap {
+		t.times = 0
 	}
 	t.times++
+	t.last = now
 	if t.times < troubleMost {
 		return retryLater("decoding on the server", "after "+at.String(), v.remedy, err)
 	}

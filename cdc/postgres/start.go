@@ -48,7 +48,7 @@ func (s *Source) Stream(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
 	begun = true
 	stream, err := s.begin(ctx, sender, frames, from)
 	if err != nil {
-		return nil, failed(op, object, s.judge(ctx, from, err))
+		return nil, failed(op, object, s.judge(ctx, from, false, err))
 	}
 	if info, err = s.slot(ctx); err == nil {
 		err = info.gives(from)

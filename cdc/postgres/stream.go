@@ -44,8 +44,9 @@ type streamConfig struct {
 	// the catalogue shows no such table any more.
 	needText func()
 	// judge, if set, says what an error of the server means, by its looking into
-	// the slot; at is the last cut that was delivered.
-	judge func(ctx context.Context, at cdc.LSN, err error) error
+	// the slot; at is the last cut that was delivered, moved says whether any
+	// transaction was.
+	judge func(ctx context.Context, at cdc.LSN, moved bool, err error) error
 	// serverVersion is server_version_num.
 	serverVersion int
 	// senderTimeout is the server's wal_sender_timeout; 0: none.
@@ -77,10 +78,11 @@ type stream struct {
 	once   sync.Once     // of Close
 	closed error
 
-	progress atomic.Uint64
-	hungry   atomic.Bool   // Next waits
-	news     chan struct{} // to Next, of capacity 1
-	taken    chan struct{} // to the reader, of capacity 1: waiting has been taken
+	progress  atomic.Uint64
+	delivered atomic.Bool   // a transaction
+	hungry    atomic.Bool   // Next waits
+	news      chan struct{} // to Next, of capacity 1
+	taken     chan struct{} // to the reader, of capacity 1: waiting has been taken
 
 	mu      sync.Mutex
 	waiting *cdc.Chunk // complete
@@ -99,6 +101,9 @@ func (s *stream) Next(ctx context.Context) (*cdc.Chunk, error) {
 		c, wait, err := s.poll()
 		if c != nil {
 			s.feedback.delivered(c.Cut)
+			if c.Transactions > 0 {
+				s.delivered.Store(true)
+			}
 			return c, nil
 		}
 		if err != nil {
