@@ -31,7 +31,8 @@ func readSlot(ctx context.Context, conn *pgconn.PgConn, name string) (*slotInfo,
 	case version >= 170000:
 		invalid, failover = "s.invalidation_reason", "s.failover, s.synced, extract(epoch FROM s.inactive_since)"
 	case version >= 160000:
-		invalid = "CASE WHEN s.conflicting THEN 'conflict' END"
+		// On a primary it is true of a slot that lost its log, too.
+		invalid = "CASE WHEN s.conflicting AND pg_is_in_recovery() THEN 'conflict' END"
 	}
 	rows, err := query(ctx, conn, `SELECT s.confirmed_flush_lsn, s.restart_lsn, s.active, s.active_pid, s.wal_status, s.safe_wal_size,
 		s.plugin, s.database, s.temporary, s.database = current_database(), s.two_phase, pg_is_in_recovery(),
