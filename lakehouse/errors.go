@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/tablefmt"
 )
 
@@ -91,6 +92,8 @@ func tableFault(err error) error {
 	switch {
 	case err == nil, errors.As(err, &stop):
 		return err
+	case errors.Is(err, cdc.ErrDenied):
+		return &stopError{reason: err.Error(), remedy: hintOf(err), recopy: true}
 	case errors.As(err, &e) && e.Kind != KindFailed:
 		remedy := e.Remedy
 		if remedy == "" {

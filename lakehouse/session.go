@@ -45,8 +45,8 @@ func (e *Engine) follow(ctx context.Context) error {
 		if e.resumeAt() > before {
 			wait = retryFirst
 		}
-		if e.pause(ctx, what, err, wait) != nil {
-			return nil
+		if err := e.pause(ctx, what, err, wait); err != nil {
+			return err
 		}
 		if anew {
 			if err := e.reopenPatiently(ctx, wait); err != nil {

@@ -62,9 +62,14 @@ func (e *Engine) create(ctx context.Context) (cdc.Snapshot, error) {
 	if e.state == nil {
 		e.state = &State{Pipeline: e.opt.Name}
 	}
+	var before []TableState
+	if len(e.state.Adoptions) > 0 {
+		before = e.state.Tables
+	}
 	err = e.save(ctx, func(s *State) {
 		s.Phase, s.Source, s.Slot, s.Publication = PipelineCreating, e.identity, e.opt.Slot, e.opt.Publication
-		s.Incarnation, s.Session, s.Tables = uuid.NewString(), uuid.NewString(), nil
+		s.Incarnation, s.Session, s.Tables = uuid.NewString(), uuid.NewString(), kept(before, states)
+		s.Timelines = e.history
 	})
 	if err != nil {
 		return nil, err
@@ -85,12 +90,37 @@ func (e *Engine) create(ctx context.Context) (cdc.Snapshot, error) {
 	for i := range states {
 		states[i].SnapshotTime, states[i].CopyPoint = now, snap.Point()
 	}
-	err = e.save(ctx, func(s *State) { s.Phase, s.Tables = PipelineReady, states })
+	err = e.save(ctx, func(s *State) {
+		s.Phase, s.Tables = PipelineReady, kept(before, states)
+		s.SlotPoint, s.SlotRestart, s.Halt = snap.Point(), 0, nil
+		if len(s.Adoptions) > 0 { // positions begin anew
+			s.Rebase = &Rebase{At: snap.Point(), Timeline: e.identity.Timeline}
+		}
+	})
 	if err != nil {
 		return nil, errors.Join(err, snap.Close())
 	}
 	crashpoint.At(crashpoint.SlotReady)
 	return snap, nil
+}
+
+// kept are the tables that are to be copied, and those of before an adoption
+// that the source has no more, which the lake keeps as they are. Their OIDs
+// were another cluster's and mean nothing now.
+func kept(before, now []TableState) []TableState {
+	list := slices.Clone(now)
+	for _, old := range before {
+		if slices.ContainsFunc(now, func(t TableState) bool { return t.Name() == old.Name() }) {
+			continue
+		}
+		if old.Phase != PhaseDetached {
+			old.detach()
+			old.Since = time.Now().UTC()
+		}
+		old.OID = 0
+		list = append(list, old)
+	}
+	return list
 }
 
 func (e *Engine) newTable(rel *cdc.Relation) TableState {
@@ -149,6 +179,9 @@ func (e *Engine) checkFolders(ctx context.Context, tables []TableState) error {
 				return fmt.Errorf("looking at %s in the lake: %w", path, err)
 			}
 			spec := tableSpec{pipeline: e.opt.Name, source: e.identity, state: *t, mode: mode, loc: snap.Location()}
+			if e.state != nil {
+				spec.formerly = e.state.formerly()
+			}
 			if err := checkOwner(snap, &spec); err != nil {
 				return err
 			}
@@ -160,22 +193,28 @@ func (e *Engine) checkFolders(ctx context.Context, tables []TableState) error {
 // resume takes a pipeline up again, and takes in tables that are new.
 func (e *Engine) resume(ctx context.Context) error {
 	src := e.opt.Source
+	if err := e.stillHalted(); err != nil {
+		return err
+	}
 	slot, err := src.Slot(ctx)
 	if errors.Is(err, cdc.ErrNoSlot) {
 		return &Error{
 			Op: "resuming the pipeline", Object: e.opt.Name, Kind: KindConflict,
-			Err:    fmt.Errorf("the lake has a position, but the slot %q that it was fed from is gone: changes since may be lost", e.opt.Slot),
-			Remedy: "find out who dropped the slot; then copy all tables again into a new lake folder or under a new --name",
+			Err:    lossError{fmt.Errorf("%w: the lake has a position, but the slot %q that it was fed from is gone: changes since may be lost", cdc.ErrNoSlot, e.opt.Slot)},
+			Remedy: "find out who dropped the slot; " + remedyAdopt,
 		}
 	}
 	if err != nil {
 		return err
 	}
-	if slot.Lost {
-		return &Error{
-			Op: "resuming the pipeline", Object: e.opt.Name, Kind: KindConflict,
-			Err:    fmt.Errorf("the server has invalidated the slot %q (wal_status %s): changes are lost", e.opt.Slot, slot.WALStatus),
-			Remedy: "raise max_slot_wal_keep_size; drop the slot; then copy all tables again into a new lake folder or under a new --name",
+	if err := e.checkSlot(ctx, slot); err != nil {
+		return err
+	}
+	if c, ok := src.(cdc.Claimer); ok && slot.Active {
+		// Nothing is written before the slot is free: an engine that works would
+		// stop at it.
+		if err := c.Claim(ctx); err != nil {
+			return err
 		}
 	}
 	tables, err := src.Tables(ctx)
@@ -188,6 +227,14 @@ func (e *Engine) resume(ctx context.Context) error {
 	}
 	next := e.state.clone()
 	next.Session = uuid.NewString()
+	if err := e.crossSwitch(ctx, next); err != nil {
+		return err
+	}
+	next.Source, next.Timelines, next.Halt = e.identity, e.history, nil
+	if next.SlotPoint == 0 { // of a lake that is older than this
+		next.SlotPoint = slot.ConfirmedFlush
+	}
+	next.SlotRestart = slot.Restart
 	e.reconcile(next, tables, members)
 	var fresh []TableState
 	for _, rel := range tables {
@@ -204,20 +251,57 @@ func (e *Engine) resume(ctx context.Context) error {
 	if err := e.checkFolders(ctx, fresh); err != nil {
 		return err
 	}
-	next.Tables = append(next.Tables, fresh...)
+	next.Tables = append(slices.DeleteFunc(next.Tables, func(old TableState) bool { // it has come back
+		return old.OID == 0 && slices.ContainsFunc(fresh, func(t TableState) bool { return t.Name() == old.Name() })
+	}), fresh...)
 	// What has stopped is recorded before the publication is mended, or the
 	// next start would find it whole.
-	if err := e.save(ctx, func(s *State) { s.Session, s.Tables = next.Session, next.Tables }); err != nil {
+	if err := e.save(ctx, func(s *State) { number := s.number; *s = *next; s.number = number }); err != nil {
 		return err
 	}
+	e.descent = descent{same: true}
 	if !slices.ContainsFunc(tables, func(rel *cdc.Relation) bool { return members[rel.OID] == 0 }) {
 		return nil
 	}
 	states := slices.Clone(e.state.Tables)
-	if err := e.publish(ctx, tables, states); err != nil {
+	err = e.publish(ctx, tables, states)
+	if errors.Is(err, cdc.ErrDenied) {
+		err = e.publishEach(ctx, tables, members, states)
+	}
+	if err != nil {
 		return err
 	}
 	return e.save(ctx, func(s *State) { s.Tables = states })
+}
+
+// publishEach puts new tables into the publication one by one, where not all
+// of them may be put there: those are left out, and the others go on.
+func (e *Engine) publishEach(ctx context.Context, tables []*cdc.Relation, members map[uint32]uint64, states []TableState) error {
+	var in []*cdc.Relation
+	for _, rel := range tables {
+		if members[rel.OID] != 0 {
+			in = append(in, rel)
+		}
+	}
+	for _, rel := range tables {
+		if members[rel.OID] != 0 {
+			continue
+		}
+		err := e.publish(ctx, append(slices.Clone(in), rel), states)
+		if err == nil {
+			in = append(in, rel)
+			continue
+		}
+		if !errors.Is(err, cdc.ErrDenied) {
+			return err
+		}
+		i := slices.IndexFunc(states, func(t TableState) bool { return t.OID == rel.OID })
+		t := &states[i]
+		t.detach()
+		t.Reason, t.Remedy, t.Since = "it may not be put into the publication: "+err.Error(), hintOf(err), time.Now().UTC()
+		e.tellStopped(t)
+	}
+	return nil
 }
 
 // publish puts the tables into the publication, and notes the memberships of

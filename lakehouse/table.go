@@ -52,6 +52,7 @@ type tableSpec struct {
 	pipeline    string
 	incarnation string
 	source      cdc.Identity
+	formerly    []cdc.Identity // sources that were adopted away from
 	state       TableState
 	mode        Mode
 	loc         tablefmt.Location
@@ -144,7 +145,7 @@ func openTable(ctx context.Context, spec tableSpec) (*table, error) {
 func checkOwner(snap *tablefmt.Snapshot, spec *tableSpec) error {
 	md := snap.Metadata()
 	pipeline, source := md.Property(propPipeline), md.Property(propSource)
-	if pipeline == spec.pipeline && source == spec.sourceProperty() {
+	if pipeline == spec.pipeline && spec.isSource(source) {
 		return nil
 	}
 	owner := "another program"

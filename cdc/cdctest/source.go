@@ -31,7 +31,10 @@ type Source struct {
 	snapshots []*Snapshot
 }
 
-var _ cdc.Source = (*Source)(nil)
+var (
+	_ cdc.Source  = (*Source)(nil)
+	_ cdc.Claimer = (*Source)(nil)
+)
 
 // Source attaches a new handle, which selects the named tables, or all if
 // none is named.
@@ -200,6 +203,23 @@ func (s *Source) Slot(ctx context.Context) (cdc.SlotState, error) {
 		state.WALStatus = "lost"
 	}
 	return state, nil
+}
+
+// Claim makes sure that no other handle reads the slot.
+func (s *Source) Claim(ctx context.Context) error {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	late, err := s.enter(ctx, "Claim")
+	if err == nil && late != nil {
+		err = late.err("Claim")
+	}
+	if err != nil {
+		return err
+	}
+	if sl := s.w.slot; sl != nil && sl.stream != nil && sl.stream.src != s {
+		return retryable("claiming the slot", errors.New("another process reads it"))
+	}
+	return nil
 }
 
 // CreateSlot makes the slot, and its snapshot.

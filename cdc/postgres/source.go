@@ -40,6 +40,7 @@ type Source struct {
 var (
 	_ cdc.Source  = (*Source)(nil)
 	_ cdc.Checker = (*Source)(nil)
+	_ cdc.Claimer = (*Source)(nil)
 )
 
 // Open checks the configuration and reaches the server once, so that what is
