@@ -255,6 +255,9 @@ type Finding struct {
 	Have     string   `json:"have,omitempty"`
 	Need     string   `json:"need,omitempty"`
 	Remedy   string   `json:"remedy,omitempty"` // SQL, or a setting
+	// Table is the selected table that the finding is about, as schema.table;
+	// of a partition the table at the top. "": it is about no one table.
+	Table string `json:"table,omitempty"`
 }
 
 // Claimer is a Source whose main slot can be held by another program. Claim

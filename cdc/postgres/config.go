@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
@@ -86,6 +87,10 @@ type Config struct {
 	// row filters or column lists: the lake then holds just what it publishes.
 	// Else such a publication is refused.
 	HonourFilters bool
+
+	// WALSample is how long Check looks at the server's log to tell how fast it
+	// grows; 0: it does not look.
+	WALSample time.Duration
 
 	// Logger gets what is worth knowing; nil drops it.
 	Logger *slog.Logger

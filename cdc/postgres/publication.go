@@ -29,6 +29,8 @@ type pubWant struct {
 	name    string
 	actions string // the publish parameter
 	tables  []*cdc.Relation
+	// narrowed accepts row filters and column lists of somebody else's.
+	narrowed bool
 }
 
 // pubTable is a table in a publication.
@@ -36,12 +38,14 @@ type pubTable struct {
 	oid            uint32
 	schema, name   string
 	filter, subset bool // it has a row filter, a column list
+	generated      bool // its column list names generated columns
 }
 
 // pubState is a publication as the catalogue has it.
 type pubState struct {
 	owned               bool // by a role whose rights we have
 	allTables, viaRoot  bool
+	generated           bool // it publishes generated columns (PostgreSQL 18)
 	insert, update, del bool
 	truncate            bool
 	tables              []pubTable
@@ -51,8 +55,8 @@ type pubState struct {
 // wanted divides the tables between the two publications.
 func (c *Config) wanted(tables []*cdc.Relation) ([]pubWant, error) {
 	names := c.publications()
-	keyed := pubWant{name: names[0], actions: "insert, update, delete, truncate"}
-	inserts := pubWant{name: names[1], actions: "insert, truncate"}
+	keyed := pubWant{name: names[0], actions: "insert, update, delete, truncate", narrowed: c.HonourFilters}
+	inserts := pubWant{name: names[1], actions: "insert, truncate", narrowed: c.HonourFilters}
 	for _, t := range tables {
 		switch {
 		case !keyless(t):
@@ -188,6 +192,10 @@ func (w pubWant) faults(have *pubState) (faults []string, remedy string) {
 		faults = append(faults, "it does not publish just "+w.actions)
 		sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s SET (publish = '%s');", name, w.actions))
 	}
+	if have.generated {
+		faults = append(faults, "it publishes generated columns, which are not mirrored")
+		sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s SET (publish_generated_columns = none);", name))
+	}
 	if !have.viaRoot {
 		faults = append(faults, "it does not publish partitions as their root")
 		sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s SET (publish_via_partition_root = true);", name))
@@ -199,11 +207,15 @@ func (w pubWant) faults(have *pubState) (faults []string, remedy string) {
 		case !wanted:
 			faults = append(faults, fmt.Sprintf("it has the table %s.%s, which is not to be in it", p.schema, p.name))
 			sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s;", name, table))
-		case p.filter || p.subset:
+		case p.generated && w.narrowed:
+			faults = append(faults, fmt.Sprintf("its column list for %s.%s has generated columns, which are not mirrored", p.schema, p.name))
+			sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s; /* and add it again without those */", name, table))
+		case (p.filter || p.subset) && !w.narrowed:
 			what := "a row filter"
 			if p.subset {
 				what = "a column list"
 			}
+			what += " (source.honour_filters mirrors just what it publishes)"
 			faults = append(faults, fmt.Sprintf("it has %s on %s.%s", what, p.schema, p.name))
 			sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s; ALTER PUBLICATION %s ADD TABLE ONLY %s;", name, table, name, table))
 		}
@@ -225,7 +237,11 @@ func readPublications(ctx context.Context, conn *pgconn.PgConn, wants []pubWant)
 	version := serverVersionNum(conn.ParameterStatus("server_version"))
 	have := map[string]*pubState{}
 	for _, w := range wants {
-		rows, err := query(ctx, conn, `SELECT oid, puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate, pg_has_role(pubowner, 'USAGE')
+		generated := "false"
+		if version >= 180000 {
+			generated = "pubgencols <> 'n'"
+		}
+		rows, err := query(ctx, conn, `SELECT oid, puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate, pg_has_role(pubowner, 'USAGE'), `+generated+`
 			FROM pg_publication WHERE pubname = $1`, w.name)
 		if err != nil {
 			return nil, fmt.Errorf("reading the publication %s: %w", w.name, err)
@@ -235,7 +251,7 @@ func readPublications(ctx context.Context, conn *pgconn.PgConn, wants []pubWant)
 		}
 		r := rows[0]
 		p := &pubState{
-			allTables: r.bool(1), viaRoot: r.bool(2), insert: r.bool(3), update: r.bool(4), del: r.bool(5), truncate: r.bool(6), owned: r.bool(7),
+			allTables: r.bool(1), viaRoot: r.bool(2), insert: r.bool(3), update: r.bool(4), del: r.bool(5), truncate: r.bool(6), owned: r.bool(7), generated: r.bool(8),
 		}
 		if err := p.readMembers(ctx, conn, r.str(0), version); err != nil {
 			return nil, fmt.Errorf("reading the tables of the publication %s: %w", w.name, err)
@@ -246,9 +262,10 @@ func readPublications(ctx context.Context, conn *pgconn.PgConn, wants []pubWant)
 }
 
 func (p *pubState) readMembers(ctx context.Context, conn *pgconn.PgConn, oid string, version int) error {
-	narrowed := "false, false"
+	narrowed := "false, false, false"
 	if version >= 150000 {
-		narrowed = "r.prqual IS NOT NULL, r.prattrs IS NOT NULL"
+		narrowed = `r.prqual IS NOT NULL, r.prattrs IS NOT NULL,
+			EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = r.prrelid AND a.attnum = ANY (r.prattrs) AND a.attgenerated <> '')`
 	}
 	rows, err := query(ctx, conn, `SELECT c.oid, n.nspname, c.relname, `+narrowed+`
 		FROM pg_publication_rel r JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -257,7 +274,7 @@ func (p *pubState) readMembers(ctx context.Context, conn *pgconn.PgConn, oid str
 		return err
 	}
 	for _, r := range rows {
-		p.tables = append(p.tables, pubTable{oid: r.oid(0), schema: r.str(1), name: r.str(2), filter: r.bool(3), subset: r.bool(4)})
+		p.tables = append(p.tables, pubTable{oid: r.oid(0), schema: r.str(1), name: r.str(2), filter: r.bool(3), subset: r.bool(4), generated: r.bool(5)})
 	}
 	if version < 150000 {
 		return nil

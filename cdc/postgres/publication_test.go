@@ -76,7 +76,7 @@ func TestPublish(t *testing.T) {
 }
 
 // Each difference is refused, changes nothing, and its remedy mends it.
-func TestPublishRefusesWhatIsNotOurs(t *testing.T) {
+func TestEdge47PublishRefusesWhatIsNotOurs(t *testing.T) {
 	for name, make_ := range map[string]string{
 		"FOR ALL TABLES":  `CREATE PUBLICATION %[1]s FOR ALL TABLES WITH (publish_via_partition_root = true)`,
 		"IN SCHEMA":       `CREATE PUBLICATION %[1]s FOR TABLES IN SCHEMA public WITH (publish_via_partition_root = true)`,

@@ -134,6 +134,15 @@ func (s *Source) describeTables(ctx context.Context, conn *pgconn.PgConn, oids [
 	if err != nil {
 		return nil, err
 	}
+	narrowed := map[uint32]publishedShape{}
+	if s.config.HonourFilters {
+		if narrowed, err = readPublishedShapes(ctx, conn, s.config.publications()); err != nil {
+			return nil, err
+		}
+	}
+	for _, sh := range shapes {
+		sh.narrow(narrowed[sh.oid].columns)
+	}
 	types, err := s.types.resolve(ctx, conn, columnTypeOIDs(shapes))
 	if err != nil {
 		return nil, err
@@ -141,6 +150,7 @@ func (s *Source) describeTables(ctx context.Context, conn *pgconn.PgConn, oids [
 	infos := make([]*tableInfo, len(shapes))
 	for i, sh := range shapes {
 		infos[i] = sh.relation(types)
+		infos[i].filter = narrowed[sh.oid].filter
 	}
 	return infos, nil
 }
