@@ -112,17 +112,9 @@ func contended(err error) bool {
 }
 
 func publish(ctx context.Context, conn *pgconn.PgConn, wants []pubWant) error {
-	have, err := readPublications(ctx, conn, wants)
+	statements, err := planPublications(ctx, conn, wants)
 	if err != nil {
 		return err
-	}
-	var statements []string
-	for _, w := range wants {
-		todo, err := w.plan(have[w.name])
-		if err != nil {
-			return err
-		}
-		statements = append(statements, todo...)
 	}
 	if len(statements) == 0 {
 		return nil
@@ -131,15 +123,21 @@ func publish(ctx context.Context, conn *pgconn.PgConn, wants []pubWant) error {
 		return refused("changing the publications", "", "on the primary, run: "+strings.Join(statements, " ")+" -- or name it (source.primary_url)",
 			errors.New("the server is a standby, where nothing can be changed"))
 	}
+	err = transact(ctx, conn, statements)
+	if sqlState(err) == codeNoPrivilege {
+		return refused("changing the publications", "", "let a superuser or the owner of the tables run: "+strings.Join(statements, " "), fmt.Errorf("%w: %w", cdc.ErrDenied, err))
+	}
+	return err
+}
+
+// transact runs statements in one transaction.
+func transact(ctx context.Context, conn *pgconn.PgConn, statements []string) error {
 	// One string is one transaction.
-	err = exec(ctx, conn, "BEGIN;\n"+strings.Join(statements, "\n")+"\nCOMMIT;")
+	err := exec(ctx, conn, "BEGIN;\n"+strings.Join(statements, "\n")+"\nCOMMIT;")
 	if err != nil && !conn.IsClosed() {
 		if e := exec(context.WithoutCancel(ctx), conn, "ROLLBACK"); e != nil {
 			closeConn(conn)
 		}
-	}
-	if sqlState(err) == codeNoPrivilege {
-		return refused("changing the publications", "", "let a superuser or the owner of the tables run: "+strings.Join(statements, " "), err)
 	}
 	return err
 }
@@ -168,7 +166,7 @@ func (w pubWant) plan(have *pubState) ([]string, error) {
 	}
 	add := fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE %s;", name, tableList(missing))
 	if !have.owned {
-		return nil, refused("checking the publication", w.name, "let its owner run: "+add, errors.New("it belongs to another role and lacks tables"))
+		return nil, refused("checking the publication", w.name, "let its owner run: "+add, fmt.Errorf("%w: it belongs to another role and lacks tables", cdc.ErrDenied))
 	}
 	return []string{add}, nil
 }

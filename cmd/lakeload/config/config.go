@@ -28,6 +28,13 @@ type Source struct {
 	// PasswordFile is a file that holds the password and nothing else. A
 	// relative path is relative to the folder of the configuration file.
 	PasswordFile string
+	// PasswordCommand is a program and its arguments that prints the password.
+	PasswordCommand []string
+	// PrimaryURL leads to the primary of a standby that is read.
+	PrimaryURL string
+	// Standby lets a standby be read; Failover makes a slot that standbys keep;
+	// HonourFilters accepts a publication that somebody has narrowed.
+	Standby, Failover, HonourFilters bool
 }
 
 // Lake is where the tables are written.

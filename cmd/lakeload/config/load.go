@@ -59,9 +59,17 @@ func Parse(path string, text []byte, env func(string) (string, bool)) (*Config, 
 func (d *decoder) source(to *Source) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		d.mapping(n, "source", keys{
-			"url":           d.text(&to.URL),
-			"password_file": d.text(&to.PasswordFile),
+			"url":              d.text(&to.URL),
+			"password_file":    d.text(&to.PasswordFile),
+			"password_command": d.argv(&to.PasswordCommand),
+			"primary_url":      d.text(&to.PrimaryURL),
+			"standby":          parsed(d, &to.Standby, yesNo),
+			"failover":         parsed(d, &to.Failover, yesNo),
+			"honour_filters":   parsed(d, &to.HonourFilters, yesNo),
 		})
+		if to.PasswordFile != "" && len(to.PasswordCommand) > 0 {
+			d.fault(n, "source has both password_file and password_command: keep one")
+		}
 	}
 }
 
@@ -104,6 +112,16 @@ func (d *decoder) limits(to *Limits) func(*yaml.Node) {
 			"source_connections": parsed(d, &to.SourceConnections, count),
 		})
 	}
+}
+
+func yesNo(s string) (bool, error) {
+	switch s {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither true nor false", s)
 }
 
 func anyText(s string) (string, error) { return s, nil }
