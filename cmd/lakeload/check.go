@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -70,6 +71,9 @@ func blocked(findings []cdc.Finding) error {
 	return nil
 }
 
+// walSample is how long check and status look at how fast the server writes.
+const walSample = 2 * time.Second
+
 func newCheckCommand(c *console) *cobra.Command {
 	flags := sourceFlags{c: c}
 	cmd := &cobra.Command{
@@ -89,6 +93,7 @@ The exit code is 3 where something stands in the way.`,
 			if err != nil {
 				return err
 			}
+			s.postgres.WALSample = walSample
 			source, err := s.open(cmd.Context(), slog.New(slog.DiscardHandler))
 			if err != nil {
 				return err
