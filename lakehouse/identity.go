@@ -183,6 +183,13 @@ func (e *Engine) checkSlot(ctx context.Context, slot cdc.SlotState) error {
 	if !e.descent.same {
 		at = min(at, e.descent.at)
 	}
+	if slot.Current != 0 && at > slot.Current {
+		why := fmt.Errorf("%w: the lake has everything before %s, but the server's log ends at %s", cdc.ErrReset, at, slot.Current)
+		if e.identity.Standby { // it replays what it has, and is not there yet
+			return &cdc.Error{Op: "resuming the pipeline", Object: e.opt.Name, Class: cdc.ClassRetry, Err: why}
+		}
+		return bad(finalError{fmt.Errorf("%w: it was restored from a backup, or another server has taken its place", why)})
+	}
 	if at != 0 && slot.ConfirmedFlush > at {
 		return loss("the slot %q has been acknowledged up to %s, but the lake has only what is before %s: somebody has read it, or has made it anew, and what lies between cannot be had any more",
 			e.opt.Slot, slot.ConfirmedFlush, at)

@@ -250,6 +250,29 @@ func TestEdge19SlotFromBeforeItWasMade(t *testing.T) {
 	})
 }
 
+// A server whose log ends before what the lake has, on the same timeline, is a
+// restored one, also for an engine that is to stop where the server is.
+func TestEdge19ServerEndsBeforeTheLake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keyed("t"))
+		r.insert("t", 0, 5)
+		r.catchUp()
+		at := r.world.Head()
+		r.insert("t", 5, 10)
+		r.catchUp()
+		id := cdc.Identity{SystemID: "7000000000000000001", Timeline: 1, Database: "world", ServerVersion: 180000}
+		require.NoError(t, r.world.Promote(at, true))
+		r.world.SetIdentity(id) // it says nothing of it
+		r.source = func() cdc.Source { return &oldSlot{Source: r.world.Source()} }
+		for range 3 {
+			err := r.engine(t.Context(), true)
+			require.Equal(t, lakehouse.KindConflict, lakehouse.KindOf(err))
+			require.ErrorContains(t, err, "log has gone back")
+			r.insert("t", 1000+int(r.world.Head()), 1100+int(r.world.Head())) // it goes on beyond the lake
+		}
+	})
+}
+
 // oldSlot tells of a slot that is further back.
 type oldSlot struct {
 	*cdctest.Source
