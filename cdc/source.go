@@ -18,6 +18,10 @@ type Identity struct {
 	// Standby says that the server is one: it shows what it has replayed of
 	// its primary's log.
 	Standby bool `json:"standby,omitempty"`
+	// Started is when the server's process began; zero where it does not say.
+	// A server that has not been started again since is on the history that it
+	// was on, whatever its timeline is called now.
+	Started time.Time `json:"server_started,omitzero"`
 }
 
 // Switch is the end of a timeline: from At on the log was continued on the
@@ -266,6 +270,12 @@ type Finding struct {
 // called before anything is written that another engine would stop at.
 type Claimer interface {
 	Claim(ctx context.Context) error
+}
+
+// Hosted is a Source that knows which server it reads. Host is that on which
+// the last stream was opened, as it was then.
+type Hosted interface {
+	Host() Identity
 }
 
 // Checker is a Source that can say beforehand what would stand in its way,

@@ -32,6 +32,9 @@ func (e *Engine) halted(ctx context.Context, err error) error {
 	if err == nil || !final && !errors.As(err, &loss) && !cdc.NeedsResync(err) {
 		return err
 	}
+	if other := e.superseded(context.WithoutCancel(ctx)); other != nil {
+		return other // what another engine reads from the slot is not lost
+	}
 	if KindOf(err) == KindFailed {
 		err = &Error{Op: "following the source", Object: e.opt.Name, Kind: KindConflict, Err: err, Remedy: hintOf(err)}
 	}

@@ -57,6 +57,12 @@ func (e *Engine) checkState(st *State, now lineage) error {
 	case st.Publication != e.opt.Publication:
 		return bad("publication", st.Publication, e.opt.Publication, "give the publication's name that the lake was fed from")
 	}
+	if s := st.Source.Started; !s.IsZero() && s.Equal(e.identity.Started) {
+		// The very process that the lake was fed from: a standby that was promoted,
+		// or whose primary was. What it has sent is in its history.
+		e.descent = descent{same: true}
+		return nil
+	}
 	d, err := now.from(lineage{timeline: st.Source.Timeline, history: st.Timelines})
 	if err != nil {
 		return &Error{
@@ -202,4 +208,25 @@ func orReason(reason string) string {
 		return ""
 	}
 	return ", " + reason
+}
+
+// openStream opens the stream. On which process of a server it was opened is
+// recorded before anything of it is used: if that process is promoted later,
+// what it has sent is in its history all the same.
+func (e *Engine) openStream(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
+	stream, err := e.opt.Source.Stream(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	h, ok := e.opt.Source.(cdc.Hosted)
+	if !ok {
+		return stream, nil
+	}
+	if host := h.Host(); !host.Started.Equal(e.state.Source.Started) {
+		err = e.save(ctx, func(s *State) { s.Source.Started, s.Source.Standby = host.Started, host.Standby })
+	}
+	if err != nil {
+		return nil, errors.Join(err, stream.Close())
+	}
+	return stream, nil
 }

@@ -115,7 +115,7 @@ func (e *Engine) session(ctx context.Context) (err error) {
 			return nil
 		}
 	}
-	if s.stream, err = e.opt.Source.Stream(ctx, from); err != nil {
+	if s.stream, err = e.openStream(ctx, from); err != nil {
 		return err
 	}
 	if e.opt.Events.StreamStarted != nil {

@@ -73,7 +73,7 @@ type Config struct {
 
 	// Connections bounds the connections that a snapshot is read with; 0 is 4.
 	// There are up to three more: for the catalogue, for the snapshot's locks,
-	// and for the stream.
+	// and for the stream; on a standby, for a moment, a fourth.
 	Connections int
 	// TakeOver lets the first Stream, and DropSlot, end the server process that
 	// holds the slot. Only for when that session is known to be dead. Later

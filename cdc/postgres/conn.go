@@ -188,10 +188,9 @@ func (c *connector) admitted(err error) error {
 func (c *connector) address() string { return address(c.base) }
 
 // server is what a connection has found out about the server that it reached.
+// Started tells two servers of one cluster apart.
 type server struct {
 	cdc.Identity
-	// begun is when its process began: it tells two servers of one cluster apart.
-	begun string
 }
 
 const serverKey = "lakeload.server"
@@ -239,13 +238,13 @@ func (c *connector) greet(ctx context.Context, conn *pgconn.PgConn, kind connKin
 // its timeline here, and some services keep the system identifier to
 // themselves; a walsender says both.
 func meet(ctx context.Context, conn *pgconn.PgConn) (server, error) {
-	rows, err := query(ctx, conn, `SELECT current_database(), pg_is_in_recovery(), pg_postmaster_start_time()::text,
+	rows, err := query(ctx, conn, `SELECT current_database(), pg_is_in_recovery(), extract(epoch FROM pg_postmaster_start_time()),
 		CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END`)
 	if err != nil {
 		return server{}, err
 	}
 	r := rows[0]
-	s := server{Identity: cdc.Identity{Database: r.str(0), Standby: r.bool(1)}, begun: r.str(2)}
+	s := server{Identity: cdc.Identity{Database: r.str(0), Standby: r.bool(1), Started: started(r, 2)}}
 	if !r.null(3) {
 		timeline, err := strconv.ParseUint(r.str(3), 16, 32)
 		if err != nil {
@@ -276,12 +275,19 @@ func meetWalsender(ctx context.Context, conn *pgconn.PgConn) (server, error) {
 		return server{}, fmt.Errorf("reading the timeline of IDENTIFY_SYSTEM: %w", err)
 	}
 	s := server{Identity: cdc.Identity{SystemID: rows[0].str(0), Timeline: uint32(timeline), Database: rows[0].str(3)}}
-	rows, err = simple(ctx, conn, "SELECT pg_is_in_recovery(), pg_postmaster_start_time()::text")
+	rows, err = simple(ctx, conn, "SELECT pg_is_in_recovery(), extract(epoch FROM pg_postmaster_start_time())")
 	if err != nil {
 		return server{}, err
 	}
-	s.Standby, s.begun = rows[0].bool(0), rows[0].str(1)
+	s.Standby, s.Started = rows[0].bool(0), started(rows[0], 1)
 	return s, nil
+}
+
+func started(r row, i int) time.Time {
+	if t := r.time(i); t != nil {
+		return *t
+	}
+	return time.Time{}
 }
 
 // compare stops us from talking to two clusters under one address. A timeline

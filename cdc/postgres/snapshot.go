@@ -80,11 +80,12 @@ func (s *Source) takeSnapshot(ctx context.Context, slot string, temporary bool) 
 			closeConn(keeper.conn)
 		}
 	}()
-	point, name, err := s.makeSlot(ctx, sender, slot, temporary)
+	point, name, settle, err := s.makeSlot(ctx, sender, slot, temporary)
 	if err != nil {
 		return nil, err
 	}
 	exported, err := keeper.takeOver(ctx, name)
+	err = errors.Join(err, settle(ctx))
 	if err != nil || temporary {
 		// A temporary slot would end with its connection, but some time after
 		// we have gone on, and there may be room for one only.

@@ -34,6 +34,9 @@ type Source struct {
 	streamed atomic.Bool // a stream has been opened: the slot was ours
 	trouble  trouble
 
+	mu   sync.Mutex // guards host
+	host cdc.Identity
+
 	closeOnce sync.Once
 }
 
@@ -41,6 +44,7 @@ var (
 	_ cdc.Source  = (*Source)(nil)
 	_ cdc.Checker = (*Source)(nil)
 	_ cdc.Claimer = (*Source)(nil)
+	_ cdc.Hosted  = (*Source)(nil)
 )
 
 // Open checks the configuration and reaches the server once, so that what is
@@ -103,6 +107,13 @@ func (s *Source) Identify(ctx context.Context) (cdc.Identity, error) {
 	defer closeConn(conn)
 	// What was asked before may have been of another server.
 	return serverOf(conn).Identity, s.admin.reset(ctx)
+}
+
+// Host implements [cdc.Hosted].
+func (s *Source) Host() cdc.Identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.host
 }
 
 // Tables implements [cdc.Source]. A table without a usable identity is in the

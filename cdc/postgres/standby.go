@@ -58,19 +58,62 @@ func (s *Source) awaitSnapshots(ctx context.Context) (stop func()) {
 	}
 }
 
-// makeSlot makes a slot with an exported snapshot, on a standby too.
-func (s *Source) makeSlot(ctx context.Context, sender *pgconn.PgConn, slot string, temporary bool) (point cdc.LSN, snapshot string, err error) {
+// makeSlot makes a slot with an exported snapshot, on a standby too. settle is
+// called once the snapshot was imported, or could not be, in any case: an error
+// of it says that the snapshot may lack rows.
+func (s *Source) makeSlot(ctx context.Context, sender *pgconn.PgConn, slot string, temporary bool) (point cdc.LSN, snapshot string, settle func(context.Context) error, err error) {
+	settle = func(context.Context) error { return nil }
 	who := serverOf(sender)
-	if who.Standby && !s.config.AllowStandby {
-		return 0, "", refused("making a replication slot", "slot "+slot, "connect to the primary; to read the standby, say so (source.standby)", errors.New("the server is a standby"))
-	}
-	if who.Standby && who.ServerVersion < standbyVersion {
-		return 0, "", refused("making a replication slot", "slot "+slot, "connect to the primary", fmt.Errorf("a standby of PostgreSQL %d cannot decode, one of 16 can", who.ServerVersion/10000))
-	}
-	if who.Standby {
+	switch {
+	case who.Standby && !s.config.AllowStandby:
+		return 0, "", settle, refused("making a replication slot", "slot "+slot, "connect to the primary; to read the standby, say so (source.standby)", errors.New("the server is a standby"))
+	case who.Standby && who.ServerVersion < standbyVersion:
+		return 0, "", settle, refused("making a replication slot", "slot "+slot, "connect to the primary", fmt.Errorf("a standby of PostgreSQL %d cannot decode, one of 16 can", who.ServerVersion/10000))
+	case who.Standby:
+		if settle, err = s.guard(ctx); err != nil {
+			return 0, "", func(context.Context) error { return nil }, err
+		}
 		defer s.awaitSnapshots(ctx)()
 	}
-	return createSlot(ctx, sender, slot, temporary, s.config.Failover && !temporary)
+	point, snapshot, err = createSlot(ctx, sender, slot, temporary, s.config.Failover && !temporary)
+	if err != nil {
+		err = errors.Join(err, settle(ctx))
+	}
+	return point, snapshot, settle, err
+}
+
+// guard holds a snapshot of a standby while a slot is made there.
+//
+// The slot's snapshot becomes known to the server's cleaning only when it is
+// built, for a point that by then may lie behind what the standby has replayed:
+// rows that the snapshot has to show may have been pruned on the primary, and
+// here, in between, and would be missing without a word (seen on 16 and 18,
+// where hot_standby_feedback had not reached the primary yet). Whatever removes
+// such a row conflicts with any snapshot that was taken before the point: it
+// waits for it, or ends its session. So a session that was begun before the slot
+// was made, and is alive after the snapshot was imported, proves that none was
+// removed.
+func (s *Source) guard(ctx context.Context) (settle func(context.Context) error, err error) {
+	conn, err := s.connector.connect(ctx, connCatalog)
+	if err != nil {
+		return nil, err
+	}
+	err = exec(ctx, conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+	if err == nil {
+		err = exec(ctx, conn, "SELECT pg_current_snapshot()")
+	}
+	if err != nil {
+		closeConn(conn)
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		defer closeConn(conn)
+		if err := exec(ctx, conn, "SELECT 1"); err != nil {
+			return retryLater("taking a snapshot on the standby", "", "set hot_standby_feedback = on on the standby, so that the primary keeps what snapshots here need",
+				fmt.Errorf("the standby has removed rows meanwhile that the snapshot would have to show: %w", err))
+		}
+		return nil
+	}, nil
 }
 
 // standbyVersion is the first whose standbys decode.
@@ -137,4 +180,65 @@ func (s *Source) awaitReplay(ctx context.Context, at cdc.LSN) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// promotionEvery is how often a standby that is read is asked whether it still
+// is one.
+const promotionEvery = 2 * time.Second
+
+// standbyStream is a stream of a standby. A promotion does not end it, as the
+// server goes on under the next timeline's name; so it is ended here, for the
+// caller to learn that name.
+type standbyStream struct {
+	cdc.Stream
+	source   *Source
+	promoted context.Context // ends with the cause errPromoted, or with Close
+	end      context.CancelCauseFunc
+	wg       sync.WaitGroup
+}
+
+var errPromoted = fmt.Errorf("%w: the standby was promoted", cdc.ErrTimeline)
+
+func (s *Source) watchPromotion(stream cdc.Stream) *standbyStream {
+	w := &standbyStream{Stream: stream, source: s}
+	w.promoted, w.end = context.WithCancelCause(context.Background())
+	w.wg.Go(w.watch)
+	return w
+}
+
+func (w *standbyStream) watch() {
+	tick := time.NewTicker(promotionEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-w.promoted.Done():
+			return
+		}
+		// A connection that fails says nothing: the stream's own says it, too.
+		rows, err := w.source.admin.query(w.promoted, "SELECT pg_is_in_recovery()")
+		if err == nil && !rows[0].bool(0) {
+			w.end(errPromoted)
+			return
+		}
+	}
+}
+
+// Next implements [cdc.Stream].
+func (w *standbyStream) Next(ctx context.Context) (*cdc.Chunk, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(w.promoted, cancel)()
+	c, err := w.Stream.Next(ctx)
+	if err != nil && errors.Is(context.Cause(w.promoted), errPromoted) {
+		return nil, refused("reading the replication stream", "slot "+w.source.config.Slot, "start again", errPromoted)
+	}
+	return c, err
+}
+
+// Close implements [cdc.Stream].
+func (w *standbyStream) Close() error {
+	w.end(errStreamClosed)
+	w.wg.Wait()
+	return w.Stream.Close()
 }

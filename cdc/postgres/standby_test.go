@@ -124,6 +124,51 @@ func writeOn(ctx context.Context, s *pgserver.Server) error {
 	return nil
 }
 
+// A promotion does not end the stream of the standby: we do, so that the new
+// timeline is learned, and everything goes on from where it was.
+func TestEdge22PromotedUnderTheStream(t *testing.T) {
+	p := newPair(t, map[string]string{"hot_standby_feedback": "on"})
+	if p.standby.Version() < 16 {
+		t.Skip("left out: standbys before PostgreSQL 16 do not decode")
+	}
+	_, err := p.primary.SQL(t.Context(), "CREATE TABLE a (id int PRIMARY KEY)")
+	require.NoError(t, err)
+	p.caughtUp()
+	ctx := testContext(t)
+	s := p.open(func(c *Config) { c.AllowStandby, c.PrimaryDSN = true, p.config(p.primary).DSN }, p.standby)
+	before, err := s.Identify(ctx)
+	require.NoError(t, err)
+	rels, err := s.Tables(ctx)
+	require.NoError(t, err)
+	require.NoError(t, s.Publish(ctx, rels))
+	snap, err := s.CreateSlot(ctx)
+	require.NoError(t, err)
+	require.NoError(t, snap.Close())
+	stream, err := s.Stream(ctx, snap.Point())
+	require.NoError(t, err)
+	p.primary.Kill()
+	require.NoError(t, p.standby.Promote(ctx))
+	_, err = p.standby.SQL(ctx, "INSERT INTO a VALUES (1)")
+	require.NoError(t, err)
+	_, err = nextOrError(ctx, stream)
+	require.ErrorIs(t, err, cdc.ErrTimeline)
+	require.NoError(t, stream.Close())
+	after, err := s.Identify(ctx)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, after.Timeline)
+	require.Equal(t, before.Started, after.Started, "it is the same process")
+	require.False(t, after.Started.IsZero())
+	stream, err = s.Stream(ctx, snap.Point())
+	require.NoError(t, err)
+	for found := false; !found; {
+		c, err := stream.Next(ctx)
+		require.NoError(t, err)
+		found = len(c.Items) > 0
+		c.Release()
+	}
+	require.NoError(t, stream.Close())
+}
+
 // What a standby needs is lost where the primary removes it: the slot says so,
 // while it is read too, and is not made anew behind the operator's back.
 func TestEdge22ConflictWithRecovery(t *testing.T) {

@@ -57,6 +57,12 @@ func (s *Source) Stream(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
 		return nil, failed(op, object, errors.Join(noSlot(err), stream.Close()))
 	}
 	s.streamed.Store(true)
+	s.mu.Lock()
+	s.host = serverOf(sender).Identity
+	s.mu.Unlock()
+	if serverOf(sender).Standby {
+		return s.watchPromotion(stream), nil
+	}
 	return stream, nil
 }
 
@@ -66,7 +72,7 @@ func (s *Source) slotOf(ctx context.Context, want server) (info *slotInfo, err e
 	for attempt := 0; ; attempt++ {
 		same := false
 		err = s.admin.with(ctx, func(conn *pgconn.PgConn) (err error) {
-			if same = serverOf(conn).begun == want.begun; !same {
+			if same = serverOf(conn).Started.Equal(want.Started); !same {
 				return nil
 			}
 			if want.Standby && !s.config.AllowStandby {
