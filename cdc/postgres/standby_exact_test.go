@@ -50,7 +50,7 @@ func TestEdge22SnapshotsOnAStandbyAreExact(t *testing.T) {
 			for seed := range 4 {
 				wg.Go(func() { churn(writing, t, p.primary, uint64(seed)) })
 			}
-			for range 25 {
+			for range 15 {
 				snap, err := s.Snapshot(ctx)
 				if err == nil {
 					var rows map[int32]string
@@ -77,7 +77,7 @@ func TestEdge22SnapshotsOnAStandbyAreExact(t *testing.T) {
 			}
 			t.Logf("%d snapshots, all exact, and %d that failed, beside %d changes on PostgreSQL %d", len(held), failed, len(events), p.standby.Version())
 			if feedback == "on" {
-				require.Greater(t, len(held), 10)
+				require.Greater(t, len(held), 7)
 			}
 		})
 	}

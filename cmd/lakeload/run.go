@@ -154,10 +154,13 @@ func preflight(ctx context.Context, source *postgres.Source, followed map[string
 	}
 	for i := range findings {
 		f := &findings[i]
-		if f.Severity == cdc.Blocker && copyOnly[f.Check] && followed[f.Table] {
-			f.Severity, f.Need = cdc.Warning, f.Need+", to copy the table again"
-		}
-		if f.Check == "create_publication" && len(followed) > 0 && f.Severity == cdc.Blocker {
+		switch {
+		case f.Severity != cdc.Blocker || len(followed) == 0:
+		case f.Check == "create_publication":
+			f.Severity = cdc.Warning
+		case copyOnly[f.Check] && followed[f.Table]:
+			f.Severity, f.Need = cdc.Warning, f.Need+", should the table have to be copied again"
+		case copyOnly[f.Check]: // a new one: the engine leaves it out, and goes on with the others
 			f.Severity = cdc.Warning
 		}
 	}

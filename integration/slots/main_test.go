@@ -40,7 +40,7 @@ func newPair(t *testing.T, version int, args ...string) *pair {
 	ctx := t.Context()
 	p := &pair{t: t, primary: pgtest.Start(t, pgserver.Options{Version: version})}
 	one := harness.NewDatabase(t, p.primary)
-	settings := map[string]string{"hot_standby_feedback": "on"}
+	settings := map[string]string{"hot_standby_feedback": "on", "max_standby_streaming_delay": "1s"}
 	if version >= 17 {
 		settings["sync_replication_slots"] = "on"
 	}

@@ -18,32 +18,30 @@ import (
 // The store hangs in the middle of a commit, and the server is shut down (fast): it is not held up for what cannot be acknowledged.
 func TestI9FastShutdownWhileTheStoreHangs(t *testing.T) {
 	harness.Need(t)
-	for _, version := range []int{15, 18} {
-		for _, point := range []string{"before-commit", "data-file-written"} {
-			t.Run(fmt.Sprintf("PostgreSQL %d, %s", version, point), func(t *testing.T) {
-				s := pgtest.Start(t, pgserver.Options{Version: version})
-				db := harness.NewDatabase(t, s)
-				db.Exec(t, "create table a (id int primary key, v text)")
-				pipe := harness.NewPipeline(t, db)
-				pipe.UntilCurrent(t)
-				e := pipe.Start(t, "LAKELOAD_CRASHPOINT="+point+":1:hang")
-				e.Await("stream_started", nil)
-				db.Exec(t, "insert into a select g, repeat('x', 500) from generate_series(1, 20000) g")
-				time.Sleep(time.Second) // it is received, and hangs
-				require.Empty(t, e.Events("batch_committed"), e.Log())
-				// Its own patience with walsenders is wal_sender_timeout, a minute; a server that was held up would be ended hard by then.
-				ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
-				defer cancel()
-				begun := time.Now()
-				require.NoError(t, s.Halt(ctx), "the shutdown was held up")
-				t.Logf("the server was down after %v", time.Since(begun).Round(10*time.Millisecond))
-				require.True(t, e.Running(), e.Log())
-				e.Kill()
-				require.NoError(t, s.Restart(t.Context()))
-				pipe.UntilCurrent(t)
-				pipe.Same(t, readers.DuckDB, "a")
-			})
-		}
+	for version, point := range map[int]string{15: "before-commit", 18: "data-file-written"} {
+		t.Run(fmt.Sprintf("PostgreSQL %d, %s", version, point), func(t *testing.T) {
+			s := pgtest.Start(t, pgserver.Options{Version: version})
+			db := harness.NewDatabase(t, s)
+			db.Exec(t, "create table a (id int primary key, v text)")
+			pipe := harness.NewPipeline(t, db)
+			pipe.UntilCurrent(t)
+			e := pipe.Start(t, "LAKELOAD_CRASHPOINT="+point+":1:hang")
+			e.Await("stream_started", nil)
+			db.Exec(t, "insert into a select g, repeat('x', 500) from generate_series(1, 20000) g")
+			time.Sleep(time.Second) // it is received, and hangs
+			require.Empty(t, e.Events("batch_committed"), e.Log())
+			// Its own patience with walsenders is wal_sender_timeout, a minute; a server that was held up would be ended hard by then.
+			ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+			defer cancel()
+			begun := time.Now()
+			require.NoError(t, s.Halt(ctx), "the shutdown was held up")
+			t.Logf("the server was down after %v", time.Since(begun).Round(10*time.Millisecond))
+			require.True(t, e.Running(), e.Log())
+			e.Kill()
+			require.NoError(t, s.Restart(t.Context()))
+			pipe.UntilCurrent(t)
+			pipe.Same(t, readers.DuckDB, "a")
+		})
 	}
 }
 
