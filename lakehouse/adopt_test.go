@@ -90,7 +90,7 @@ func TestEdge21WhatIsNotContinuous(t *testing.T) {
 		"less than the lake": {func(r *rig) {
 			r.insert("t", 100, 101)
 			r.catchUp()
-			r.world.Promote(r.world.Log()[0].End, true)
+			require.NoError(r.t, r.world.Promote(r.world.Log()[0].End, true))
 			r.world.SetIdentity(newer())
 		}, "less than the lake"},
 		"not in the publication": {func(r *rig) { publish(r, "u") }, "not in the publication"},

@@ -33,7 +33,9 @@ func TestSlotAndPublicationByHand(t *testing.T) {
 			db.Exec(t, "create table a (id int primary key)", "insert into a values (1)")
 			pipe := harness.NewPipeline(t, db)
 			source := []string{"--source", db.DSN, "--name", pipe.Name, "-o", "json"}
-			do := func(args ...string) harness.Result { return harness.Do(t, harness.Command(t, append(args, source...)...)) }
+			do := func(args ...string) harness.Result {
+				return harness.Do(t, harness.Command(t, append(args, source...)...))
+			}
 
 			before := db.Owned(t)
 			dry := do("publication", "create", "--dry-run")
