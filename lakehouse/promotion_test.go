@@ -2,6 +2,7 @@ package lakehouse_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -284,4 +285,50 @@ func (s *oldSlot) Slot(ctx context.Context) (cdc.SlotState, error) {
 	state.ConfirmedFlush -= s.back
 	state.Restart -= s.back
 	return state, err
+}
+
+// Random histories of commits, idle times, crashes and promotions: as long as
+// the new server has what the lake shows, the lake follows it, and equals it.
+func TestEdge18RandomPromotions(t *testing.T) {
+	for seed := range 40 {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(uint64(seed), 18))
+			r := newRig(t, keyed("t"), keyless("u"))
+			r.insert("t", 0, 5)
+			r.catchUp()
+			r.insert("t", 5, 6)
+			r.catchUp()
+			id := 100
+			for range 30 {
+				switch rng.IntN(9) {
+				case 0, 1, 2:
+					r.insert("t", id, id+1+rng.IntN(20))
+					id += 20
+				case 3:
+					r.insert("u", id, id+rng.IntN(5)+1)
+				case 4:
+					r.world.Advance(1 + rng.IntN(1<<20))
+				case 5:
+					r.world.RestartServer()
+				case 6:
+					r.world.InjectFault(cdctest.Fault{Op: []string{"Next", "Stream", "Slot", "Tables", "Published"}[rng.IntN(5)], Nth: 1 + rng.IntN(3), After: rng.IntN(2) == 0})
+					_ = r.engine(t.Context(), true) // it may end early, or not meet the fault at all
+				case 7:
+					r.catchUp()
+					r.same("t", "u")
+				case 8: // the standby has what the lake shows, and perhaps some of what came later
+					shown, ends := r.lastEpoch().LSN, []cdc.LSN{0}
+					for _, c := range r.world.Log() {
+						if c.End >= shown {
+							ends = append(ends, c.End)
+						}
+					}
+					require.NoError(t, r.world.Promote(ends[rng.IntN(len(ends))], true))
+				}
+			}
+			r.catchUp()
+			r.same("t", "u")
+			require.Empty(t, r.world.Violations(), "seed %d", seed)
+		})
+	}
 }

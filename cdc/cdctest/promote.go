@@ -30,7 +30,8 @@ func (w *World) Promote(at cdc.LSN, keepSlot bool) error {
 		if sl.stream != nil {
 			sl.stream.end(retryable("reading the stream", errors.New("the server is gone")), w.rng.IntN(2) == 0)
 		}
-		sl.confirmed = min(sl.persisted, at)
+		sl.persisted = min(sl.persisted, at)
+		sl.confirmed = sl.persisted
 		if !keepSlot {
 			w.slot = nil
 		}

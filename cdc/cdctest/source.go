@@ -193,7 +193,7 @@ func (s *Source) Slot(ctx context.Context) (cdc.SlotState, error) {
 		return cdc.SlotState{}, operator("reading the slot", cdc.ErrNoSlot)
 	}
 	state := cdc.SlotState{
-		Name: "lakeload", ConfirmedFlush: sl.confirmed, Restart: sl.confirmed, Current: s.w.head,
+		Name: "lakeload", ConfirmedFlush: sl.confirmed, Restart: sl.persisted, Current: s.w.head,
 		Active: sl.stream != nil, WALStatus: "reserved", Lost: sl.lost,
 	}
 	if state.Active {
