@@ -290,6 +290,7 @@ func (s *oldSlot) Slot(ctx context.Context) (cdc.SlotState, error) {
 // Random histories of commits, idle times, crashes and promotions: as long as
 // the new server has what the lake shows, the lake follows it, and equals it.
 func TestEdge18RandomPromotions(t *testing.T) {
+	cutBack := 0
 	for seed := range 40 {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(seed), 18))
@@ -298,7 +299,7 @@ func TestEdge18RandomPromotions(t *testing.T) {
 			r.catchUp()
 			r.insert("t", 5, 6)
 			r.catchUp()
-			id := 100
+			id, branched := 100, cdc.LSN(0)
 			for range 30 {
 				switch rng.IntN(9) {
 				case 0, 1, 2:
@@ -307,7 +308,13 @@ func TestEdge18RandomPromotions(t *testing.T) {
 				case 3:
 					r.insert("u", id, id+rng.IntN(5)+1)
 				case 4:
-					r.world.Advance(1 + rng.IntN(1<<20))
+					if rng.IntN(3) > 0 {
+						r.catchUp()
+					}
+					r.world.Advance(1 + rng.IntN(1<<12))
+					if rng.IntN(3) > 0 {
+						r.catchUp() // the idle position is recorded
+					}
 				case 5:
 					r.world.RestartServer()
 				case 6:
@@ -319,11 +326,16 @@ func TestEdge18RandomPromotions(t *testing.T) {
 				case 8: // the standby has what the lake shows, and perhaps some of what came later
 					shown, ends := r.lastEpoch().LSN, []cdc.LSN{0}
 					for _, c := range r.world.Log() {
-						if c.End >= shown {
+						if c.End >= max(shown, branched) {
 							ends = append(ends, c.End)
 						}
 					}
-					require.NoError(t, r.world.Promote(ends[rng.IntN(len(ends))], true))
+					at := ends[rng.IntN(len(ends))]
+					if at != 0 && r.position() > at {
+						cutBack++
+					}
+					require.NoError(t, r.world.Promote(at, true))
+					branched = r.world.Head()
 				}
 			}
 			r.catchUp()
@@ -331,4 +343,5 @@ func TestEdge18RandomPromotions(t *testing.T) {
 			require.Empty(t, r.world.Violations(), "seed %d", seed)
 		})
 	}
+	require.Greater(t, cutBack, 10, "idle positions that the new server does not have")
 }

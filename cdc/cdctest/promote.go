@@ -39,7 +39,13 @@ func (w *World) Promote(at cdc.LSN, keepSlot bool) error {
 	for _, s := range w.handles {
 		s.release()
 	}
-	w.switches = append(w.switches, cdc.Switch{Timeline: w.o.Identity.Timeline, At: at})
+	from := w.o.Identity.Timeline
+	for n := len(w.switches); n > 0 && w.switches[n-1].At > at; n = len(w.switches) {
+		// It branches off an earlier timeline: a restore to a point in time.
+		from = w.switches[n-1].Timeline
+		w.switches = w.switches[:n-1]
+	}
+	w.switches = append(w.switches, cdc.Switch{Timeline: from, At: at})
 	w.o.Identity.Timeline++
 	w.forget(kept, at)
 	w.wake()
