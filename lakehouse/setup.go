@@ -28,35 +28,8 @@ func (e *Engine) setup(ctx context.Context) (cdc.Snapshot, error) {
 // again after a crash: no table has been published yet.
 func (e *Engine) create(ctx context.Context) (cdc.Snapshot, error) {
 	src := e.opt.Source
-	tables, err := src.Tables(ctx)
+	tables, states, err := e.selected(ctx)
 	if err != nil {
-		return nil, err
-	}
-	if len(tables) == 0 {
-		return nil, &Error{
-			Op: "selecting the tables", Kind: KindPreflight, Err: errors.New("no table of the source matches"),
-			Remedy: "look at the patterns given, or use --all",
-		}
-	}
-	_, err = src.Slot(ctx)
-	switch {
-	case err == nil && e.state == nil:
-		return nil, &Error{
-			Op: "making the replication slot", Object: e.opt.Slot, Kind: KindConflict,
-			Err:    fmt.Errorf("%w, and the lake at %s does not know it", cdc.ErrSlotExists, e.opt.Lake.URL()),
-			Remedy: "name the lake that it feeds; or another slot with --slot; or, if nothing uses it any more, SELECT pg_drop_replication_slot('" + e.opt.Slot + "')",
-		}
-	case err != nil && !errors.Is(err, cdc.ErrNoSlot):
-		return nil, err
-	}
-	states := make([]TableState, len(tables))
-	for i, rel := range tables {
-		states[i] = e.newTable(rel)
-		if err := checkColumns(rel, states[i].Modes); err != nil {
-			return nil, err
-		}
-	}
-	if err := e.checkFolders(ctx, states); err != nil {
 		return nil, err
 	}
 	if e.state == nil {
@@ -102,6 +75,40 @@ func (e *Engine) create(ctx context.Context) (cdc.Snapshot, error) {
 	}
 	crashpoint.At(crashpoint.SlotReady)
 	return snap, nil
+}
+
+// selected reads the tables that a new pipeline has, and refuses, before
+// anything is changed, what the lake cannot hold or does not know.
+func (e *Engine) selected(ctx context.Context) ([]*cdc.Relation, []TableState, error) {
+	tables, err := e.opt.Source.Tables(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(tables) == 0 {
+		return nil, nil, &Error{
+			Op: "selecting the tables", Kind: KindPreflight, Err: errors.New("no table of the source matches"),
+			Remedy: "look at the patterns given, or use --all",
+		}
+	}
+	_, err = e.opt.Source.Slot(ctx)
+	switch {
+	case err == nil && e.state == nil:
+		return nil, nil, &Error{
+			Op: "making the replication slot", Object: e.opt.Slot, Kind: KindConflict,
+			Err:    fmt.Errorf("%w, and the lake at %s does not know it", cdc.ErrSlotExists, e.opt.Lake.URL()),
+			Remedy: "name the lake that it feeds; or another slot with --slot; or, if nothing uses it any more, SELECT pg_drop_replication_slot('" + e.opt.Slot + "')",
+		}
+	case err != nil && !errors.Is(err, cdc.ErrNoSlot):
+		return nil, nil, err
+	}
+	states := make([]TableState, len(tables))
+	for i, rel := range tables {
+		states[i] = e.newTable(rel)
+		if err := checkColumns(rel, states[i].Modes); err != nil {
+			return nil, nil, err
+		}
+	}
+	return tables, states, e.checkFolders(ctx, states)
 }
 
 // kept are the tables that are to be copied, and those of before an adoption
@@ -188,171 +195,4 @@ func (e *Engine) checkFolders(ctx context.Context, tables []TableState) error {
 		}
 	}
 	return nil
-}
-
-// resume takes a pipeline up again, and takes in tables that are new.
-func (e *Engine) resume(ctx context.Context) error {
-	src := e.opt.Source
-	if err := e.stillHalted(); err != nil {
-		return err
-	}
-	slot, err := src.Slot(ctx)
-	if errors.Is(err, cdc.ErrNoSlot) {
-		return &Error{
-			Op: "resuming the pipeline", Object: e.opt.Name, Kind: KindConflict,
-			Err:    lossError{fmt.Errorf("%w: the lake has a position, but the slot %q that it was fed from is gone: changes since may be lost", cdc.ErrNoSlot, e.opt.Slot)},
-			Remedy: "find out who dropped the slot; " + remedyAdopt,
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if err := e.checkSlot(ctx, slot); err != nil {
-		return err
-	}
-	if c, ok := src.(cdc.Claimer); ok && slot.Active {
-		// Nothing is written before the slot is free: an engine that works would
-		// stop at it.
-		if err := c.Claim(ctx); err != nil {
-			return err
-		}
-	}
-	tables, err := src.Tables(ctx)
-	if err != nil {
-		return err
-	}
-	members, err := src.Published(ctx)
-	if err != nil {
-		return err
-	}
-	next := e.state.clone()
-	next.Session = uuid.NewString()
-	if err := e.crossSwitch(ctx, next); err != nil {
-		return err
-	}
-	next.Source, next.Timelines, next.Halt = e.identity, e.history, nil
-	if next.SlotPoint == 0 { // of a lake that is older than this
-		next.SlotPoint = slot.ConfirmedFlush
-	}
-	next.SlotRestart = slot.Restart
-	e.reconcile(next, tables, members)
-	var fresh []TableState
-	for _, rel := range tables {
-		if next.table(rel.OID) != nil {
-			continue
-		}
-		t := e.newTable(rel)
-		t.Membership = members[rel.OID] // not zero if somebody else has published it
-		if err := checkColumns(rel, t.Modes); err != nil {
-			return err
-		}
-		fresh = append(fresh, t)
-	}
-	if err := e.checkFolders(ctx, fresh); err != nil {
-		return err
-	}
-	next.Tables = append(slices.DeleteFunc(next.Tables, func(old TableState) bool { // it has come back
-		return old.OID == 0 && slices.ContainsFunc(fresh, func(t TableState) bool { return t.Name() == old.Name() })
-	}), fresh...)
-	// What has stopped is recorded before the publication is mended, or the
-	// next start would find it whole.
-	if err := e.save(ctx, func(s *State) { number := s.number; *s = *next; s.number = number }); err != nil {
-		return err
-	}
-	e.descent = descent{same: true}
-	if !slices.ContainsFunc(tables, func(rel *cdc.Relation) bool { return members[rel.OID] == 0 }) {
-		return nil
-	}
-	states := slices.Clone(e.state.Tables)
-	err = e.publish(ctx, tables, states)
-	if errors.Is(err, cdc.ErrDenied) {
-		err = e.publishEach(ctx, tables, members, states)
-	}
-	if err != nil {
-		return err
-	}
-	return e.save(ctx, func(s *State) { s.Tables = states })
-}
-
-// publishEach puts new tables into the publication one by one, where not all
-// of them may be put there: those are left out, and the others go on.
-func (e *Engine) publishEach(ctx context.Context, tables []*cdc.Relation, members map[uint32]uint64, states []TableState) error {
-	var in []*cdc.Relation
-	for _, rel := range tables {
-		if members[rel.OID] != 0 {
-			in = append(in, rel)
-		}
-	}
-	for _, rel := range tables {
-		if members[rel.OID] != 0 {
-			continue
-		}
-		err := e.publish(ctx, append(slices.Clone(in), rel), states)
-		if err == nil {
-			in = append(in, rel)
-			continue
-		}
-		if !errors.Is(err, cdc.ErrDenied) {
-			return err
-		}
-		i := slices.IndexFunc(states, func(t TableState) bool { return t.OID == rel.OID })
-		t := &states[i]
-		t.detach()
-		t.Reason, t.Remedy, t.Since = "it may not be put into the publication: "+err.Error(), hintOf(err), time.Now().UTC()
-		e.tellStopped(t)
-	}
-	return nil
-}
-
-// publish puts the tables into the publication, and notes the memberships of
-// those that are still to be copied: their copy will hold what was before.
-func (e *Engine) publish(ctx context.Context, tables []*cdc.Relation, states []TableState) error {
-	if err := e.opt.Source.Publish(ctx, tables); err != nil {
-		return err
-	}
-	members, err := e.opt.Source.Published(ctx)
-	if err != nil {
-		return err
-	}
-	for i := range states {
-		if t := &states[i]; t.Phase == PhaseCopying {
-			t.Membership = members[t.OID]
-		}
-	}
-	return nil
-}
-
-// reconcile compares the tables that the lake is fed with what the source
-// selects and publishes now.
-func (e *Engine) reconcile(s *State, tables []*cdc.Relation, members map[uint32]uint64) {
-	selected := map[uint32]bool{}
-	for _, rel := range tables {
-		selected[rel.OID] = true
-	}
-	for i := range s.Tables {
-		t := &s.Tables[i]
-		was := t.Phase
-		switch {
-		case t.Phase != PhaseCopying && !selected[t.OID]:
-			t.detach()
-		case t.Phase == PhaseDetached && selected[t.OID]:
-			t.Phase, t.Reason, t.Remedy = PhaseCopying, "", ""
-			t.Generation++
-			t.Membership = members[t.OID]
-		case (t.Phase == PhaseLive || t.Phase == PhaseStopped && !t.NeedsCopy) && members[t.OID] != t.Membership:
-			t.Phase, t.NeedsCopy, t.Remedy = PhaseStopped, true, remedyResync
-			t.Reason = "it was taken out of the publication for a time: changes are missing"
-		case t.Phase == PhaseCopying && members[t.OID] != 0:
-			t.Membership = members[t.OID] // whatever was before, the copy will hold it
-		}
-		if t.Phase != was {
-			t.Since = time.Now().UTC()
-			e.opt.Log.Warn("a table's place has changed", "table", t.Name(), "was", was, "is", t.Phase, "reason", t.Reason)
-		}
-	}
-}
-
-func (t *TableState) detach() {
-	t.Phase, t.NeedsCopy, t.StoppedAt = PhaseDetached, false, 0
-	t.Reason, t.Remedy = "the source has no such table any more, or it is not selected", "select it again: it is then copied again"
 }
