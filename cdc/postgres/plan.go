@@ -23,6 +23,9 @@ func (s *snapshot) Plan(ctx context.Context, rel *cdc.Relation) ([]cdc.Range, er
 			return err
 		})
 	})
+	if err == nil {
+		err = s.guard.proof(ctx)
+	}
 	if err != nil {
 		return nil, failed("planning the copy of a table", rel.String(), s.closedOr(err))
 	}

@@ -22,6 +22,8 @@ const (
 	// replayWait bounds the wait for a standby to replay what was done on its
 	// primary.
 	replayWait = time.Minute
+	// proofWait bounds how long a standby is asked whether a session is alive.
+	proofWait = 10 * time.Second
 )
 
 // awaitSnapshots helps a slot that is being made on a standby: it waits for a
@@ -58,62 +60,89 @@ func (s *Source) awaitSnapshots(ctx context.Context) (stop func()) {
 	}
 }
 
-// makeSlot makes a slot with an exported snapshot, on a standby too. settle is
-// called once the snapshot was imported, or could not be, in any case: an error
-// of it says that the snapshot may lack rows.
-func (s *Source) makeSlot(ctx context.Context, sender *pgconn.PgConn, slot string, temporary bool) (point cdc.LSN, snapshot string, settle func(context.Context) error, err error) {
-	settle = func(context.Context) error { return nil }
+// makeSlot makes a slot with an exported snapshot, on a standby too. There it
+// gives a guard as well, for as long as the snapshot is used.
+func (s *Source) makeSlot(ctx context.Context, sender *pgconn.PgConn, slot string, temporary bool) (point cdc.LSN, snapshot string, g *guard, err error) {
 	who := serverOf(sender)
 	switch {
 	case who.Standby && !s.config.AllowStandby:
-		return 0, "", settle, refused("making a replication slot", "slot "+slot, "connect to the primary; to read the standby, say so (source.standby)", errors.New("the server is a standby"))
+		return 0, "", nil, refused("making a replication slot", "slot "+slot, "connect to the primary; to read the standby, say so (source.standby)", errors.New("the server is a standby"))
 	case who.Standby && who.ServerVersion < standbyVersion:
-		return 0, "", settle, refused("making a replication slot", "slot "+slot, "connect to the primary", fmt.Errorf("a standby of PostgreSQL %d cannot decode, one of 16 can", who.ServerVersion/10000))
+		return 0, "", nil, refused("making a replication slot", "slot "+slot, "connect to the primary", fmt.Errorf("a standby of PostgreSQL %d cannot decode, one of 16 can", who.ServerVersion/10000))
 	case who.Standby:
-		if settle, err = s.guard(ctx); err != nil {
-			return 0, "", func(context.Context) error { return nil }, err
+		if g, err = s.connector.guard(ctx); err != nil {
+			return 0, "", nil, err
 		}
 		defer s.awaitSnapshots(ctx)()
 	}
 	point, snapshot, err = createSlot(ctx, sender, slot, temporary, s.config.Failover && !temporary)
 	if err != nil {
-		err = errors.Join(err, settle(ctx))
+		g.close()
+		return 0, "", nil, err
 	}
-	return point, snapshot, settle, err
+	return point, snapshot, g, nil
 }
 
-// guard holds a snapshot of a standby while a slot is made there.
+// A guard proves that a standby has removed no row that a snapshot there has to
+// show. The nil guard, of a primary's snapshot, proves it without asking.
 //
-// The slot's snapshot becomes known to the server's cleaning only when it is
-// built, for a point that by then may lie behind what the standby has replayed:
-// rows that the snapshot has to show may have been pruned on the primary, and
-// here, in between, and would be missing without a word (seen on 16 and 18,
-// where hot_standby_feedback had not reached the primary yet). Whatever removes
-// such a row conflicts with any snapshot that was taken before the point: it
-// waits for it, or ends its session. So a session that was begun before the slot
-// was made, and is alive after the snapshot was imported, proves that none was
-// removed.
-func (s *Source) guard(ctx context.Context) (settle func(context.Context) error, err error) {
-	conn, err := s.connector.connect(ctx, connCatalog)
+// Replay on a standby removes what the primary removes, once no session that
+// still needs it is in the way: it looks at the sessions once, waits for those,
+// or ends them, and goes on. That leaves two holes, through which rows were
+// missing without a word (seen on 16 and 18). A slot's snapshot is known only
+// when it is built, for a point that by then may lie behind what was replayed;
+// and a session that takes over an exported snapshot while replay already waits
+// for others is not waited for. So a session of its own is begun before the slot
+// is made, and its snapshot, the older one, is in the way of every such removal
+// from then on: as long as it is alive, none has happened.
+type guard struct {
+	mu   sync.Mutex // guards conn
+	conn *pgconn.PgConn
+}
+
+func (c *connector) guard(ctx context.Context) (*guard, error) {
+	conn, err := c.connect(ctx, connReader)
 	if err != nil {
 		return nil, err
 	}
 	err = exec(ctx, conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 	if err == nil {
-		err = exec(ctx, conn, "SELECT pg_current_snapshot()")
+		err = exec(ctx, conn, "SELECT pg_current_snapshot()") // takes it
 	}
 	if err != nil {
 		closeConn(conn)
 		return nil, err
 	}
-	return func(ctx context.Context) error {
-		defer closeConn(conn)
-		if err := exec(ctx, conn, "SELECT 1"); err != nil {
-			return retryLater("taking a snapshot on the standby", "", "set hot_standby_feedback = on on the standby, so that the primary keeps what snapshots here need",
-				fmt.Errorf("the standby has removed rows meanwhile that the snapshot would have to show: %w", err))
-		}
+	return &guard{conn: conn}, nil
+}
+
+// proof fails unless everything that was read before is complete.
+func (g *guard) proof(ctx context.Context) error {
+	if g == nil {
 		return nil
-	}, nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	// A call that is cancelled would end the transaction.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), proofWait)
+	defer cancel()
+	err := exec(ctx, g.conn, "SELECT 1")
+	if err == nil {
+		return nil
+	}
+	return &cdc.Error{
+		Op: "reading a snapshot on the standby", Class: cdc.ClassRetry,
+		Remedy: "set hot_standby_feedback = on on the standby, so that the primary keeps what snapshots here need",
+		Err:    fmt.Errorf("%w: the standby may have removed rows that it has to show: %w", cdc.ErrSnapshotLost, err),
+	}
+}
+
+func (g *guard) close() {
+	if g != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		closeConn(g.conn)
+	}
 }
 
 // standbyVersion is the first whose standbys decode.

@@ -83,6 +83,55 @@ func TestEdge22SnapshotsOnAStandbyAreExact(t *testing.T) {
 	}
 }
 
+// Replay that waits for the sessions of a snapshot does not wait for one that
+// takes the snapshot over meanwhile: what that one reads may lack rows.
+func TestEdge22ReaderThatReplayDoesNotWaitFor(t *testing.T) {
+	p := newPair(t, map[string]string{"hot_standby_feedback": "off", "max_standby_streaming_delay": "2s"})
+	if p.standby.Version() < 16 {
+		t.Skip("left out: standbys before PostgreSQL 16 do not decode")
+	}
+	const rows = 100_000
+	_, err := p.primary.SQL(t.Context(), "CREATE TABLE a (id int PRIMARY KEY, v text) WITH (autovacuum_enabled = off)",
+		fmt.Sprintf("INSERT INTO a SELECT g, repeat(md5(g::text), 6) FROM generate_series(1, %d) g", rows), "VACUUM (FREEZE) a")
+	require.NoError(t, err)
+	p.caughtUp()
+	ctx := testContext(t)
+	s := p.open(func(c *Config) { c.AllowStandby, c.PrimaryDSN = true, p.config(p.primary).DSN }, p.standby)
+	rels, err := s.Tables(ctx)
+	require.NoError(t, err)
+	require.NoError(t, s.Publish(ctx, rels))
+	snap, err := s.CreateSlot(ctx)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, snap.Close()) }()
+	ranges, err := snap.Plan(ctx, rels[0])
+	require.NoError(t, err)
+	replayWaits := func() bool {
+		state, err := p.standby.SQL(ctx, "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup'")
+		require.NoError(t, err)
+		return strings.HasPrefix(state[0][0], "RecoveryConflict")
+	}
+
+	// One page alone is pruned: the reader would be waited for by the next.
+	_, err = p.primary.SQL(ctx, fmt.Sprintf("DELETE FROM a WHERE id > %d", rows-3), "VACUUM (TRUNCATE off, INDEX_CLEANUP off) a")
+	require.NoError(t, err)
+	require.Eventually(t, replayWaits, 10*time.Second, 5*time.Millisecond)
+	read := 0
+	err = snap.Read(ctx, rels[0], ranges[len(ranges)-1], func(b *cdc.Batch) error {
+		if read == 0 {
+			require.Eventually(t, func() bool { return !replayWaits() }, 30*time.Second, 20*time.Millisecond)
+			p.caughtUp()
+		}
+		read += b.Len()
+		b.Release()
+		return nil
+	})
+	require.Less(t, read, rows, "the server gives rows that it has removed: the test tests nothing")
+	require.ErrorIs(t, err, cdc.ErrSnapshotLost)
+	require.True(t, cdc.Retryable(err))
+	_, err = snap.Plan(ctx, rels[0])
+	require.ErrorIs(t, err, cdc.ErrSnapshotLost)
+}
+
 // wholeTable reads a table under a snapshot, and closes it.
 func wholeTable(snap cdc.Snapshot, rel *cdc.Relation) (map[int32]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
