@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Identity names the database cluster and database that a source reads.
@@ -14,6 +15,21 @@ type Identity struct {
 	Timeline      uint32 `json:"timeline"`
 	Database      string `json:"database"`
 	ServerVersion int    `json:"server_version"` // server_version_num, as 180006
+	// Standby says that the server is one: it shows what it has replayed of
+	// its primary's log.
+	Standby bool `json:"standby,omitempty"`
+	// Started is when the server's process began; zero where it does not say.
+	// A server that has not been started again since is on the history that it
+	// was on, whatever its timeline is called now.
+	Started time.Time `json:"server_started,omitzero"`
+}
+
+// Switch is the end of a timeline: from At on the log was continued on the
+// next one, by a promotion or a restore. What the old one held after At, if
+// anything, is not in the new one's history.
+type Switch struct {
+	Timeline uint32 `json:"timeline"` // that ended
+	At       LSN    `json:"at"`
 }
 
 // Source is a database whose tables are copied and then followed. Its methods
@@ -27,6 +43,10 @@ type Identity struct {
 type Source interface {
 	// Identify asks the server who it is. Called on every start.
 	Identify(ctx context.Context) (Identity, error)
+
+	// Timelines tells the ancestors of the timeline that Identify told, oldest
+	// first; none for timeline 1.
+	Timelines(ctx context.Context) ([]Switch, error)
 
 	// Tables reads the catalogue: the tables that the source was told to
 	// select, in their present shape, ordered by schema and name.
@@ -129,8 +149,27 @@ type SlotState struct {
 	ActivePID   int32  `json:"active_pid,omitempty"`
 	WALStatus   string `json:"wal_status"`
 	SafeWALSize *int64 `json:"safe_wal_size"` // bytes; nil: no limit is set
-	// Lost says that the slot can no longer give all changes.
-	Lost bool `json:"lost"`
+	// Lost says that the slot can no longer give all changes; Reason why, as
+	// far as the server tells.
+	Lost   bool   `json:"lost"`
+	Reason string `json:"invalidation_reason,omitempty"`
+	// Holder is who reads the slot; nil where nobody does, or where the server
+	// does not say who.
+	Holder *SlotHolder `json:"holder,omitempty"`
+	// Failover and Synced are PostgreSQL 17's: the slot is to be kept on
+	// standbys, it was taken over from a primary.
+	Failover bool `json:"failover"`
+	Synced   bool `json:"synced"`
+	// InactiveSince is when the last reader let go; nil where the server does
+	// not tell it.
+	InactiveSince *time.Time `json:"inactive_since,omitempty"`
+}
+
+// SlotHolder is the session that reads a slot.
+type SlotHolder struct {
+	Application string    `json:"application"`
+	Address     string    `json:"address,omitempty"` // "" for a local one
+	Since       time.Time `json:"since"`
 }
 
 // What a caller of a Source can ask for by errors.Is.
@@ -144,6 +183,15 @@ var (
 	// ErrSnapshotLost: the connection that held the snapshot is gone. Calling
 	// the same Snapshot again cannot help; a new one has to be taken.
 	ErrSnapshotLost = errors.New("the snapshot is gone with the connection that held it")
+	// ErrTimeline: the server was promoted or restored since Identify was
+	// called. How far its history is the lake's has to be looked at, by
+	// Identify and Timelines, before anything more is read of it.
+	ErrTimeline = errors.New("the server is on another timeline")
+	// ErrReset: the server's log ends before what was read of it. It was
+	// restored from a backup, or another one has taken its place.
+	ErrReset = errors.New("the server's log has gone back")
+	// ErrDenied: a right is missing.
+	ErrDenied = errors.New("the right to do so is missing")
 )
 
 // ErrorClass divides errors by what has to happen next.
@@ -214,6 +262,23 @@ type Finding struct {
 	Have     string   `json:"have,omitempty"`
 	Need     string   `json:"need,omitempty"`
 	Remedy   string   `json:"remedy,omitempty"` // SQL, or a setting
+	// Table is the selected table that the finding is about, as schema.table;
+	// of a partition the table at the top. "": it is about no one table.
+	Table string `json:"table,omitempty"`
+}
+
+// Claimer is a Source whose main slot can be held by another program. Claim
+// gives nil where nobody holds it, and an error for which Retryable is true
+// where somebody does, unless the source was told to end such sessions. It is
+// called before anything is written that another engine would stop at.
+type Claimer interface {
+	Claim(ctx context.Context) error
+}
+
+// Hosted is a Source that knows which server it reads. Host is that on which
+// the last stream was opened, as it was then.
+type Hosted interface {
+	Host() Identity
 }
 
 // Checker is a Source that can say beforehand what would stand in its way,

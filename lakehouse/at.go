@@ -102,11 +102,7 @@ func findEpoch(epochs []epoch.Epoch, reached cdc.LSN, at At) (epoch.Epoch, error
 			return epoch.Epoch{}, noEpoch(at, "wait until `lakeload status` shows that position, or ask for an earlier one",
 				"the lake has only got to %s", reached)
 		}
-		for i := range epochs {
-			if epochs[i].LSN <= at.lsn {
-				found = i
-			}
-		}
+		found = lastNotBeyond(epochs, at.lsn)
 	case atAsOf:
 		found = lastNotAfter(epochs, at.time)
 	}
@@ -134,6 +130,21 @@ func lastNotAfter(epochs []epoch.Epoch, t time.Time) int {
 		}
 	}
 	return len(epochs) - 1
+}
+
+// lastNotBeyond gives the index of the last epoch that is not after lsn, -1 for
+// none. Positions go back where the lake was taken over to another source; then
+// those of the new one are meant.
+func lastNotBeyond(epochs []epoch.Epoch, lsn cdc.LSN) int {
+	for i := len(epochs) - 1; i >= 0; i-- {
+		if epochs[i].LSN <= lsn {
+			return i
+		}
+		if i > 0 && epochs[i-1].LSN > epochs[i].LSN {
+			return -1
+		}
+	}
+	return -1
 }
 
 func noEpoch(at At, remedy, format string, args ...any) error {

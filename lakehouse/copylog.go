@@ -67,7 +67,8 @@ func (c *copyLog) begin(ctx context.Context, md *tablefmt.Metadata, schema *tabl
 	return snap, nil
 }
 
-// load opens the log as an earlier session left it; nil where there is none.
+// load opens the log as an earlier session left it; nil where there is none, or
+// it is of before the lake was taken over to another source.
 func (c *copyLog) load(ctx context.Context) (*tablefmt.Snapshot, error) {
 	snap, err := tablefmt.Load(ctx, c.loc)
 	if errors.Is(err, tablefmt.ErrNoTable) {
@@ -75,6 +76,9 @@ func (c *copyLog) load(ctx context.Context) (*tablefmt.Snapshot, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the copy of %s: %w", &c.spec, err)
+	}
+	if _, ours := snap.Txn(c.spec.appID()); !ours {
+		return nil, nil
 	}
 	return snap, nil
 }

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -20,7 +20,9 @@ import (
 type Engine struct {
 	opt      Options
 	identity cdc.Identity
-	state    *State // nil: the lake does not know this pipeline yet
+	history  []cdc.Switch // of identity.Timeline
+	descent  descent      // of identity from state
+	state    *State       // nil: the lake does not know this pipeline yet
 	epochs   *epoch.Log
 	tables   []*fedTable
 	shown    cdc.LSN // the cut that every table that goes on shows
@@ -44,65 +46,61 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	opt.Lake = objstore.Retry(opt.Lake, objstore.RetryPolicy{Notify: func(op, path string, attempt int, err error) {
 		opt.Log.Warn("the store failed; the call is made again", "op", op, "path", path, "attempt", attempt, "error", err)
 	}})
-	e := &Engine{opt: opt, tasks: make(chan *task)}
-	e.copier = newCopier(e)
-	id, err := opt.Source.Identify(ctx)
-	if err != nil {
-		return nil, err
-	}
-	e.identity = id
+	e := &Engine{opt: opt, tasks: make(chan *task), descent: descent{same: true}}
 	st, err := ReadState(ctx, opt.Lake, opt.Name)
 	if err != nil && !errors.Is(err, ErrNoState) {
 		return nil, err
 	}
 	if err == nil {
-		if err := e.checkState(st); err != nil {
-			return nil, err
-		}
 		e.state = st
 	}
-	e.status = Status{Pipeline: opt.Name, Source: id, Slot: opt.Slot}
+	if err := e.identify(ctx); err != nil {
+		return nil, err
+	}
+	e.status = Status{Pipeline: opt.Name, Source: e.identity, Slot: opt.Slot}
 	return e, nil
-}
-
-// checkState refuses a lake that was fed from elsewhere (I2, I6).
-func (e *Engine) checkState(st *State) error {
-	bad := func(what, have, want, remedy string) error {
-		return &Error{
-			Op: "opening the lake", Object: e.opt.Lake.URL(), Kind: KindConflict,
-			Err:    fmt.Errorf("pipeline %q was fed from %s %s, and this is %s", e.opt.Name, what, have, want),
-			Remedy: remedy,
-		}
-	}
-	other := "name the source that the lake belongs to, or another lake folder, or another pipeline with --name"
-	switch {
-	case st.Source.SystemID != e.identity.SystemID:
-		return bad("the database cluster with system identifier", st.Source.SystemID, e.identity.SystemID, other)
-	case st.Source.Database != e.identity.Database:
-		return bad("database", st.Source.Database, e.identity.Database, other)
-	case st.Source.Timeline != e.identity.Timeline:
-		return bad("timeline", strconv.Itoa(int(st.Source.Timeline)), strconv.Itoa(int(e.identity.Timeline)),
-			"the server was promoted or restored, and the slot may not give every change since: copy all tables again, into a new pipeline or a new lake folder")
-	case st.Slot != e.opt.Slot:
-		return bad("slot", st.Slot, e.opt.Slot, "give the slot's name that the lake was fed from")
-	case st.Publication != e.opt.Publication:
-		return bad("publication", st.Publication, e.opt.Publication, "give the publication's name that the lake was fed from")
-	}
-	return nil
 }
 
 // Run copies the tables that are not in the lake yet, then follows the source
 // until ctx ends (nil: what had arrived is flushed), or until it is current if
 // the options say so, or until something needs the operator.
+//
+// A server that is promoted meanwhile is followed to its new timeline, if it
+// has all that the lake has.
 func (e *Engine) Run(ctx context.Context) error {
-	err := e.run(ctx)
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		return nil
+	for {
+		err := e.run(ctx)
+		if errors.Is(err, cdc.ErrTimeline) {
+			err = e.identifyPatiently(ctx, err)
+			if err == nil {
+				continue
+			}
+		}
+		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+			return nil
+		}
+		return e.halted(ctx, err)
 	}
-	return err
+}
+
+// identifyPatiently looks at a server that is on another timeline, and waits
+// while it cannot be reached.
+func (e *Engine) identifyPatiently(ctx context.Context, why error) error {
+	e.opt.Log.Warn("the server has changed; who it is now is looked at", "reason", why)
+	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
+		err := e.identify(ctx)
+		if !cdc.Retryable(err) {
+			return err
+		}
+		if err := e.pause(ctx, "identifying the source", err, wait); err != nil {
+			return err
+		}
+	}
 }
 
 func (e *Engine) run(ctx context.Context) error {
+	// Another server may have taken the place of the one before.
+	e.shown, e.hold, e.rejoin, e.watched, e.copier = 0, 0, false, 0, newCopier(e)
 	if err := e.prepare(ctx); err != nil {
 		return err
 	}
@@ -124,6 +122,14 @@ func (e *Engine) reopen(ctx context.Context) error {
 		return &Error{Op: "opening the record of epochs", Object: e.opt.Name, Err: err}
 	}
 	e.epochs = epochs
+	if r := e.state.Rebase; r != nil {
+		if err := epochs.Rebase(ctx, r.At, r.Timeline); err != nil {
+			return &Error{Op: "taking the record of epochs to " + r.At.String(), Object: e.opt.Name, Err: err}
+		}
+		if err := e.save(ctx, func(s *State) { s.Rebase = nil }); err != nil {
+			return err
+		}
+	}
 	if err := e.openTables(ctx); err != nil {
 		return err
 	}
@@ -159,8 +165,14 @@ func (e *Engine) prepare(ctx context.Context) error {
 	}
 }
 
-// pause tells of a failure that can pass and waits.
+// pause tells of a failure that can pass and waits, for a time that varies, so
+// that many engines do not come back at once. It ends an engine whose place
+// another one has taken meanwhile.
 func (e *Engine) pause(ctx context.Context, what string, why error, wait time.Duration) error {
+	if err := e.superseded(ctx); err != nil {
+		return err
+	}
+	wait = wait/2 + rand.N(wait)
 	e.tellRetrying(what, why, wait)
 	select {
 	case <-time.After(wait):
@@ -177,10 +189,27 @@ func (e *Engine) tellRetrying(what string, why error, wait time.Duration) {
 	e.opt.Log.Warn(what+" broke off and is begun again", "error", why, "after", wait)
 }
 
+// superseded reports whether another engine has taken the next step in the
+// lake. A lake that cannot be read just now says nothing.
+func (e *Engine) superseded(ctx context.Context) error {
+	if e.state == nil || e.state.number == 0 {
+		return nil
+	}
+	newest, err := ReadState(ctx, e.opt.Lake, e.opt.Name)
+	if err != nil || newest.number == e.state.number {
+		return nil
+	}
+	return &Error{
+		Op: "going on with the pipeline", Object: e.opt.Name, Kind: KindConflict,
+		Err:    fmt.Errorf("another engine has taken it over (session %s)", newest.Session),
+		Remedy: "run one engine a pipeline: find the other one that works on this lake and stop it",
+	}
+}
+
 // firstEpoch records the state that the initial copy shows, if all tables show
 // the same; else the first epoch waits until the stream has passed them all.
 func (e *Engine) firstEpoch(ctx context.Context) error {
-	if _, any := e.epochs.Last(); any {
+	if last, any := e.epochs.Last(); any && !e.adoptedSince(last.Recorded) {
 		return nil
 	}
 	first := epoch.Epoch{Timeline: e.identity.Timeline, Tables: map[string]int64{}}
@@ -209,6 +238,13 @@ func (e *Engine) firstEpoch(ctx context.Context) error {
 		return &Error{Op: "recording the first epoch", Object: e.opt.Name, Err: err}
 	}
 	return nil
+}
+
+// adoptedSince reports whether the lake was taken over to another source, and
+// copied again, after a time.
+func (e *Engine) adoptedSince(t time.Time) bool {
+	n := len(e.state.Adoptions)
+	return n > 0 && !e.state.Adoptions[n-1].Continuous && !e.state.Adoptions[n-1].Time.Before(t)
 }
 
 // Status is the engine's account of itself.
@@ -244,7 +280,7 @@ func (e *Engine) save(ctx context.Context, change func(s *State)) error {
 // spec says how a table is kept in the lake.
 func (e *Engine) spec(t *TableState, mode Mode) tableSpec {
 	s := tableSpec{
-		pipeline: e.opt.Name, incarnation: e.state.Incarnation, source: e.identity,
+		pipeline: e.opt.Name, incarnation: e.state.Incarnation, source: e.identity, formerly: e.state.formerly(),
 		state: *t, mode: mode, loc: location(e.opt.Lake, mode, t),
 		targetSize:  e.opt.TargetFileSize,
 		policy:      e.opt.OnSchemaChange,

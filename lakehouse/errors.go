@@ -109,6 +109,8 @@ func tableFault(err error) error {
 	switch {
 	case err == nil, errors.As(err, &stop):
 		return err
+	case errors.Is(err, cdc.ErrDenied):
+		return &stopError{reason: err.Error(), remedy: hintOf(err), recopy: true}
 	case errors.As(err, &e) && e.Kind != KindFailed:
 		remedy := e.Remedy
 		if remedy == "" {

@@ -351,8 +351,9 @@ func (f *flusher) tell(b *batch, at cdc.LSN, number int64, versions map[string]i
 	if f.e.opt.Events.BatchCommitted == nil || len(versions) == 0 {
 		return
 	}
+	// The source's clock is not ours: it may say that the change is still to come.
 	f.e.opt.Events.BatchCommitted(BatchCommitted{
 		Epoch: number, LSN: b.cut, CommitTime: b.cutTime, Transactions: txns, Rows: rows,
-		Tables: versions, Elapsed: now.Sub(begun), Freshness: now.Sub(b.cutTime),
+		Tables: versions, Elapsed: now.Sub(begun), Freshness: max(0, now.Sub(b.cutTime)),
 	})
 }

@@ -193,7 +193,7 @@ func TestATableAloneKnowsNoSource(t *testing.T) {
 
 // Commit times may go back; as of a time is the last epoch before the running
 // maximum passes it, so nothing committed later is ever in it.
-func TestAsOfUsesTheRunningMaximum(t *testing.T) {
+func TestEdge36AsOfUsesTheRunningMaximum(t *testing.T) {
 	epochs := []epoch.Epoch{
 		{Number: 1, LSN: 1, Recorded: minute(1)}, // nothing was committed yet
 		{Number: 2, LSN: 2, CommitTime: minute(10)},

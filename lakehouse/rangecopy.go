@@ -144,7 +144,7 @@ func (c *rangeCopy) takeIn(ctx context.Context, t *fedTable) error {
 	c.mu.Unlock()
 	for _, r := range finished {
 		for i, w := range t.writers {
-			if err := w.(copying).adopt(ctx, &r.outs[i], c.mark(r.index, r.view), r.view); err != nil {
+			if err := w.(copying).include(ctx, &r.outs[i], c.mark(r.index, r.view), r.view); err != nil {
 				return err
 			}
 		}
@@ -165,7 +165,7 @@ type copying interface {
 	writer
 	// adopt stages files that a reader has written, and the mark that tells of
 	// it.
-	adopt(ctx context.Context, in *rangeFiles, mark string, v cdc.View) error
+	include(ctx context.Context, in *rangeFiles, mark string, v cdc.View) error
 	// note stages a mark alone.
 	note(mark string, v cdc.View)
 	// move makes the writer go on with the table that its copy was published

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -25,8 +26,7 @@ const (
 var errRejoin = errors.New("the stream goes back to where a copied table is")
 
 // follow streams until it is told to stop, and begins again after failures
-// that can pass. Beside the
-// stream the copier and the watcher work.
+// that can pass. Beside the stream the copier and the watcher work.
 func (e *Engine) follow(ctx context.Context) error {
 	beside, stop := context.WithCancel(ctx)
 	var others sync.WaitGroup
@@ -99,6 +99,10 @@ func (e *Engine) undo() {
 
 // rest tells of a failure that can pass, and waits. Tasks are done meanwhile.
 func (e *Engine) rest(ctx context.Context, what string, why error, wait time.Duration) error {
+	if err := e.superseded(ctx); err != nil {
+		return err
+	}
+	wait = wait/2 + rand.N(wait)
 	e.tellRetrying(what, why, wait)
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -183,7 +187,7 @@ func (e *Engine) session(ctx context.Context) (err error) {
 		s.last.copying = e.copies()
 	}
 	e.shown = from
-	if s.stream, err = e.opt.Source.Stream(ctx, from); err != nil {
+	if s.stream, err = e.openStream(ctx, from); err != nil {
 		return err
 	}
 	if e.opt.Events.StreamStarted != nil {

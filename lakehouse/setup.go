@@ -28,48 +28,21 @@ func (e *Engine) setup(ctx context.Context) (cdc.Snapshot, error) {
 // again after a crash: no table has been published yet.
 func (e *Engine) create(ctx context.Context) (cdc.Snapshot, error) {
 	src := e.opt.Source
-	tables, err := src.Tables(ctx)
+	tables, states, err := e.selected(ctx)
 	if err != nil {
-		return nil, err
-	}
-	if len(tables) == 0 {
-		return nil, &Error{
-			Op: "selecting the tables", Kind: KindPreflight, Err: errors.New("no table of the source matches"),
-			Remedy: "look at the patterns given, or use --all",
-		}
-	}
-	_, err = src.Slot(ctx)
-	switch {
-	case err == nil && e.state == nil:
-		return nil, &Error{
-			Op: "making the replication slot", Object: e.opt.Slot, Kind: KindConflict,
-			Err:    fmt.Errorf("%w, and the lake at %s does not know it", cdc.ErrSlotExists, e.opt.Lake.URL()),
-			Remedy: "name the lake that it feeds; or another slot with --slot; or, if nothing uses it any more, SELECT pg_drop_replication_slot('" + e.opt.Slot + "')",
-		}
-	case err != nil && !errors.Is(err, cdc.ErrNoSlot):
-		return nil, err
-	}
-	looks, err := e.lookAt(ctx, tables)
-	if err != nil {
-		return nil, err
-	}
-	states := make([]TableState, len(tables))
-	for i, rel := range tables {
-		states[i] = e.newTable(rel)
-		states[i].keep(looks)
-		if err := checkColumns(rel, states[i].Modes); err != nil {
-			return nil, err
-		}
-	}
-	if err := e.checkFolders(ctx, states); err != nil {
 		return nil, err
 	}
 	if e.state == nil {
 		e.state = &State{Pipeline: e.opt.Name}
 	}
+	var before []TableState
+	if len(e.state.Adoptions) > 0 {
+		before = e.state.Tables
+	}
 	err = e.save(ctx, func(s *State) {
 		s.Phase, s.Source, s.Slot, s.Publication = PipelineCreating, e.identity, e.opt.Slot, e.opt.Publication
-		s.Incarnation, s.Session, s.Tables = uuid.NewString(), uuid.NewString(), nil
+		s.Incarnation, s.Session, s.Tables = uuid.NewString(), uuid.NewString(), kept(before, states)
+		s.Timelines = e.history
 	})
 	if err != nil {
 		return nil, err
@@ -90,12 +63,91 @@ func (e *Engine) create(ctx context.Context) (cdc.Snapshot, error) {
 	for i := range states {
 		states[i].SnapshotTime, states[i].CopyPoint = now, snap.Point()
 	}
-	err = e.save(ctx, func(s *State) { s.Phase, s.Tables = PipelineReady, states })
+	err = e.save(ctx, func(s *State) {
+		s.Phase, s.Tables = PipelineReady, kept(before, states)
+		s.SlotPoint, s.SlotRestart, s.Halt = snap.Point(), 0, nil
+		if len(s.Adoptions) > 0 { // positions begin anew
+			s.Rebase = &Rebase{At: snap.Point(), Timeline: e.identity.Timeline}
+		}
+	})
 	if err != nil {
 		return nil, errors.Join(err, snap.Close())
 	}
 	crashpoint.At(crashpoint.SlotReady)
 	return snap, nil
+}
+
+// selected reads the tables that a new pipeline has, and refuses, before
+// anything is changed, what the lake cannot hold or does not know.
+func (e *Engine) selected(ctx context.Context) ([]*cdc.Relation, []TableState, error) {
+	tables, err := e.opt.Source.Tables(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(tables) == 0 {
+		return nil, nil, &Error{
+			Op: "selecting the tables", Kind: KindPreflight, Err: errors.New("no table of the source matches"),
+			Remedy: "look at the patterns given, or use --all",
+		}
+	}
+	_, err = e.opt.Source.Slot(ctx)
+	switch {
+	case err == nil && e.state == nil:
+		return nil, nil, &Error{
+			Op: "making the replication slot", Object: e.opt.Slot, Kind: KindConflict,
+			Err:    fmt.Errorf("%w, and the lake at %s does not know it", cdc.ErrSlotExists, e.opt.Lake.URL()),
+			Remedy: "name the lake that it feeds; or another slot with --slot; or, if nothing uses it any more, SELECT pg_drop_replication_slot('" + e.opt.Slot + "')",
+		}
+	case err != nil && !errors.Is(err, cdc.ErrNoSlot):
+		return nil, nil, err
+	}
+	looks, err := e.lookAt(ctx, tables)
+	if err != nil {
+		return nil, nil, err
+	}
+	states := make([]TableState, len(tables))
+	for i, rel := range tables {
+		states[i] = e.newTable(rel)
+		states[i].keepName(e.state)
+		states[i].keep(looks)
+		if err := checkColumns(rel, states[i].Modes); err != nil {
+			return nil, nil, err
+		}
+	}
+	return tables, states, e.checkFolders(ctx, states)
+}
+
+// keepName keeps the name in the lake of a table that the source had renamed
+// before the lake was taken over.
+func (t *TableState) keepName(s *State) {
+	if s == nil || len(s.Adoptions) == 0 {
+		return
+	}
+	for i := range s.Tables {
+		if old := &s.Tables[i]; old.Source != "" && old.Source == t.Name() && old.Phase != PhaseDetached {
+			t.Source, t.Schema, t.Table = old.Source, old.Schema, old.Table
+			return
+		}
+	}
+}
+
+// kept are the tables that are to be copied, and those of before an adoption
+// that the source has no more, which the lake keeps as they are. Their OIDs
+// were another cluster's and mean nothing now.
+func kept(before, now []TableState) []TableState {
+	list := slices.Clone(now)
+	for _, old := range before {
+		if slices.ContainsFunc(now, func(t TableState) bool { return t.Name() == old.Name() }) {
+			continue
+		}
+		if old.Phase != PhaseDetached {
+			old.detach()
+			old.Since = time.Now().UTC()
+		}
+		old.OID = 0
+		list = append(list, old)
+	}
+	return list
 }
 
 func (e *Engine) newTable(rel *cdc.Relation) TableState {
@@ -154,186 +206,13 @@ func (e *Engine) checkFolders(ctx context.Context, tables []TableState) error {
 				return fmt.Errorf("looking at %s in the lake: %w", path, err)
 			}
 			spec := tableSpec{pipeline: e.opt.Name, source: e.identity, state: *t, mode: mode, loc: snap.Location()}
+			if e.state != nil {
+				spec.formerly = e.state.formerly()
+			}
 			if err := checkOwner(snap, &spec); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-// resume takes a pipeline up again, and takes in tables that are new.
-func (e *Engine) resume(ctx context.Context) error {
-	src := e.opt.Source
-	slot, err := src.Slot(ctx)
-	if errors.Is(err, cdc.ErrNoSlot) {
-		return &Error{
-			Op: "resuming the pipeline", Object: e.opt.Name, Kind: KindConflict,
-			Err:    fmt.Errorf("the lake has a position, but the slot %q that it was fed from is gone: changes since may be lost", e.opt.Slot),
-			Remedy: "find out who dropped the slot; then copy all tables again into a new lake folder or under a new --name",
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if slot.Lost {
-		return &Error{
-			Op: "resuming the pipeline", Object: e.opt.Name, Kind: KindConflict,
-			Err:    fmt.Errorf("the server has invalidated the slot %q (wal_status %s): changes are lost", e.opt.Slot, slot.WALStatus),
-			Remedy: "raise max_slot_wal_keep_size; drop the slot; then copy all tables again into a new lake folder or under a new --name",
-		}
-	}
-	tables, err := src.Tables(ctx)
-	if err != nil {
-		return err
-	}
-	members, err := src.Published(ctx)
-	if err != nil {
-		return err
-	}
-	if tables, err = e.withRenamed(ctx, tables); err != nil {
-		return err
-	}
-	next := e.state.clone()
-	next.Session = uuid.NewString()
-	e.reconcile(next, tables, members)
-	// What has stopped is recorded before the publication is mended, or the
-	// next start would find it whole.
-	if err := e.save(ctx, func(s *State) { s.Session, s.Tables = next.Session, next.Tables }); err != nil {
-		return err
-	}
-	if err := e.takeInAtStart(ctx, tables); err != nil {
-		return err
-	}
-	fed := slices.DeleteFunc(slices.Clone(tables), func(rel *cdc.Relation) bool {
-		t := e.state.table(rel.OID)
-		return t == nil || t.Phase == PhaseOffered
-	})
-	if !slices.ContainsFunc(fed, func(rel *cdc.Relation) bool { return members[rel.OID] == 0 }) {
-		return nil
-	}
-	states := slices.Clone(e.state.Tables)
-	if err := e.publish(ctx, fed, states); err != nil {
-		return err
-	}
-	return e.save(ctx, func(s *State) { s.Tables = states })
-}
-
-// takeInAtStart takes in the tables that are new since the last run.
-func (e *Engine) takeInAtStart(ctx context.Context, tables []*cdc.Relation) error {
-	fresh := e.fresh(e.state.Tables, tables)
-	if len(fresh) == 0 || e.opt.OnNewTable == NewTableIgnore {
-		return nil
-	}
-	states, err := e.takeIn(ctx, slices.Clone(e.state.Tables), tables, fresh)
-	if err == nil {
-		err = e.save(ctx, func(s *State) { s.add(states) })
-	}
-	if err == nil {
-		e.tellFound(states)
-	}
-	return err
-}
-
-// withRenamed adds tables that are followed, and that the patterns do not
-// select any more because they are called otherwise now.
-func (e *Engine) withRenamed(ctx context.Context, tables []*cdc.Relation) ([]*cdc.Relation, error) {
-	source, ok := e.opt.Source.(cdc.Watcher)
-	if !ok {
-		return tables, nil
-	}
-	var missing []uint32
-	for _, t := range e.state.Tables {
-		if t.Phase != PhaseDetached && t.Phase != PhaseOffered && !slices.ContainsFunc(tables, func(rel *cdc.Relation) bool { return rel.OID == t.OID }) {
-			missing = append(missing, t.OID)
-		}
-	}
-	if len(missing) == 0 {
-		return tables, nil
-	}
-	looks, err := source.Look(ctx, missing)
-	if err != nil {
-		return nil, err
-	}
-	for _, oid := range missing {
-		if is, ok := looks[oid]; ok && is.Relation.String() != e.state.table(oid).SourceName() {
-			tables = append(tables, is.Relation)
-		}
-	}
-	return tables, nil
-}
-
-// publish puts the tables into the publication, and notes the memberships of
-// those that are still to be copied: their copy will hold what was before.
-func (e *Engine) publish(ctx context.Context, tables []*cdc.Relation, states []TableState) error {
-	if err := e.opt.Source.Publish(ctx, tables); err != nil {
-		return err
-	}
-	members, err := e.opt.Source.Published(ctx)
-	if err != nil {
-		return err
-	}
-	for i := range states {
-		if t := &states[i]; t.Phase == PhaseCopying {
-			t.Membership = members[t.OID]
-		}
-	}
-	return nil
-}
-
-// reconcile compares the tables that the lake is fed with what the source
-// selects and publishes now.
-func (e *Engine) reconcile(s *State, tables []*cdc.Relation, members map[uint32]uint64) {
-	selected := map[uint32]bool{}
-	for _, rel := range tables {
-		selected[rel.OID] = true
-		if t := s.table(rel.OID); t != nil {
-			e.renamed(t, rel)
-		}
-	}
-	s.Tables = slices.DeleteFunc(s.Tables, func(t TableState) bool { return t.Phase == PhaseOffered && !selected[t.OID] })
-	for i := range s.Tables {
-		t := &s.Tables[i]
-		was := t.Phase
-		switch {
-		case t.Phase == PhaseOffered:
-		case t.Phase != PhaseCopying && !selected[t.OID]:
-			t.detach()
-		case t.Phase == PhaseDetached && selected[t.OID]:
-			t.Phase, t.Reason, t.Remedy = PhaseCopying, "", ""
-			t.Generation++
-			t.Membership = members[t.OID]
-		case (t.Phase == PhaseLive || t.Phase == PhaseStopped && !t.NeedsCopy) && members[t.OID] != t.Membership:
-			t.Phase, t.NeedsCopy, t.Remedy = PhaseStopped, true, remedyResync
-			t.Reason = "it was taken out of the publication for a time: changes are missing"
-		case t.Phase == PhaseCopying && members[t.OID] != 0:
-			t.Membership = members[t.OID] // whatever was before, the copy will hold it
-		}
-		if t.Phase != was {
-			t.Since = time.Now().UTC()
-			e.opt.Log.Warn("a table's place has changed", "table", t.Name(), "was", was, "is", t.Phase, "reason", t.Reason)
-		}
-	}
-}
-
-// renamed takes over what the source calls a table, or does what the policy
-// says.
-func (e *Engine) renamed(t *TableState, rel *cdc.Relation) {
-	action := e.opt.OnSchemaChange.Rename
-	if rel.String() == t.SourceName() || t.Phase != PhaseLive || action == typemap.Follow || action == "" {
-		t.follow(rel)
-		return
-	}
-	if action == typemap.Resync {
-		t.Phase = PhaseCopying
-		t.Generation++
-		return
-	}
-	t.Phase, t.Remedy = PhaseStopped, remedyResync
-	t.Reason = "the source's table is now called " + rel.String()
-}
-
-func (t *TableState) detach() {
-	t.Phase, t.NeedsCopy, t.StoppedAt = PhaseDetached, false, 0
-	t.Reason, t.Remedy = "the source has no such table any more, or it is not selected", "select it again: it is then copied again"
 }

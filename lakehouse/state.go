@@ -8,6 +8,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
@@ -42,13 +43,71 @@ type State struct {
 	Session string       `json:"session"`
 	Tables  []TableState `json:"tables"`
 
+	// Timelines are the ancestors of Source.Timeline, as the server told them.
+	Timelines []cdc.Switch `json:"timelines,omitempty"`
+	// SlotPoint is where the slot was made: it cannot be confirmed before it.
+	// SlotRestart is its restart position at the last start, which the server
+	// stores before it tells it. A slot that is behind either is another one.
+	SlotPoint   cdc.LSN `json:"slot_point,omitempty"`
+	SlotRestart cdc.LSN `json:"slot_restart,omitempty"`
+	// Rebase, if not nil, is where the record of epochs is to go on, before
+	// anything is added to it.
+	Rebase *Rebase `json:"rebase,omitempty"`
+	// Halt says why the pipeline as a whole cannot go on; nil while it can.
+	Halt *Halt `json:"halt,omitempty"`
+	// Adoptions are the times when somebody has declared another source to be
+	// this lake's, oldest first.
+	Adoptions []Adoption `json:"adoptions,omitempty"`
+
 	number int64
+}
+
+// Rebase is a position that follows from no epoch: after a promotion, or an
+// adoption.
+type Rebase struct {
+	At       cdc.LSN `json:"at"`
+	Timeline uint32  `json:"timeline"`
+}
+
+// Halt is why a pipeline cannot go on.
+type Halt struct {
+	Reason string    `json:"reason"`
+	Remedy string    `json:"remedy,omitempty"`
+	Since  time.Time `json:"since"`
+	// Final says that the reason may vanish from sight, but not from the data:
+	// only an adoption ends it.
+	Final bool `json:"final,omitempty"`
+}
+
+// Adoption is somebody's word that a lake goes on with another source.
+type Adoption struct {
+	Time time.Time    `json:"time"`
+	By   string       `json:"by"`
+	Note string       `json:"note,omitempty"`
+	From cdc.Identity `json:"from"`
+	To   cdc.Identity `json:"to"`
+	// Continuous is the word that the slot gives every change since Position,
+	// at which it was at Slot; else all tables are copied again.
+	Continuous bool    `json:"continuous"`
+	Position   cdc.LSN `json:"lsn"`
+	Slot       cdc.LSN `json:"slot_lsn,omitempty"`
 }
 
 func (s *State) clone() *State {
 	c := *s
 	c.Tables = append([]TableState(nil), s.Tables...)
+	c.Timelines = append([]cdc.Switch(nil), s.Timelines...)
+	c.Adoptions = append([]Adoption(nil), s.Adoptions...)
 	return &c
+}
+
+// formerly are the sources that the lake was fed from before, by adoption.
+func (s *State) formerly() []cdc.Identity {
+	var list []cdc.Identity
+	for _, a := range s.Adoptions {
+		list = append(list, a.From)
+	}
+	return list
 }
 
 // table finds a table by its OID; nil where it is unknown.

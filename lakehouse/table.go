@@ -63,6 +63,7 @@ type tableSpec struct {
 	pipeline    string
 	incarnation string
 	source      cdc.Identity
+	formerly    []cdc.Identity // sources that were adopted away from
 	state       TableState
 	mode        Mode
 	loc         tablefmt.Location
@@ -179,7 +180,7 @@ func (t *table) readKey() error {
 func checkOwner(snap *tablefmt.Snapshot, spec *tableSpec) error {
 	md := snap.Metadata()
 	pipeline, source := md.Property(propPipeline), md.Property(propSource)
-	if pipeline == spec.pipeline && (source == spec.sourceProperty() || spec.state.Heir) {
+	if pipeline == spec.pipeline && (spec.isSource(source) || spec.state.Heir) {
 		return nil
 	}
 	owner := "another program"

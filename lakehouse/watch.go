@@ -1,6 +1,7 @@
 package lakehouse
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -403,7 +404,11 @@ func (e *Engine) takeIn(ctx context.Context, known []TableState, selected, fresh
 		i := slices.IndexFunc(known, func(t TableState) bool { return t.OID == rel.OID })
 		return !slices.Contains(publish, rel) && (i < 0 || known[i].Phase == PhaseOffered)
 	})
+	denied := map[uint32]error{}
 	err = e.opt.Source.Publish(ctx, wanted)
+	if errors.Is(err, cdc.ErrDenied) && len(publish) > 1 { // perhaps not all of them
+		err = e.publishOneByOne(ctx, wanted, publish, denied)
+	}
 	var members map[uint32]uint64
 	if err == nil {
 		members, err = e.opt.Source.Published(ctx)
@@ -413,12 +418,31 @@ func (e *Engine) takeIn(ctx context.Context, known []TableState, selected, fresh
 	}
 	for i := range states {
 		if t := &states[i]; t.Phase == PhaseCopying {
-			if t.Membership = members[t.OID]; err != nil {
-				t.Phase, t.Reason, t.Remedy = PhaseOffered, err.Error(), hintOf(err)
+			t.Membership = members[t.OID]
+			if why := cmp.Or(denied[t.OID], err); why != nil {
+				t.Phase, t.Reason, t.Remedy = PhaseOffered, why.Error(), hintOf(why)
 			}
 		}
 	}
 	return states, nil
+}
+
+// publishOneByOne publishes those of fresh that may be, and says of the others
+// why they may not. wanted has them all, and what is published already.
+func (e *Engine) publishOneByOne(ctx context.Context, wanted, fresh []*cdc.Relation, denied map[uint32]error) error {
+	in := slices.DeleteFunc(slices.Clone(wanted), func(rel *cdc.Relation) bool { return slices.Contains(fresh, rel) })
+	for _, rel := range fresh {
+		err := e.opt.Source.Publish(ctx, append(slices.Clone(in), rel))
+		switch {
+		case err == nil:
+			in = append(in, rel)
+		case errors.Is(err, cdc.ErrDenied):
+			denied[rel.OID] = err
+		default:
+			return err
+		}
+	}
+	return nil
 }
 
 const remedyOffered = "`lakeload resync SCHEMA.TABLE` has it copied and followed from the next start on; or exclude it"
@@ -441,15 +465,6 @@ func (e *Engine) tellFound(states []TableState) {
 			e.opt.Events.TableFound(TableFound{Table: t.Name(), Phase: t.Phase, Reason: t.Reason, Remedy: t.Remedy})
 		}
 	}
-}
-
-// hintOf is what an error says is to be done.
-func hintOf(err error) string {
-	var h interface{ Hint() string }
-	if errors.As(err, &h) {
-		return h.Hint()
-	}
-	return ""
 }
 
 // seen takes over what a look tells.

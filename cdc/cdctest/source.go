@@ -27,11 +27,15 @@ type Source struct {
 	// The rest is guarded by w.mu.
 	crashed   bool
 	closed    bool
+	timeline  uint32 // as Identify told it last
 	snapshots []*Snapshot
 	reads     []*KeyRead
 }
 
-var _ cdc.Source = (*Source)(nil)
+var (
+	_ cdc.Source  = (*Source)(nil)
+	_ cdc.Claimer = (*Source)(nil)
+)
 
 // Source attaches a new handle, which selects the named tables, or all if
 // none is named.
@@ -73,7 +77,19 @@ func (s *Source) Identify(ctx context.Context) (cdc.Identity, error) {
 	if err != nil {
 		return cdc.Identity{}, err
 	}
+	s.timeline = s.w.o.Identity.Timeline
 	return s.w.o.Identity, nil
+}
+
+// Timelines tells what Promote has done.
+func (s *Source) Timelines(ctx context.Context) ([]cdc.Switch, error) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	late, err := s.enter(ctx, "Timelines")
+	if err == nil && late != nil {
+		err = late.err("Timelines")
+	}
+	return slices.Clone(s.w.switches), err
 }
 
 // Tables gives the selected tables in their present shape.
@@ -178,7 +194,7 @@ func (s *Source) Slot(ctx context.Context) (cdc.SlotState, error) {
 		return cdc.SlotState{}, operator("reading the slot", cdc.ErrNoSlot)
 	}
 	state := cdc.SlotState{
-		Name: "lakeload", ConfirmedFlush: sl.confirmed, Restart: sl.confirmed, Current: s.w.head,
+		Name: "lakeload", ConfirmedFlush: sl.confirmed, Restart: sl.persisted, Current: s.w.head,
 		Active: sl.stream != nil, WALStatus: "reserved", Lost: sl.lost,
 	}
 	if state.Active {
@@ -188,6 +204,23 @@ func (s *Source) Slot(ctx context.Context) (cdc.SlotState, error) {
 		state.WALStatus = "lost"
 	}
 	return state, nil
+}
+
+// Claim makes sure that no other handle reads the slot.
+func (s *Source) Claim(ctx context.Context) error {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	late, err := s.enter(ctx, "Claim")
+	if err == nil && late != nil {
+		err = late.err("Claim")
+	}
+	if err != nil {
+		return err
+	}
+	if sl := s.w.slot; sl != nil && sl.stream != nil && sl.stream.src != s {
+		return retryable("claiming the slot", errors.New("another process reads it"))
+	}
+	return nil
 }
 
 // CreateSlot makes the slot, and its snapshot.

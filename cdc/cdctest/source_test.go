@@ -608,3 +608,56 @@ func TestExactValues(t *testing.T) {
 	require.Equal(t, w.State("x", w.Head()), r.State("x"))
 	require.Equal(t, Row{"id": int64(2), "d": Exact("NaN"), "b": nil}, r.State("x")["2"])
 }
+
+// What a promotion leaves is what the standby had; the next timeline goes on
+// from there.
+func TestPromotion(t *testing.T) {
+	w := NewWorld(Options{})
+	put := func(n int64) Committed {
+		c, err := w.Commit(func(tx *Tx) error { return tx.Insert("a", Row{"id": n}) })
+		require.NoError(t, err)
+		return c
+	}
+	_, err := w.CreateTable(TableSpec{Name: "a", Columns: []cdc.Column{Int64("id")}, Key: []string{"id"}})
+	require.NoError(t, err)
+	src := w.Source()
+	rels, err := src.Tables(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, src.Publish(t.Context(), rels))
+	snap, err := src.CreateSlot(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, snap.Close())
+	_, err = src.Identify(t.Context())
+	require.NoError(t, err)
+	st, err := src.Stream(t.Context(), w.Head())
+	require.NoError(t, err)
+	kept := put(1)
+	put(2)
+	require.NoError(t, w.Promote(kept.End, true))
+	_, err = st.Next(t.Context())
+	require.True(t, cdc.Retryable(err), "%v", err)
+	require.NoError(t, st.Close())
+
+	history, err := src.Timelines(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []cdc.Switch{{Timeline: 1, At: kept.End}}, history)
+	require.Len(t, w.State("a", w.Head()), 1, "what the standby had not got is gone")
+	put(2)
+	_, err = src.Stream(t.Context(), kept.End)
+	require.ErrorIs(t, err, cdc.ErrTimeline)
+	id, err := src.Identify(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 2, id.Timeline)
+	st, err = src.Stream(t.Context(), kept.End)
+	require.NoError(t, err)
+	chunk, err := st.Next(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, chunk.Transactions)
+	chunk.Release()
+	require.NoError(t, st.Close())
+	require.NoError(t, w.Promote(0, false))
+	_, err = src.Slot(t.Context())
+	require.ErrorIs(t, err, cdc.ErrNoSlot)
+	require.NoError(t, src.Close())
+	require.Empty(t, w.Violations())
+}

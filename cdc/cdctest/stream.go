@@ -41,6 +41,8 @@ func (s *Source) Stream(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
 	}
 	sl := s.w.slot
 	switch {
+	case s.timeline != 0 && s.timeline != s.w.o.Identity.Timeline:
+		return nil, operator(op, cdc.ErrTimeline)
 	case sl == nil:
 		return nil, operator(op, cdc.ErrNoSlot)
 	case sl.lost:
@@ -56,7 +58,7 @@ func (s *Source) Stream(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
 			Err: fmt.Errorf("changes from %s on are asked for, and those up to %s were acknowledged", from, sl.confirmed),
 		}
 	case from > s.w.head:
-		return nil, operator(op, fmt.Errorf("%s is beyond the server's end %s", from, s.w.head))
+		return nil, operator(op, fmt.Errorf("%w: %s is beyond the server's end %s", cdc.ErrReset, from, s.w.head))
 	case late != nil:
 		return nil, late.err("Stream")
 	}

@@ -50,6 +50,7 @@ type World struct {
 	head       cdc.LSN // the end of everything
 	slot       *slot
 	handles    []*Source
+	switches   []cdc.Switch // the ends of earlier timelines
 	faults     []*Fault
 	violations []string
 	hidden     []*hidden

@@ -45,21 +45,56 @@ func (c *checker) tables(ctx context.Context) error {
 		c.columnNames(t.rel)
 	}
 	c.tableNames(infos)
-	if err := c.partitions(ctx, infos); err != nil {
-		return err
+	for _, look := range []func(context.Context, []*tableInfo) error{c.partitions, c.omitted, c.rights} {
+		if err := look(ctx, infos); err != nil {
+			return err
+		}
 	}
-	return c.rights(ctx, infos)
+	return nil
+}
+
+// omitted tells of what a mirror does not hold though one may expect it:
+// generated columns, and the rows of tables that inherit.
+func (c *checker) omitted(ctx context.Context, infos []*tableInfo) error {
+	oids := oidArray(relationOIDs(infos))
+	rows, err := c.query(ctx, `SELECT n.nspname, k.relname, string_agg(a.attname, ', ' ORDER BY a.attnum)
+		FROM pg_attribute a JOIN pg_class k ON k.oid = a.attrelid JOIN pg_namespace n ON n.oid = k.relnamespace
+		WHERE a.attrelid = ANY ($1::oid[]) AND a.attgenerated <> '' AND NOT a.attisdropped GROUP BY 1, 2 ORDER BY 1, 2`, oids)
+	if err != nil {
+		return fmt.Errorf("reading the generated columns: %w", err)
+	}
+	for _, r := range rows {
+		name := r.str(0) + "." + r.str(1)
+		c.aboutTable(name, cdc.Warning, "generated_columns", name, "generated columns ("+r.str(2)+"), which the stream does not carry and the mirror does not hold", "ordinary columns",
+			"compute them when you read; or fill an ordinary column by a trigger")
+	}
+	rows, err = c.query(ctx, `SELECT n.nspname, k.relname, count(*) FROM pg_inherits i JOIN pg_class k ON k.oid = i.inhparent JOIN pg_namespace n ON n.oid = k.relnamespace
+		WHERE i.inhparent = ANY ($1::oid[]) AND k.relkind = 'r' GROUP BY 1, 2 ORDER BY 1, 2`, oids)
+	if err != nil {
+		return fmt.Errorf("reading what inherits: %w", err)
+	}
+	for _, r := range rows {
+		name := r.str(0) + "." + r.str(1)
+		c.aboutTable(name, cdc.Warning, "inheritance", name, fmt.Sprintf("%s tables inherit from it; their rows are not in its mirror", r.str(2)), "declarative partitions, or readers that know",
+			"select the inheriting tables too, and read them together")
+	}
+	return nil
+}
+
+// aboutTable adds a finding about a selected table, or a partition of it.
+func (c *checker) aboutTable(table string, severity cdc.Severity, check, object, have, need, remedy string) {
+	c.list = append(c.list, cdc.Finding{Check: check, Object: object, Severity: severity, Have: have, Need: need, Remedy: remedy, Table: table})
 }
 
 // identity checks that updates and deletes can be told apart.
 func (c *checker) identity(rel *cdc.Relation) {
 	switch {
 	case keyless(rel) && c.config.Keyless == KeylessInsertOnly:
-		c.warning("replica_identity", rel.String(), "none: it is mirrored as insert-only", "a primary key", keylessRemedy(rel))
+		c.aboutTable(rel.String(), cdc.Warning, "replica_identity", rel.String(), "none: it is mirrored as insert-only", "a primary key", keylessRemedy(rel))
 	case keyless(rel):
-		c.blocker("replica_identity", rel.String(), "none", "a primary key that is not deferrable, or REPLICA IDENTITY USING INDEX", keylessRemedy(rel))
+		c.aboutTable(rel.String(), cdc.Blocker, "replica_identity", rel.String(), "none", "a primary key that is not deferrable, or REPLICA IDENTITY USING INDEX", keylessRemedy(rel))
 	case len(rel.Key) == 0:
-		c.blocker("full_without_key", rel.String(), "REPLICA IDENTITY FULL and no primary key", "a primary key that is not deferrable",
+		c.aboutTable(rel.String(), cdc.Blocker, "full_without_key", rel.String(), "REPLICA IDENTITY FULL and no primary key", "a primary key that is not deferrable",
 			fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (...); -- or exclude the table", quoteTable(rel.Schema, rel.Name)))
 	}
 }
@@ -70,13 +105,13 @@ func (c *checker) columnNames(rel *cdc.Relation) {
 		low := strings.ToLower(col.Name)
 		rename := fmt.Sprintf("ALTER TABLE %s RENAME COLUMN %s TO ...; -- or exclude the table", quoteTable(rel.Schema, rel.Name), quoteIdent(col.Name))
 		if other, ok := folded[low]; ok {
-			c.blocker("name_case", rel.String(), fmt.Sprintf("columns %q and %q differ by case only", other, col.Name), "names that Delta tells apart", rename)
+			c.aboutTable(rel.String(), cdc.Blocker, "name_case", rel.String(), fmt.Sprintf("columns %q and %q differ by case only", other, col.Name), "names that Delta tells apart", rename)
 		}
 		folded[low] = col.Name
 		if blocks, ok := reservedColumns[low]; ok && blocks {
-			c.blocker("reserved_column", rel.String(), fmt.Sprintf("column %q", col.Name), "names that the lake's own columns do not have", rename)
+			c.aboutTable(rel.String(), cdc.Blocker, "reserved_column", rel.String(), fmt.Sprintf("column %q", col.Name), "names that the lake's own columns do not have", rename)
 		} else if ok {
-			c.warning("reserved_column", rel.String(), fmt.Sprintf("column %q", col.Name), "names that a changelog's own columns do not have", rename)
+			c.aboutTable(rel.String(), cdc.Warning, "reserved_column", rel.String(), fmt.Sprintf("column %q", col.Name), "names that a changelog's own columns do not have", rename)
 		}
 	}
 }
@@ -95,7 +130,7 @@ func (c *checker) tableNames(infos []*tableInfo) {
 // partitions checks that each partition identifies its rows as its root does:
 // the partition's own setting decides what an update tells.
 func (c *checker) partitions(ctx context.Context, infos []*tableInfo) error {
-	rows, err := c.query(ctx, `SELECT r.oid, t.relid::oid FROM unnest($1::oid[]) AS r (oid) JOIN pg_class c ON c.oid = r.oid AND c.relkind = 'p',
+	rows, err := c.query(ctx, `SELECT r.oid, t.relid::oid, (SELECT relpersistence FROM pg_class WHERE oid = t.relid) FROM unnest($1::oid[]) AS r (oid) JOIN pg_class c ON c.oid = r.oid AND c.relkind = 'p',
 		LATERAL pg_partition_tree(r.oid::regclass) t WHERE t.isleaf AND t.level > 0`, oidArray(relationOIDs(infos)))
 	if err != nil {
 		return fmt.Errorf("reading the partitions: %w", err)
@@ -104,10 +139,11 @@ func (c *checker) partitions(ctx context.Context, infos []*tableInfo) error {
 	for _, t := range infos {
 		roots[t.rel.OID] = t.rel
 	}
-	rootOf := map[uint32]*cdc.Relation{}
+	rootOf, unlogged := map[uint32]*cdc.Relation{}, map[uint32]bool{}
 	var oids []uint32
 	for _, r := range rows {
 		rootOf[r.oid(1)] = roots[r.oid(0)]
+		unlogged[r.oid(1)] = r.char(2) == 'u'
 		oids = append(oids, r.oid(1))
 	}
 	shapes, err := readShapes(ctx, c.conn, oids)
@@ -118,7 +154,12 @@ func (c *checker) partitions(ctx context.Context, infos []*tableInfo) error {
 		root := rootOf[sh.oid]
 		name := sh.schema + "." + sh.name
 		if sh.kind == 'f' {
-			c.blocker("table_kind", name, "a partition of "+root.String()+" that is a foreign table", "partitions of this server", "detach the partition, or exclude the table")
+			c.aboutTable(root.String(), cdc.Blocker, "table_kind", name, "a partition of "+root.String()+" that is a foreign table", "partitions of this server", "detach the partition, or exclude the table")
+			continue
+		}
+		if unlogged[sh.oid] {
+			c.aboutTable(root.String(), cdc.Blocker, "table_kind", name, "a partition of "+root.String()+" that is unlogged: its changes are not in the write-ahead log", "logged partitions",
+				fmt.Sprintf("ALTER TABLE %s SET LOGGED;", quoteTable(sh.schema, sh.name)))
 			continue
 		}
 		names := sh.keyNames()
@@ -126,7 +167,7 @@ func (c *checker) partitions(ctx context.Context, infos []*tableInfo) error {
 		if want := keyNames(root); sh.identity == root.Identity && slices.Equal(names, want) || keyless(root) {
 			continue
 		}
-		c.blocker("partition_identity", name, fmt.Sprintf("replica identity %q over %v", sh.identity, names), fmt.Sprintf("%q over %v, as %s has it", root.Identity, keyNames(root), root),
+		c.aboutTable(root.String(), cdc.Blocker, "partition_identity", name, fmt.Sprintf("replica identity %q over %v", sh.identity, names), fmt.Sprintf("%q over %v, as %s has it", root.Identity, keyNames(root), root),
 			fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY ...; -- for the partition as for %s", quoteTable(sh.schema, sh.name), root))
 	}
 	return nil
@@ -156,7 +197,7 @@ func (c *checker) rights(ctx context.Context, infos []*tableInfo) error {
 	rows, err := c.query(ctx, `SELECT n.nspname, k.relname, has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(k.oid, 'SELECT'),
 		pg_has_role(k.relowner, 'USAGE'), k.oid = r.oid,
 		row_security_active(k.oid), current_user, pg_get_userbyid(k.relowner), k.oid,
-		(SELECT rolsuper FROM pg_roles WHERE oid = k.relowner)
+		(SELECT rolsuper FROM pg_roles WHERE oid = k.relowner), r.oid
 		FROM unnest($1::oid[]) AS r (oid), LATERAL (SELECT r.oid UNION SELECT t.relid FROM pg_partition_tree(r.oid::regclass) t) AS m (oid)
 		JOIN pg_class k ON k.oid = m.oid JOIN pg_namespace n ON n.oid = k.relnamespace ORDER BY 1, 2`, oidArray(relationOIDs(infos)))
 	if err != nil {
@@ -166,23 +207,28 @@ func (c *checker) rights(ctx context.Context, infos []*tableInfo) error {
 	if err != nil {
 		return err
 	}
+	roots := map[uint32]string{}
+	for _, t := range infos {
+		roots[t.rel.OID] = t.rel.String()
+	}
 	for _, r := range rows {
+		of := roots[r.oid(11)]
 		name, table, user := r.str(0)+"."+r.str(1), quoteTable(r.str(0), r.str(1)), quoteIdent(r.str(7))
 		if !r.bool(2) {
-			c.blocker("select", name, "no USAGE on the schema", "USAGE", fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", quoteIdent(r.str(0)), user))
+			c.aboutTable(of, cdc.Blocker, "select", name, "no USAGE on the schema", "USAGE", fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", quoteIdent(r.str(0)), user))
 		}
 		if !r.bool(3) {
-			c.blocker("select", name, "no SELECT", "SELECT", fmt.Sprintf("GRANT SELECT ON %s TO %s;", table, user))
+			c.aboutTable(of, cdc.Blocker, "select", name, "no SELECT", "SELECT", fmt.Sprintf("GRANT SELECT ON %s TO %s;", table, user))
 		}
 		if r.bool(6) {
-			c.blocker("row_security", name, "row security hides rows from this user", "all rows", fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", user))
+			c.aboutTable(of, cdc.Blocker, "row_security", name, "row security hides rows from this user", "all rows", fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", user))
 		}
 		if root := r.bool(5); root && !r.bool(4) && !published(have, r.oid(9)) {
 			mend := fmt.Sprintf("GRANT %s TO %s;", quoteIdent(r.str(8)), user)
 			if r.bool(10) {
 				mend = fmt.Sprintf("ALTER TABLE %s OWNER TO %s;", table, user) // nobody is to be made a superuser for this
 			}
-			c.blocker("table_owner", name, "owned by "+r.str(8), "ownership, to add the table to the publication; or a publication that has it",
+			c.aboutTable(of, cdc.Blocker, "table_owner", name, "owned by "+r.str(8), "ownership, to add the table to the publication; or a publication that has it",
 				fmt.Sprintf("%s -- or let the owner run ALTER PUBLICATION %s ADD TABLE ONLY %s;", mend, quoteIdent(c.config.Publication), table))
 		}
 	}

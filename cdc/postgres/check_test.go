@@ -72,7 +72,7 @@ func TestCheckIsReadOnly(t *testing.T) {
 	require.Equal(t, before, state())
 }
 
-func TestCheckTables(t *testing.T) {
+func TestEdge38And49CheckTables(t *testing.T) {
 	d := newDatabase(t)
 	d.exec(`CREATE TABLE good (id int PRIMARY KEY); CREATE TABLE bare (v int); CREATE TABLE deferred (id int PRIMARY KEY DEFERRABLE);
 		CREATE TABLE fullbare (v int); ALTER TABLE fullbare REPLICA IDENTITY FULL;
@@ -104,7 +104,7 @@ func TestCheckTables(t *testing.T) {
 	require.Contains(t, only["warning table_kind public.same"].Have, "partition of public.root")
 }
 
-func TestCheckRights(t *testing.T) {
+func TestEdge26CheckRights(t *testing.T) {
 	d := newDatabase(t)
 	role := "r_" + d.name
 	d.exec(fmt.Sprintf(`CREATE ROLE %[1]s LOGIN PASSWORD '%[2]s'; CREATE SCHEMA hidden;
@@ -190,7 +190,7 @@ func TestCheckServer(t *testing.T) {
 	require.ElementsMatch(t, []string{"blocker encoding"}, keys(check(t, s)))
 }
 
-func TestCheckVersions(t *testing.T) {
+func TestEdge25DecodingBugsOfMinorVersions(t *testing.T) {
 	for version, want := range map[int]cdc.Severity{130020: cdc.Blocker, 140017: cdc.Warning, 150013: cdc.OK, 170004: cdc.Warning, 180000: cdc.OK} {
 		f := &findings{}
 		require.Equal(t, want != cdc.Blocker, f.version(version))

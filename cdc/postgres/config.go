@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -61,9 +60,24 @@ type Config struct {
 	// PasswordFile, if not "", holds the password (trailing line ends are cut
 	// off). It is read again for each connection, so it may be rotated.
 	PasswordFile string
+	// PasswordCommand, if not empty, is a program and its arguments that prints
+	// the password. It is run for each connection, without a shell, and ended
+	// after 30 s. What it prints is told nowhere, what it complains about in the
+	// error.
+	PasswordCommand []string
 	// Password, if set, is asked for each connection: short-lived tokens. At
-	// most one of Password and PasswordFile may be set; each overrides the DSN.
+	// most one of Password, PasswordFile and PasswordCommand may be set; each
+	// overrides the DSN.
 	Password func(ctx context.Context) (string, error)
+
+	// PrimaryDSN, if not "", leads to the primary of a standby that is read:
+	// publications are made there, and snapshots asked for. The same password
+	// is used.
+	PrimaryDSN string
+	// AllowStandby lets a standby (of PostgreSQL 16 or newer) be read. Else one
+	// is waited for until it is promoted, and of several hosts in the DSN the
+	// one that can be written to is used, unless it has target_session_attrs.
+	AllowStandby bool
 
 	// Slot is the name of the main slot: 1 to 63 of a-z, 0-9 and _.
 	Slot string
@@ -88,7 +102,7 @@ type Config struct {
 
 	// Connections bounds the connections that a snapshot is read with; 0 is 4.
 	// There are up to three more: for the catalogue, for the snapshot's locks,
-	// and for the stream.
+	// and for the stream; on a standby, for a moment, a fourth.
 	Connections int
 	// RangeBytes is about how much of a table is read at a time, out-of-line
 	// values included; 0 is 32 MiB. A table of which there are a few such
@@ -97,10 +111,22 @@ type Config struct {
 	// CopyRate bounds what is read from tables that are copied, in bytes a
 	// second over all connections; 0 does not.
 	CopyRate int64
-	// TakeOver lets Stream and DropSlot end the server process that holds the
-	// slot. Only for when that session is known to be dead: two programs that
-	// do this to each other stop both.
+	// TakeOver lets the first Stream, and DropSlot, end the server process that
+	// holds the slot. Only for when that session is known to be dead. Later
+	// streams never do so: what lost the slot to another program must not take
+	// it back, or the two would stop each other for ever.
 	TakeOver bool
+	// Failover makes the slot one that standbys keep (PostgreSQL 17), so that a
+	// promoted one can go on with it.
+	Failover bool
+	// HonourFilters accepts a publication that somebody else has narrowed by
+	// row filters or column lists: the lake then holds just what it publishes.
+	// Else such a publication is refused.
+	HonourFilters bool
+
+	// WALSample is how long Check looks at the server's log to tell how fast it
+	// grows; 0: it does not look.
+	WALSample time.Duration
 
 	// Streaming says whether large transactions are taken while they are in
 	// progress. The zero value takes them.
@@ -152,8 +178,20 @@ func (c *Config) validate() error {
 	if _, err := newTypePolicies(c.Types); err != nil {
 		faults = append(faults, err)
 	}
-	if c.Password != nil && c.PasswordFile != "" {
-		fault("both a password file and a password function are given")
+	given := 0
+	for _, yes := range []bool{c.Password != nil, c.PasswordFile != "", len(c.PasswordCommand) > 0} {
+		if yes {
+			given++
+		}
+	}
+	if given > 1 {
+		fault("more than one of password file, password command and password function is given")
+	}
+	if len(c.PasswordCommand) > 0 && c.PasswordCommand[0] == "" {
+		fault("the password command names no program")
+	}
+	if c.PrimaryDSN != "" && !c.AllowStandby {
+		fault("a primary is named for a standby, but a standby is not to be read")
 	}
 	if c.Connections < 0 {
 		fault("the number of connections %d is negative", c.Connections)
@@ -175,19 +213,6 @@ func (c *Config) validate() error {
 
 // maxIdentifier is the longest name that PostgreSQL keeps, in bytes.
 const maxIdentifier = 63
-
-// password gives the password for a new connection; not ok leaves the DSN's.
-func (c *Config) password(ctx context.Context) (pw string, ok bool, err error) {
-	switch {
-	case c.Password != nil:
-		pw, err = c.Password(ctx)
-		return pw, err == nil, err
-	case c.PasswordFile != "":
-		b, err := os.ReadFile(c.PasswordFile)
-		return strings.TrimRight(string(b), "\r\n"), err == nil, err
-	}
-	return "", false, nil
-}
 
 // pattern is a parsed table pattern.
 type pattern struct {

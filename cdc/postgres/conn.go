@@ -55,25 +55,50 @@ const (
 // connector opens connections, all to the same cluster and database.
 type connector struct {
 	config *Config
-	base   *pgconn.Config
+	dsn    string
+	base   *pgconn.Config // for messages; each connection reads the DSN anew
 	log    *slog.Logger
+	dial   pgconn.DialFunc // nil: the kind's own dialer
 
 	mu    sync.Mutex
 	known cdc.Identity // as first seen; the timeline as Identify last told it
+	// worked says that the password was right once; authSince when it ceased to
+	// be, zero while it is.
+	worked    bool
+	authSince time.Time
 }
 
-func newConnector(config *Config, log *slog.Logger) (*connector, error) {
-	base, err := parseDSN(config.DSN)
+// authGrace is how long a password that was right is tried again when it is
+// refused: it is being changed, and we or the server may have the new one first.
+var authGrace = 2 * time.Minute
+
+func newConnector(config *Config, dsn string, log *slog.Logger) (*connector, error) {
+	c := &connector{config: config, dsn: dsn, log: log}
+	var err error
+	c.base, err = c.parse(connCatalog)
+	return c, err
+}
+
+// parse reads the connection string, and with it the files that it names:
+// ~/.pgpass, service file, certificates and keys may be renewed at any time.
+func (c *connector) parse(kind connKind) (*pgconn.Config, error) {
+	cfg, err := parseDSN(c.dsn)
 	if err != nil {
 		return nil, err
 	}
-	if base.ConnectTimeout == 0 {
-		base.ConnectTimeout = 30 * time.Second
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = 30 * time.Second
 	}
-	if base.RuntimeParams["application_name"] == "" {
-		base.RuntimeParams["application_name"] = "lakeload " + config.Slot
+	if cfg.DialFunc = c.dial; c.dial == nil {
+		cfg.DialFunc = dialer(kind, cfg.ConnectTimeout)
 	}
-	maps.DeleteFunc(base.RuntimeParams, func(name, _ string) bool {
+	if len(hosts(cfg)) > 1 && cfg.ValidateConnect == nil && !c.config.AllowStandby {
+		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	if cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = applicationName(c.config.Slot)
+	}
+	maps.DeleteFunc(cfg.RuntimeParams, func(name, _ string) bool {
 		for ours := range sessionSettings {
 			if strings.EqualFold(ours, name) {
 				return true
@@ -81,51 +106,12 @@ func newConnector(config *Config, log *slog.Logger) (*connector, error) {
 		}
 		return strings.EqualFold(name, "lock_timeout") || strings.EqualFold(name, "replication")
 	})
-	maps.Copy(base.RuntimeParams, sessionSettings)
-	return &connector{config: config, base: base, log: log}, nil
+	maps.Copy(cfg.RuntimeParams, sessionSettings)
+	return cfg, nil
 }
 
-// parseDSN keeps the text of the DSN, which may hold a password anywhere when
-// it is malformed, out of the error.
-func parseDSN(dsn string) (*pgconn.Config, error) {
-	const op, what = "reading the source's connection string", "its text is not shown, as it may hold a password"
-	base, err := pgconn.ParseConfig(dsn)
-	if err == nil && strings.Contains(base.Host, "@") {
-		err = errors.New("the host has an @ in it")
-	} else if err != nil {
-		err = errors.New(dsnFault(err))
-	}
-	if err != nil {
-		return nil, refused(op, what, "write postgres://user@host:5432/database?sslmode=verify-full, special characters in user and password percent-encoded (@ is %40, / is %2F)", err)
-	}
-	return base, nil
-}
-
-// dsnFault gives the parts of a parser's message that cannot quote a password.
-func dsnFault(err error) string {
-	_, detail, ok := cutLast(err.Error(), "`: ")
-	if ok {
-		for _, safe := range []string{"failed to configure TLS", "failed to read service", "invalid sslcertmode", "unknown channel_binding"} {
-			if strings.HasPrefix(detail, safe) {
-				return detail
-			}
-		}
-		for _, fixed := range []string{"failed to parse as URL", "failed to parse as keyword/value", "invalid port", "invalid connect_timeout", "unknown target_session_attrs", "could not match"} {
-			if strings.HasPrefix(detail, fixed) {
-				return fixed
-			}
-		}
-	}
-	return "it is not understood"
-}
-
-func cutLast(s, sep string) (before, after string, ok bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
-}
+// applicationName is what our sessions are called in the server's views.
+func applicationName(slot string) string { return "lakeload " + slot }
 
 // connect opens a connection and makes sure of whom it has reached.
 func (c *connector) connect(ctx context.Context, kind connKind) (*pgconn.PgConn, error) {
@@ -136,13 +122,16 @@ func (c *connector) connect(ctx context.Context, kind connKind) (*pgconn.PgConn,
 // from where a stream or a copy takes them past pgconn.
 func (c *connector) connectFramed(ctx context.Context, kind connKind, frames *framing) (*pgconn.PgConn, error) {
 	const op = "connecting to the source"
-	cfg := c.base.Copy()
+	cfg, err := c.parse(kind)
+	if err != nil {
+		return nil, err
+	}
 	if frames != nil {
 		cfg.BuildFrontend = frames.buildFrontend
 	}
 	pw, ok, err := c.config.password(ctx)
 	if err != nil {
-		return nil, refused("reading the source's password", c.config.PasswordFile, "make it readable to this user", err)
+		return nil, refused("getting the source's password", c.config.passwordSource(), "see that the file can be read, or the command be run, by this user", err)
 	}
 	if ok {
 		cfg.Password = pw
@@ -162,7 +151,7 @@ func (c *connector) connectFramed(ctx context.Context, kind connKind, frames *fr
 		cfg.RuntimeParams["lock_timeout"] = lockTimeout
 	}
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
-	if err != nil {
+	if err = c.admitted(err); err != nil {
 		return nil, failed(op, c.address(), err)
 	}
 	if err := c.greet(ctx, conn, kind); err != nil {
@@ -172,9 +161,44 @@ func (c *connector) connectFramed(ctx context.Context, kind connKind, frames *fr
 	return conn, nil
 }
 
+// admitted looks at how a connection went. A password that is refused after it
+// has been right is tried again for a while.
+func (c *connector) admitted(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		c.worked, c.authSince = true, time.Time{}
+		return nil
+	}
+	if code := sqlState(err); !c.worked || code != codeWrongPassword && code != codeNotAdmitted {
+		return err
+	}
+	now := time.Now()
+	if c.authSince.IsZero() {
+		c.authSince = now
+	}
+	if now.Sub(c.authSince) >= authGrace {
+		return err
+	}
+	_, remedy := classify(err)
+	return &cdc.Error{Op: "logging in, as has worked before", Class: cdc.ClassRetry, Remedy: remedy, Err: err}
+}
+
 // address is where we connect to, for messages.
-func (c *connector) address() string {
-	return fmt.Sprintf("database %s on %s:%d", c.base.Database, c.base.Host, c.base.Port)
+func (c *connector) address() string { return address(c.base) }
+
+// server is what a connection has found out about the server that it reached.
+// Started tells two servers of one cluster apart.
+type server struct {
+	cdc.Identity
+}
+
+const serverKey = "lakeload.server"
+
+// serverOf is the server that a connection of ours has reached.
+func serverOf(conn *pgconn.PgConn) server {
+	s, _ := conn.CustomData()[serverKey].(server)
+	return s
 }
 
 // greet sets what older servers would not take at startup, and compares the
@@ -195,64 +219,108 @@ func (c *connector) greet(ctx context.Context, conn *pgconn.PgConn, kind connKin
 			return err
 		}
 	}
+	var s server
+	var err error
 	if kind == connWalsender {
-		id, err := identifySystem(ctx, conn)
-		if err != nil {
-			return err
-		}
-		id.ServerVersion = version
-		return c.compare(id, true)
+		s, err = meetWalsender(ctx, conn)
+	} else {
+		s, err = meet(ctx, conn)
 	}
-	rows, err := query(ctx, conn, "SELECT system_identifier::text, current_database() FROM pg_control_system()")
-	if sqlState(err) == codeNoPrivilege {
-		return nil // some services keep it to themselves; the walsender says it too
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
-	return c.compare(cdc.Identity{SystemID: rows[0].str(0), Database: rows[0].str(1), ServerVersion: version}, false)
+	s.ServerVersion = version
+	conn.CustomData()[serverKey] = s
+	return c.compare(s.Identity)
+}
+
+// meet asks an ordinary connection's server who it is. A standby does not tell
+// its timeline here, and some services keep the system identifier to
+// themselves; a walsender says both.
+func meet(ctx context.Context, conn *pgconn.PgConn) (server, error) {
+	rows, err := query(ctx, conn, `SELECT current_database(), pg_is_in_recovery(), extract(epoch FROM pg_postmaster_start_time()),
+		CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END`)
+	if err != nil {
+		return server{}, err
+	}
+	r := rows[0]
+	s := server{Identity: cdc.Identity{Database: r.str(0), Standby: r.bool(1), Started: started(r, 2)}}
+	if !r.null(3) {
+		timeline, err := strconv.ParseUint(r.str(3), 16, 32)
+		if err != nil {
+			return server{}, fmt.Errorf("reading the timeline of the log's file: %w", err)
+		}
+		s.Timeline = uint32(timeline)
+	}
+	rows, err = query(ctx, conn, "SELECT system_identifier::text FROM pg_control_system()")
+	switch {
+	case err == nil:
+		s.SystemID = rows[0].str(0)
+	case sqlState(err) != codeNoPrivilege:
+		return server{}, err
+	}
+	return s, nil
+}
+
+func meetWalsender(ctx context.Context, conn *pgconn.PgConn) (server, error) {
+	rows, err := simple(ctx, conn, "IDENTIFY_SYSTEM")
+	if err != nil {
+		return server{}, err
+	}
+	if len(rows) != 1 || len(rows[0]) < 4 {
+		return server{}, errors.New("the server's answer to IDENTIFY_SYSTEM is not one row of four columns")
+	}
+	timeline, err := strconv.ParseUint(rows[0].str(1), 10, 32)
+	if err != nil {
+		return server{}, fmt.Errorf("reading the timeline of IDENTIFY_SYSTEM: %w", err)
+	}
+	s := server{Identity: cdc.Identity{SystemID: rows[0].str(0), Timeline: uint32(timeline), Database: rows[0].str(3)}}
+	rows, err = simple(ctx, conn, "SELECT pg_is_in_recovery(), extract(epoch FROM pg_postmaster_start_time())")
+	if err != nil {
+		return server{}, err
+	}
+	s.Standby, s.Started = rows[0].bool(0), started(rows[0], 1)
+	return s, nil
+}
+
+func started(r row, i int) time.Time {
+	if t := r.time(i); t != nil {
+		return *t
+	}
+	return time.Time{}
 }
 
 // compare stops us from talking to two clusters under one address. A timeline
 // that changed under way (a promotion) has to be looked at by Identify first.
-func (c *connector) compare(id cdc.Identity, hasTimeline bool) error {
+// What the server has not told is empty.
+func (c *connector) compare(id cdc.Identity) error {
+	const op = "checking the source's identity"
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch k := c.known; {
-	case k.SystemID == "":
-		c.known = id
-	case k.SystemID != id.SystemID || k.Database != id.Database:
-		return refused("checking the source's identity", "", "point the connection string at the server that was mirrored, or adopt the new one knowingly (`lakeload adopt`)",
+	k := &c.known
+	if k.SystemID != "" && id.SystemID != "" && k.SystemID != id.SystemID || k.Database != "" && k.Database != id.Database {
+		return refused(op, "", "point the connection string at the server that was mirrored, or adopt the new one knowingly (`lakeload adopt`)",
 			fmt.Errorf("this is database %s of the cluster with system identifier %s; before, it was database %s of %s", id.Database, id.SystemID, k.Database, k.SystemID))
-	case !hasTimeline:
-	case k.Timeline == 0:
-		c.known.Timeline = id.Timeline
-	case k.Timeline != id.Timeline:
-		return refused("checking the source's identity", "", "start again: the server was promoted or restored, and how far it went on from what we have is checked at the start",
-			fmt.Errorf("the server is on timeline %d; before, it was on %d", id.Timeline, k.Timeline))
+	}
+	if k.Timeline != 0 && id.Timeline != 0 && k.Timeline != id.Timeline {
+		return refused(op, "", "start again: how far the server went on from what the lake has is checked at the start",
+			fmt.Errorf("%w: %d; before, it was on %d", cdc.ErrTimeline, id.Timeline, k.Timeline))
+	}
+	k.Database, k.Standby, k.ServerVersion = id.Database, id.Standby, id.ServerVersion
+	if id.SystemID != "" {
+		k.SystemID = id.SystemID
+	}
+	if id.Timeline != 0 {
+		k.Timeline = id.Timeline
 	}
 	return nil
 }
 
-// forgetTimeline lets the next walsender connection tell the timeline anew.
+// forgetTimeline lets the next connection tell the timeline anew.
 func (c *connector) forgetTimeline() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.known.Timeline = 0
-}
-
-func identifySystem(ctx context.Context, conn *pgconn.PgConn) (cdc.Identity, error) {
-	rows, err := simple(ctx, conn, "IDENTIFY_SYSTEM")
-	if err != nil {
-		return cdc.Identity{}, err
-	}
-	if len(rows) != 1 || len(rows[0]) < 4 {
-		return cdc.Identity{}, errors.New("the server's answer to IDENTIFY_SYSTEM is not one row of four columns")
-	}
-	timeline, err := strconv.ParseUint(rows[0].str(1), 10, 32)
-	if err != nil {
-		return cdc.Identity{}, fmt.Errorf("reading the timeline of IDENTIFY_SYSTEM: %w", err)
-	}
-	return cdc.Identity{SystemID: rows[0].str(0), Timeline: uint32(timeline), Database: rows[0].str(3)}, nil
 }
 
 // serverVersionNum turns "15.14 (Debian ...)" or "18beta1" into 150014, 180000.
@@ -278,8 +346,14 @@ func closeConn(conn *pgconn.PgConn) {
 	if conn == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	const patience = 3 * time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	_ = conn.Close(ctx) // the server drops what the session held, whatever the outcome
-	<-conn.CleanupDone()
+	select {
+	case <-conn.CleanupDone():
+	case <-ctx.Done():
+		_ = conn.Conn().Close() // it waits for a peer that says nothing
+		<-conn.CleanupDone()
+	}
 }

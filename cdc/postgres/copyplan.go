@@ -126,11 +126,18 @@ func (p *tablePlan) copySQL(l *leaf, r rangeID) string {
 	b.WriteString("COPY (SELECT ")
 	writeColumns(&b, p.info)
 	b.WriteString(" FROM ONLY " + l.sql)
+	var where []string
 	if !r.whole {
-		fmt.Fprintf(&b, " WHERE ctid >= '(%d,0)'::pg_catalog.tid", r.from)
+		where = append(where, fmt.Sprintf("ctid >= '(%d,0)'::pg_catalog.tid", r.from))
 		if r.to > 0 {
-			fmt.Fprintf(&b, " AND ctid < '(%d,0)'::pg_catalog.tid", r.to)
+			where = append(where, fmt.Sprintf("ctid < '(%d,0)'::pg_catalog.tid", r.to))
 		}
+	}
+	if p.info.filter != "" { // the rows that the stream has
+		where = append(where, "("+p.info.filter+")")
+	}
+	if len(where) > 0 {
+		b.WriteString(" WHERE " + strings.Join(where, " AND "))
 	}
 	b.WriteString(") TO STDOUT (FORMAT binary)")
 	return b.String()

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -26,6 +27,9 @@ func failed(op, object string, err error) error {
 		return &cdc.Error{Op: op, Object: object, Class: inner.Class, Remedy: inner.Remedy, Err: err}
 	}
 	class, remedy := classify(err)
+	if sqlState(err) == codeNoPrivilege {
+		err = fmt.Errorf("%w: %w", cdc.ErrDenied, err)
+	}
 	return &cdc.Error{Op: op, Object: object, Class: class, Remedy: remedy, Err: err}
 }
 
@@ -34,58 +38,41 @@ func refused(op, object, remedy string, err error) error {
 	return &cdc.Error{Op: op, Object: object, Class: cdc.ClassOperator, Remedy: remedy, Err: err}
 }
 
+// retryLater is a failure that passes, and what hastens it.
+func retryLater(op, object, remedy string, err error) error {
+	return &cdc.Error{Op: op, Object: object, Class: cdc.ClassRetry, Remedy: remedy, Err: err}
+}
+
+// remedyAdopt is what helps when the slot cannot give all changes any more.
+const remedyAdopt = "`lakeload adopt` makes a new slot and has all tables copied again, the old content readable until then"
+
 // resync is a failure after which the slot can no longer give all changes.
 func resync(op, object string, err error) error {
-	return &cdc.Error{
-		Op: op, Object: object, Class: cdc.ClassResync, Err: err,
-		Remedy: "the slot cannot give all changes any more: drop it, let a new one be made, and copy the tables again",
-	}
+	return &cdc.Error{Op: op, Object: object, Class: cdc.ClassResync, Err: err, Remedy: remedyAdopt}
 }
-
-// sqlState is the server's code for err, or "".
-func sqlState(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		return pg.Code
-	}
-	return ""
-}
-
-// The server's codes that are asked for by name.
-const (
-	codeObjectInUse        = "55006"
-	codeDuplicateObject    = "42710"
-	codeUndefinedObject    = "42704"
-	codeUndefinedTable     = "42P01"
-	codeUndefinedSchema    = "3F000"
-	codeUndefinedFunction  = "42883"
-	codeLockNotAvailable   = "55P03"
-	codeDeadlock           = "40P01"
-	codeUniqueViolation    = "23505"
-	codeConcurrentUpdate   = "XX000" // "tuple concurrently updated", an internal error
-	codeNoPrerequisite     = "55000"
-	codeUndefinedFile      = "58P01"
-	codeNoPrivilege        = "42501"
-	codeLimitExceeded      = "53400"
-	codeQueryCanceled      = "57014"
-	codeTooManyConnections = "53300"
-)
 
 // classify says what has to happen after err, and what the operator can do.
 func classify(err error) (cdc.ErrorClass, string) {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		return classifyServer(pg)
+		v := judgeServer(pg)
+		return v.class, v.remedy
 	}
 	switch {
+	case isCertificateError(err):
+		return cdc.ClassOperator, "make the server's certificate and the connection's sslmode, sslrootcert and host agree"
+	case isAlert(err):
+		return cdc.ClassOperator, "the server ended the TLS handshake: see whether it wants a client certificate (sslcert, sslkey), and whether it accepts the one given"
+	case strings.Contains(err.Error(), "server refused TLS connection"):
+		return cdc.ClassOperator, "switch ssl on in the server, or connect with sslmode=disable where the network is trusted"
+	case strings.Contains(err.Error(), "channel binding required"):
+		return cdc.ClassOperator, "let the server authenticate by SCRAM over TLS, or do without channel_binding=require"
+	case errors.Is(err, pgconn.ErrReadOnlyConnection), errors.Is(err, pgconn.ErrStandbyConnection), errors.Is(err, pgconn.ErrReadWriteConnection), errors.Is(err, pgconn.ErrPrimaryConnection):
+		return cdc.ClassRetry, "none of the hosts is what target_session_attrs asks for (read-write, where several hosts are named): see whether a primary is among them"
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), pgconn.Timeout(err),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
 		errors.Is(err, pgconn.ErrConnClosed):
 		return cdc.ClassRetry, ""
-	case isCertificateError(err):
-		return cdc.ClassOperator, "make the server's certificate and the connection's sslmode and sslrootcert agree"
-	case strings.Contains(err.Error(), "server refused TLS connection"):
-		return cdc.ClassOperator, "switch ssl on in the server, or connect with sslmode=disable where the network is trusted"
 	}
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
@@ -107,37 +94,9 @@ func isCertificateError(err error) bool {
 	return errors.As(err, &verify) || errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
 }
 
-// classifyServer classes an error that the server sent. The codes are those
-// of the manual's appendix "PostgreSQL Error Codes".
-func classifyServer(pg *pgconn.PgError) (cdc.ErrorClass, string) {
-	switch pg.Code {
-	case "57P01", "57P02", "57P03", "57P05", // shutdown, crash, starting up, idle session
-		codeTooManyConnections, "53000", "53100", "53200", // resources, disk full, memory
-		"40001", codeDeadlock, codeLockNotAvailable, codeObjectInUse, codeQueryCanceled,
-		"25P03", "25P04": // transaction time-outs
-		return cdc.ClassRetry, ""
-	case "28P01", "28000":
-		return cdc.ClassOperator, "check the user, the password and the server's pg_hba.conf (replication connections are matched there by the database's name, as logical ones)"
-	case "3D000":
-		return cdc.ClassOperator, "name a database that exists"
-	case codeNoPrivilege:
-		return cdc.ClassOperator, "grant the right that the message names; `lakeload check` lists all that are missing"
-	case codeLimitExceeded:
-		return cdc.ClassOperator, "raise max_replication_slots and max_wal_senders, or drop replication slots that nobody uses"
-	case codeNoPrerequisite:
-		// "can no longer get changes from replication slot", "cannot read from
-		// logical replication slot": it was invalidated.
-		if strings.Contains(pg.Message, "get changes from replication slot") ||
-			strings.Contains(pg.Message, "read from logical replication slot") || strings.Contains(pg.Detail, "invalidated") {
-			return cdc.ClassResync, "the slot was invalidated by the server: drop it, let a new one be made, and copy the tables again"
-		}
-	case codeUndefinedFile:
-		if strings.Contains(pg.Message, "WAL segment") {
-			return cdc.ClassResync, "the server has removed write-ahead log that the slot needs: drop the slot, let a new one be made, and copy the tables again"
-		}
-	}
-	if strings.HasPrefix(pg.Code, "08") {
-		return cdc.ClassRetry, ""
-	}
-	return cdc.ClassOperator, pg.Hint
+// isAlert tells of what the other side of a TLS handshake complains about.
+func isAlert(err error) bool {
+	var alert tls.AlertError
+	var op *net.OpError
+	return errors.As(err, &alert) || errors.As(err, &op) && op.Op == "remote error"
 }

@@ -60,7 +60,11 @@ func (s *Source) divide(ctx context.Context, conn *pgconn.PgConn, rel *cdc.Relat
 	if n < smallRanges {
 		return nil, nil
 	}
-	k := &keyRanges{columns: columns, files: files.id}
+	published, err := s.config.readNarrowed(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	k := &keyRanges{columns: columns, files: files.id, filter: published[rel.OID].filter}
 	sample, err := k.sample(ctx, conn, rel, files, n*sampleRows)
 	if err != nil {
 		return nil, err
@@ -206,7 +210,7 @@ func (s *Source) Restore(ctx context.Context, rel *cdc.Relation, text string) (c
 	if err := json.Unmarshal([]byte(text), &from); err != nil {
 		return nil, refused(op, rel.String(), "", fmt.Errorf("reading its ranges: %w", err))
 	}
-	k := &keyRanges{files: from.Files, rows: from.Rows, bytes: from.Bytes}
+	k := &keyRanges{files: from.Files, filter: from.Filter, rows: from.Rows, bytes: from.Bytes}
 	err := s.admin.with(ctx, func(conn *pgconn.PgConn) (err error) {
 		if k.columns, err = readKeyColumns(ctx, conn, rel); err != nil {
 			return err
@@ -269,5 +273,5 @@ func (s *Source) sameTable(ctx context.Context, conn *pgconn.PgConn, rel *cdc.Re
 	case !infos[0].rel.SameShape(rel):
 		return nil, changed("its columns or its key are not those that were asked for", nil)
 	}
-	return &tableInfo{rel: rel, cols: slices.Clone(infos[0].cols)}, nil
+	return &tableInfo{rel: rel, cols: slices.Clone(infos[0].cols), filter: infos[0].filter}, nil
 }

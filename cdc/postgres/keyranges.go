@@ -25,6 +25,7 @@ type keyRanges struct {
 	bounds  [][]keyValue
 	texts   [][]string // of the bounds, as PostgreSQL prints them
 	files   string     // which files the table had, see tableFiles
+	filter  string     // which of its rows were published, see publishedShape
 	rows    int64      // of a range, about
 	bytes   int64
 }
@@ -35,6 +36,7 @@ var _ cdc.KeyRanges = (*keyRanges)(nil)
 type keyRangesText struct {
 	Bounds [][]string `json:"bounds"`
 	Files  string     `json:"files"`
+	Filter string     `json:"filter,omitempty"`
 	Rows   int64      `json:"rows,omitempty"`
 	Bytes  int64      `json:"bytes,omitempty"`
 }
@@ -53,7 +55,7 @@ func (k *keyRanges) Range(i int) cdc.Range {
 }
 
 func (k *keyRanges) Text() string {
-	text, err := json.Marshal(keyRangesText{Bounds: k.texts, Files: k.files, Rows: k.rows, Bytes: k.bytes})
+	text, err := json.Marshal(keyRangesText{Bounds: k.texts, Files: k.files, Filter: k.filter, Rows: k.rows, Bytes: k.bytes})
 	if err != nil {
 		panic(fmt.Sprintf("encoding texts: %v", err)) // there is nothing else in it
 	}

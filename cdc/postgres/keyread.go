@@ -133,6 +133,9 @@ func (k *keyRead) View(ctx context.Context) (cdc.View, error) {
 	if err == nil {
 		info, err = k.source.sameTable(ctx, k.r.conn, k.rel)
 	}
+	if err == nil && info.filter != k.ranges.filter {
+		err = changed("its publication's row filter changed", nil)
+	}
 	if err != nil {
 		return v, failed(op, k.rel.String(), err)
 	}
@@ -208,6 +211,9 @@ func (k *keyRead) copySQL(where string) string {
 	b.WriteString("COPY (SELECT ")
 	writeColumns(&b, k.info)
 	b.WriteString(" FROM " + k.only + quoteTable(k.rel.Schema, k.rel.Name))
+	if f := k.info.filter; f != "" { // the rows that the stream has
+		where = strings.TrimPrefix(where+" AND ("+f+")", " AND ")
+	}
 	if where != "" {
 		b.WriteString(" WHERE " + where)
 	}

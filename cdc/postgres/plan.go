@@ -23,6 +23,9 @@ func (s *snapshot) Plan(ctx context.Context, rel *cdc.Relation) ([]cdc.Range, er
 			return err
 		})
 	})
+	if err == nil {
+		err = s.guard.proof(ctx)
+	}
 	if err != nil {
 		return nil, failed("planning the copy of a table", rel.String(), s.closedOr(err))
 	}
@@ -92,13 +95,15 @@ func (s *snapshot) compareShape(ctx context.Context, k *reader, rel *cdc.Relatio
 		return nil, changed("it was dropped, and another one may have its name", nil)
 	case then == nil:
 		return nil, changed("it is younger than the snapshot", nil)
+	case then.filter != now.filter:
+		return nil, changed("its publication's row filter changed after the snapshot", nil)
 	case !then.rel.SameShape(now.rel):
 		return nil, changed("its columns or its key changed after the snapshot", nil)
 	case !now.rel.SameShape(rel):
 		return nil, changed("its columns or its key are not those that were asked for", nil)
 	}
 	// Batches carry the very Relation that the caller gave.
-	return &tableInfo{rel: rel, cols: now.cols}, nil
+	return &tableInfo{rel: rel, cols: now.cols, filter: now.filter}, nil
 }
 
 // A plain query on pg_class and pg_inherits sees them as of the snapshot;

@@ -29,6 +29,8 @@ type pubWant struct {
 	name    string
 	actions string // the publish parameter
 	tables  []*cdc.Relation
+	// narrowed accepts row filters and column lists of somebody else's.
+	narrowed bool
 }
 
 // pubTable is a table in a publication.
@@ -36,12 +38,14 @@ type pubTable struct {
 	oid            uint32
 	schema, name   string
 	filter, subset bool // it has a row filter, a column list
+	generated      bool // its column list names generated columns
 }
 
 // pubState is a publication as the catalogue has it.
 type pubState struct {
 	owned               bool // by a role whose rights we have
 	allTables, viaRoot  bool
+	generated           bool // it publishes generated columns (PostgreSQL 18)
 	insert, update, del bool
 	truncate            bool
 	tables              []pubTable
@@ -51,8 +55,8 @@ type pubState struct {
 // wanted divides the tables between the two publications.
 func (c *Config) wanted(tables []*cdc.Relation) ([]pubWant, error) {
 	names := c.publications()
-	keyed := pubWant{name: names[0], actions: "insert, update, delete, truncate"}
-	inserts := pubWant{name: names[1], actions: "insert, truncate"}
+	keyed := pubWant{name: names[0], actions: "insert, update, delete, truncate", narrowed: c.HonourFilters}
+	inserts := pubWant{name: names[1], actions: "insert, truncate", narrowed: c.HonourFilters}
 	for _, t := range tables {
 		switch {
 		case !keyless(t):
@@ -84,7 +88,7 @@ func (s *Source) Publish(ctx context.Context, tables []*cdc.Relation) error {
 	}
 	const attempts = 5
 	for i := 1; ; i++ {
-		err := s.admin.with(ctx, func(conn *pgconn.PgConn) error { return publish(ctx, conn, wants) })
+		err := s.onPrimary(ctx, func(conn *pgconn.PgConn) error { return publish(ctx, conn, wants) })
 		if err == nil || i == attempts || !contended(err) {
 			return failed("publishing the tables", "publication "+s.config.Publication, err)
 		}
@@ -108,30 +112,32 @@ func contended(err error) bool {
 }
 
 func publish(ctx context.Context, conn *pgconn.PgConn, wants []pubWant) error {
-	have, err := readPublications(ctx, conn, wants)
+	statements, err := planPublications(ctx, conn, wants)
 	if err != nil {
 		return err
-	}
-	var statements []string
-	for _, w := range wants {
-		todo, err := w.plan(have[w.name])
-		if err != nil {
-			return err
-		}
-		statements = append(statements, todo...)
 	}
 	if len(statements) == 0 {
 		return nil
 	}
+	if serverOf(conn).Standby {
+		return refused("changing the publications", "", "on the primary, run: "+strings.Join(statements, " ")+" -- or name it (source.primary_url)",
+			errors.New("the server is a standby, where nothing can be changed"))
+	}
+	err = transact(ctx, conn, statements)
+	if sqlState(err) == codeNoPrivilege {
+		return refused("changing the publications", "", "let a superuser or the owner of the tables run: "+strings.Join(statements, " "), fmt.Errorf("%w: %w", cdc.ErrDenied, err))
+	}
+	return err
+}
+
+// transact runs statements in one transaction.
+func transact(ctx context.Context, conn *pgconn.PgConn, statements []string) error {
 	// One string is one transaction.
-	err = exec(ctx, conn, "BEGIN;\n"+strings.Join(statements, "\n")+"\nCOMMIT;")
+	err := exec(ctx, conn, "BEGIN;\n"+strings.Join(statements, "\n")+"\nCOMMIT;")
 	if err != nil && !conn.IsClosed() {
 		if e := exec(context.WithoutCancel(ctx), conn, "ROLLBACK"); e != nil {
 			closeConn(conn)
 		}
-	}
-	if sqlState(err) == codeNoPrivilege {
-		return refused("changing the publications", "", "let a superuser or the owner of the tables run: "+strings.Join(statements, " "), err)
 	}
 	return err
 }
@@ -160,7 +166,7 @@ func (w pubWant) plan(have *pubState) ([]string, error) {
 	}
 	add := fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE %s;", name, tableList(missing))
 	if !have.owned {
-		return nil, refused("checking the publication", w.name, "let its owner run: "+add, errors.New("it belongs to another role and lacks tables"))
+		return nil, refused("checking the publication", w.name, "let its owner run: "+add, fmt.Errorf("%w: it belongs to another role and lacks tables", cdc.ErrDenied))
 	}
 	return []string{add}, nil
 }
@@ -184,6 +190,10 @@ func (w pubWant) faults(have *pubState) (faults []string, remedy string) {
 		faults = append(faults, "it does not publish just "+w.actions)
 		sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s SET (publish = '%s');", name, w.actions))
 	}
+	if have.generated {
+		faults = append(faults, "it publishes generated columns, which are not mirrored")
+		sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s SET (publish_generated_columns = none);", name))
+	}
 	if !have.viaRoot {
 		faults = append(faults, "it does not publish partitions as their root")
 		sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s SET (publish_via_partition_root = true);", name))
@@ -195,11 +205,15 @@ func (w pubWant) faults(have *pubState) (faults []string, remedy string) {
 		case !wanted:
 			faults = append(faults, fmt.Sprintf("it has the table %s.%s, which is not to be in it", p.schema, p.name))
 			sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s;", name, table))
-		case p.filter || p.subset:
+		case p.generated && w.narrowed:
+			faults = append(faults, fmt.Sprintf("its column list for %s.%s has generated columns, which are not mirrored", p.schema, p.name))
+			sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s; /* and add it again without those */", name, table))
+		case (p.filter || p.subset) && !w.narrowed:
 			what := "a row filter"
 			if p.subset {
 				what = "a column list"
 			}
+			what += " (source.honour_filters mirrors just what it publishes)"
 			faults = append(faults, fmt.Sprintf("it has %s on %s.%s", what, p.schema, p.name))
 			sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s; ALTER PUBLICATION %s ADD TABLE ONLY %s;", name, table, name, table))
 		}
@@ -221,7 +235,11 @@ func readPublications(ctx context.Context, conn *pgconn.PgConn, wants []pubWant)
 	version := serverVersionNum(conn.ParameterStatus("server_version"))
 	have := map[string]*pubState{}
 	for _, w := range wants {
-		rows, err := query(ctx, conn, `SELECT oid, puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate, pg_has_role(pubowner, 'USAGE')
+		generated := "false"
+		if version >= 180000 {
+			generated = "pubgencols <> 'n'"
+		}
+		rows, err := query(ctx, conn, `SELECT oid, puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate, pg_has_role(pubowner, 'USAGE'), `+generated+`
 			FROM pg_publication WHERE pubname = $1`, w.name)
 		if err != nil {
 			return nil, fmt.Errorf("reading the publication %s: %w", w.name, err)
@@ -231,7 +249,7 @@ func readPublications(ctx context.Context, conn *pgconn.PgConn, wants []pubWant)
 		}
 		r := rows[0]
 		p := &pubState{
-			allTables: r.bool(1), viaRoot: r.bool(2), insert: r.bool(3), update: r.bool(4), del: r.bool(5), truncate: r.bool(6), owned: r.bool(7),
+			allTables: r.bool(1), viaRoot: r.bool(2), insert: r.bool(3), update: r.bool(4), del: r.bool(5), truncate: r.bool(6), owned: r.bool(7), generated: r.bool(8),
 		}
 		if err := p.readMembers(ctx, conn, r.str(0), version); err != nil {
 			return nil, fmt.Errorf("reading the tables of the publication %s: %w", w.name, err)
@@ -242,9 +260,10 @@ func readPublications(ctx context.Context, conn *pgconn.PgConn, wants []pubWant)
 }
 
 func (p *pubState) readMembers(ctx context.Context, conn *pgconn.PgConn, oid string, version int) error {
-	narrowed := "false, false"
+	narrowed := "false, false, false"
 	if version >= 150000 {
-		narrowed = "r.prqual IS NOT NULL, r.prattrs IS NOT NULL"
+		narrowed = `r.prqual IS NOT NULL, r.prattrs IS NOT NULL,
+			EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = r.prrelid AND a.attnum = ANY (r.prattrs) AND a.attgenerated <> '')`
 	}
 	rows, err := query(ctx, conn, `SELECT c.oid, n.nspname, c.relname, `+narrowed+`
 		FROM pg_publication_rel r JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -253,7 +272,7 @@ func (p *pubState) readMembers(ctx context.Context, conn *pgconn.PgConn, oid str
 		return err
 	}
 	for _, r := range rows {
-		p.tables = append(p.tables, pubTable{oid: r.oid(0), schema: r.str(1), name: r.str(2), filter: r.bool(3), subset: r.bool(4)})
+		p.tables = append(p.tables, pubTable{oid: r.oid(0), schema: r.str(1), name: r.str(2), filter: r.bool(3), subset: r.bool(4), generated: r.bool(5)})
 	}
 	if version < 150000 {
 		return nil

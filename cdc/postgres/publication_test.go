@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -76,7 +77,7 @@ func TestPublish(t *testing.T) {
 }
 
 // Each difference is refused, changes nothing, and its remedy mends it.
-func TestPublishRefusesWhatIsNotOurs(t *testing.T) {
+func TestEdge47PublishRefusesWhatIsNotOurs(t *testing.T) {
 	for name, make_ := range map[string]string{
 		"FOR ALL TABLES":  `CREATE PUBLICATION %[1]s FOR ALL TABLES WITH (publish_via_partition_root = true)`,
 		"IN SCHEMA":       `CREATE PUBLICATION %[1]s FOR TABLES IN SCHEMA public WITH (publish_via_partition_root = true)`,
@@ -116,7 +117,7 @@ func TestPublishRefusesWhatIsNotOurs(t *testing.T) {
 	}
 }
 
-func TestPublishWithoutRights(t *testing.T) {
+func TestEdge26PublishWithoutRights(t *testing.T) {
 	d := newDatabase(t)
 	role := "r_" + d.name
 	d.exec(fmt.Sprintf("CREATE TABLE a (id int PRIMARY KEY); CREATE ROLE %[1]s LOGIN REPLICATION PASSWORD '%[2]s'; GRANT SELECT ON a TO %[1]s", role, testPassword))
@@ -127,6 +128,7 @@ func TestPublishWithoutRights(t *testing.T) {
 	require.NoError(t, err)
 	err = s.Publish(ctx, rels)
 	require.Equal(t, codeNoPrivilege, sqlState(err))
+	require.ErrorIs(t, err, cdc.ErrDenied)
 	var e *cdc.Error
 	require.ErrorAs(t, err, &e)
 	_, sql, _ := strings.Cut(e.Remedy, "run: ")
@@ -138,7 +140,75 @@ func TestPublishWithoutRights(t *testing.T) {
 	require.NoError(t, err)
 	err = s.Publish(ctx, rels)
 	require.ErrorContains(t, err, "belongs to another role")
+	require.ErrorIs(t, err, cdc.ErrDenied)
 	require.ErrorAs(t, err, &e)
 	require.Contains(t, e.Remedy, `ADD TABLE ONLY "public"."b"`)
 	require.NoError(t, s.Close())
+}
+
+// Publications are shown, planned and dropped for people, too.
+func TestPublicationsForPeople(t *testing.T) {
+	d := newDatabase(t)
+	d.exec("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE bare (v int)")
+	s := d.open(func(c *Config) { c.Keyless = KeylessInsertOnly })
+	ctx := testContext(t)
+	before, _ := members(d)
+	sql, err := s.PublishSQL(ctx)
+	require.NoError(t, err)
+	require.Len(t, sql, 2)
+	after, _ := members(d)
+	require.Equal(t, before, after, "a plan changes nothing")
+	pubs, err := s.Publications(ctx)
+	require.NoError(t, err)
+	require.Len(t, pubs, 2)
+	require.False(t, pubs[0].Exists || pubs[1].Exists)
+	for _, statement := range sql {
+		d.exec(statement)
+	}
+	sql, err = s.PublishSQL(ctx)
+	require.NoError(t, err)
+	require.Empty(t, sql)
+	pubs, err = s.Publications(ctx)
+	require.NoError(t, err)
+	require.Equal(t, "public.a", pubs[0].Tables[0].Table)
+	require.Equal(t, []string{"insert", "update", "delete", "truncate"}, pubs[0].Actions)
+	require.Equal(t, "public.bare", pubs[1].Tables[0].Table)
+	require.Equal(t, []string{"insert", "truncate"}, pubs[1].Actions)
+	require.NoError(t, s.DropPublications(ctx))
+	require.NoError(t, s.DropPublications(ctx))
+	after, parameters := members(d)
+	require.Empty(t, after)
+	require.Empty(t, parameters)
+}
+
+// A report tells who reads the slot, what is held, and what was spilled.
+func TestSlotReport(t *testing.T) {
+	d := newDatabase(t)
+	d.exec("CREATE TABLE a (id int PRIMARY KEY, v text)")
+	s := d.open(func(c *Config) { c.DSN, c.Streaming = c.DSN+"&logical_decoding_work_mem=64", StreamingOff })
+	ctx := testContext(t)
+	_, err := s.Report(ctx, 0)
+	require.ErrorIs(t, err, cdc.ErrNoSlot)
+	stream := begin(t, d, s)
+	d.exec("INSERT INTO a SELECT g, repeat('x', 1000) FROM generate_series(1, 5000) g")
+	newReplica(t).until(stream, d.now())
+	require.Eventually(t, func() bool { // the server counts now and then
+		rep, err := s.Report(ctx, 0)
+		require.NoError(t, err)
+		return rep.Decoding != nil && rep.Decoding.SpillBytes > 0 && rep.Decoding.TotalTransactions > 0 && rep.Stream != nil && rep.Stream.State == "streaming" && rep.Stream.LastReply != nil
+	}, 30*time.Second, 100*time.Millisecond)
+	rep, err := s.Report(ctx, 300*time.Millisecond)
+	require.NoError(t, err)
+	require.True(t, rep.Slot.Active)
+	require.Equal(t, "lakeload "+s.config.Slot, rep.Slot.Holder.Application)
+	require.NotNil(t, rep.WALRate)
+	require.Nil(t, rep.LastsSeconds, "no limit is set")
+	require.NotNil(t, rep.Stream.SilentSeconds)
+	require.NoError(t, stream.Close())
+	require.Eventually(t, func() bool {
+		rep, err = s.Report(ctx, 0)
+		require.NoError(t, err)
+		return rep.Stream == nil && !rep.Slot.Active
+	}, 20*time.Second, 50*time.Millisecond)
+	require.Positive(t, rep.HeldBytes)
 }

@@ -135,6 +135,19 @@ func (a *admin) query(ctx context.Context, sql string, params ...string) (rows [
 	return rows, err
 }
 
+// reset lets the next user open another connection.
+func (a *admin) reset(ctx context.Context) error {
+	select {
+	case <-a.turn:
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the catalogue connection: %w", ctx.Err())
+	}
+	defer func() { a.turn <- struct{}{} }()
+	closeConn(a.conn)
+	a.conn = nil
+	return nil
+}
+
 // close ends the connection, after its present user is done.
 func (a *admin) close() {
 	<-a.turn

@@ -15,6 +15,9 @@ import (
 type tableInfo struct {
 	rel  *cdc.Relation
 	cols []columnType
+	// filter is the SQL of the condition that a publication's rows fulfil; "":
+	// there is none, or none is honoured.
+	filter string
 }
 
 // catalog resolves the relations of a stream. The stream asks from its reader

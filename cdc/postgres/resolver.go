@@ -20,6 +20,7 @@ type resolver struct {
 	types    *typeCache
 	selector *selector
 	policies typePolicies
+	narrowed func(context.Context, *pgconn.PgConn) (map[uint32]publishedShape, error)
 
 	mu   sync.Mutex
 	last map[uint32]*cdc.Relation // the newest relation made for each table
@@ -60,6 +61,13 @@ func (r *resolver) tableByOID(ctx context.Context, oid uint32, msg relationMessa
 		var err error
 		if now, err = shapeFor(ctx, conn, oid, msg); err != nil {
 			return err
+		}
+		if now != nil {
+			shapes, err := r.narrowed(ctx, conn)
+			if err != nil {
+				return err
+			}
+			now.narrow(shapes[oid].columns)
 		}
 		types, err = r.types.resolve(ctx, conn, oids)
 		return err

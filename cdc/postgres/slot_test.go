@@ -2,8 +2,8 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -12,7 +12,7 @@ import (
 	"github.com/lakeload/lakeload/cdc"
 )
 
-func TestSlotLife(t *testing.T) {
+func TestEdge17SlotLife(t *testing.T) {
 	d := newDatabase(t)
 	d.exec("CREATE TABLE a (id int PRIMARY KEY)")
 	s := d.open()
@@ -44,7 +44,7 @@ func TestSlotLife(t *testing.T) {
 	require.ErrorIs(t, err, cdc.ErrNoSlot)
 }
 
-func TestSlotOfAnother(t *testing.T) {
+func TestEdge17SlotOfAnother(t *testing.T) {
 	d := newDatabase(t)
 	s := d.open()
 	ctx := testContext(t)
@@ -53,6 +53,22 @@ func TestSlotOfAnother(t *testing.T) {
 	_, err := s.Slot(ctx)
 	require.ErrorContains(t, err, "physical")
 	require.Error(t, s.DropSlot(ctx), "what is not ours is not dropped")
+	d.exec("SELECT pg_drop_replication_slot('" + name + "')")
+
+	d.exec("SELECT pg_create_logical_replication_slot('" + name + "', 'pgoutput', false, true)")
+	_, err = s.Slot(ctx)
+	require.ErrorContains(t, err, "two-phase")
+	d.exec("SELECT pg_drop_replication_slot('" + name + "')")
+	held := dial(t, d.dsn)
+	mustExec(t, held, "SELECT pg_create_logical_replication_slot('"+name+"', 'pgoutput', true)")
+	_, err = s.Slot(ctx)
+	require.ErrorContains(t, err, "temporary")
+	closeConn(held)
+	require.Eventually(t, func() bool { _, err := s.Slot(ctx); return errors.Is(err, cdc.ErrNoSlot) }, 20*time.Second, 20*time.Millisecond)
+	d.exec("SELECT pg_create_logical_replication_slot('" + name + "', 'test_decoding')")
+	_, err = s.Slot(ctx)
+	require.ErrorContains(t, err, "test_decoding")
+	require.Error(t, s.DropSlot(ctx))
 	d.exec("SELECT pg_drop_replication_slot('" + name + "')")
 
 	elsewhere := newDatabase(t)
@@ -64,7 +80,7 @@ func TestSlotOfAnother(t *testing.T) {
 }
 
 // The server would begin after what is missing, and say nothing.
-func TestStreamRefusesAGap(t *testing.T) {
+func TestEdge06StreamRefusesAGap(t *testing.T) {
 	d := newDatabase(t)
 	d.exec("CREATE TABLE a (id int PRIMARY KEY)")
 	s := d.open()
@@ -89,6 +105,7 @@ func TestStreamRefusesAGap(t *testing.T) {
 	// Ahead of the server: a restored backup, not a place to wait at.
 	_, err = s.Stream(ctx, state.Current+1<<40)
 	require.ErrorContains(t, err, "log ends at")
+	require.ErrorIs(t, err, cdc.ErrReset)
 	require.False(t, cdc.Retryable(err) || cdc.NeedsResync(err))
 
 	stream, err := s.Stream(ctx, state.ConfirmedFlush)
@@ -96,7 +113,7 @@ func TestStreamRefusesAGap(t *testing.T) {
 	require.NoError(t, stream.Close())
 }
 
-func TestSlotInUse(t *testing.T) {
+func TestEdge11SlotInUse(t *testing.T) {
 	d := newDatabase(t)
 	d.exec("CREATE TABLE a (id int PRIMARY KEY)")
 	s, second := d.open(), d.open()
@@ -117,17 +134,37 @@ func TestSlotInUse(t *testing.T) {
 	_, err = second.Stream(ctx, snap.Point())
 	require.True(t, cdc.Retryable(err), "%v", err)
 	require.ErrorContains(t, err, fmt.Sprint(state.ActivePID))
+	require.ErrorContains(t, err, `"lakeload `+s.config.Slot+`"`, "who holds it")
+	require.True(t, cdc.Retryable(second.Claim(ctx)))
 	short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, second.DropSlot(short), context.DeadlineExceeded)
 
 	usurper := d.open(func(c *Config) { c.TakeOver = true })
-	taken, err := usurper.Stream(ctx, snap.Point())
-	require.NoError(t, err)
+	require.NoError(t, usurper.Claim(ctx))
 	_, err = nextOrError(ctx, stream)
 	require.Error(t, err, "the first holder was ended")
 	_ = stream.Close()
+	taken, err := usurper.Stream(ctx, snap.Point())
+	require.NoError(t, err)
+
+	// Who was told to take over, and has lost the slot again, does not take it
+	// back: two of them would stop each other for ever.
+	other := d.open(func(c *Config) { c.TakeOver = true })
+	again, err := other.Stream(ctx, snap.Point())
+	require.NoError(t, err)
+	_, err = nextOrError(ctx, taken)
+	require.True(t, cdc.Retryable(err), "%v", err)
 	require.NoError(t, taken.Close())
+	_, err = usurper.Stream(ctx, snap.Point())
+	require.True(t, cdc.Retryable(err), "%v", err)
+	require.True(t, cdc.Retryable(usurper.Claim(ctx)))
+	d.exec("CREATE TABLE b (id int PRIMARY KEY)")
+	short, cancel = context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancel()
+	_, err = nextOrError(short, again)
+	require.ErrorIs(t, err, context.DeadlineExceeded, "the one that has it goes on")
+	require.NoError(t, again.Close())
 	require.NoError(t, second.DropSlot(ctx), "free, or so soon")
 }
 
@@ -141,24 +178,32 @@ func nextOrError(ctx context.Context, s cdc.Stream) (*cdc.Chunk, error) {
 	}
 }
 
+// loseWAL makes the server write and drop more log than its limit.
+func (d *database) loseWAL() {
+	d.t.Helper()
+	d.exec("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+	d.exec("SELECT pg_reload_conf()")
+	d.t.Cleanup(func() {
+		d.exec("ALTER SYSTEM RESET max_slot_wal_keep_size")
+		d.exec("SELECT pg_reload_conf()")
+	})
+	for range 4 {
+		d.exec("CREATE TABLE IF NOT EXISTS j (v text); INSERT INTO j SELECT repeat('x', 1000) FROM generate_series(1, 5000)")
+		d.exec("SELECT pg_switch_wal()")
+		d.exec("CHECKPOINT")
+	}
+}
+
 // A slot that held back too much is lost, and says so before and while a
 // stream is opened.
-func TestLostSlot(t *testing.T) {
+func TestEdge16LostSlot(t *testing.T) {
 	d := newDatabase(t)
 	s := d.open()
 	ctx := testContext(t)
 	snap, err := s.CreateSlot(ctx)
 	require.NoError(t, err)
 	require.NoError(t, snap.Close())
-	defer d.exec("SELECT pg_reload_conf()")
-	defer d.exec("ALTER SYSTEM RESET max_slot_wal_keep_size")
-	d.exec("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
-	d.exec("SELECT pg_reload_conf()")
-	for range 4 {
-		d.exec("CREATE TABLE IF NOT EXISTS j (v text); INSERT INTO j SELECT repeat('x', 1000) FROM generate_series(1, 5000)")
-		d.exec("SELECT pg_switch_wal()")
-		d.exec("CHECKPOINT")
-	}
+	d.loseWAL()
 	require.Eventually(t, func() bool {
 		state, err := s.Slot(ctx)
 		require.NoError(t, err)
@@ -166,6 +211,143 @@ func TestLostSlot(t *testing.T) {
 	}, 20*time.Second, 50*time.Millisecond)
 	_, err = s.Stream(ctx, snap.Point())
 	require.True(t, cdc.NeedsResync(err), "%v", err)
-	require.True(t, strings.Contains(err.Error(), "invalidated"), "%v", err)
+	require.ErrorContains(t, err, "invalidated")
+	require.ErrorContains(t, err, "max_slot_wal_keep_size")
+	var e *cdc.Error
+	require.ErrorAs(t, err, &e)
+	require.Contains(t, e.Remedy, "raise max_slot_wal_keep_size")
+	require.Contains(t, e.Remedy, "lakeload adopt")
 	require.NoError(t, s.DropSlot(ctx))
+}
+
+// It is found while a stream runs, too: the server ends the session, and the
+// next one learns why.
+func TestEdge16LostWhileStreaming(t *testing.T) {
+	d := newDatabase(t)
+	d.exec("CREATE TABLE a (id int PRIMARY KEY)")
+	s := d.open()
+	stream := begin(t, d, s)
+	from := cdc.LSN(0)
+	state, err := s.Slot(testContext(t))
+	require.NoError(t, err)
+	from = state.ConfirmedFlush
+	d.loseWAL() // nothing is acknowledged
+	_, err = nextOrError(testContext(t), stream)
+	require.Error(t, err)
+	_ = stream.Close()
+	for cdc.Retryable(err) {
+		if stream, err = s.Stream(testContext(t), from); err == nil {
+			_, err = nextOrError(testContext(t), stream)
+			_ = stream.Close()
+		}
+	}
+	require.True(t, cdc.NeedsResync(err), "%v", err)
+	require.ErrorContains(t, err, "max_slot_wal_keep_size")
+}
+
+// PostgreSQL 18 invalidates slots that nobody reads, if told to.
+func TestEdge16IdleTimeout(t *testing.T) {
+	d := newDatabase(t)
+	if testServer(t).Version() < 18 {
+		t.Skip("left out: PostgreSQL before 18 has no idle_replication_slot_timeout")
+	}
+	s := d.open()
+	ctx := testContext(t)
+	snap, err := s.CreateSlot(ctx)
+	require.NoError(t, err)
+	require.NoError(t, snap.Close())
+	d.exec("ALTER SYSTEM SET idle_replication_slot_timeout = '1s'")
+	d.exec("SELECT pg_reload_conf()")
+	defer func() {
+		d.exec("ALTER SYSTEM RESET idle_replication_slot_timeout")
+		d.exec("SELECT pg_reload_conf()")
+	}()
+	require.Eventually(t, func() bool {
+		d.exec("CHECKPOINT")
+		state, err := s.Slot(ctx)
+		require.NoError(t, err)
+		return state.Lost && state.Reason == "idle_timeout"
+	}, 30*time.Second, 200*time.Millisecond)
+	_, err = s.Stream(ctx, snap.Point())
+	require.True(t, cdc.NeedsResync(err), "%v", err)
+	require.ErrorContains(t, err, "idle_replication_slot_timeout")
+}
+
+// Nothing but a position of the lake's own is a place to begin at.
+func TestEdge07StreamNeedsAPosition(t *testing.T) {
+	d := newDatabase(t)
+	d.exec("CREATE TABLE a (id int PRIMARY KEY)")
+	s := d.open()
+	require.NoError(t, begin(t, d, s).Close())
+	_, err := s.Stream(testContext(t), 0)
+	require.Error(t, err)
+	require.False(t, cdc.Retryable(err))
+}
+
+// The slot is acknowledged by the caller alone, whatever the server's
+// keepalives and our answers to them say.
+func TestEdge09OnlyTheCallerAcknowledges(t *testing.T) {
+	d := newDatabase(t)
+	d.exec("CREATE TABLE a (id int PRIMARY KEY)")
+	s := d.open(func(c *Config) { c.DSN += "&wal_sender_timeout=600ms" })
+	stream := begin(t, d, s)
+	ctx := testContext(t)
+	before, err := s.Slot(ctx)
+	require.NoError(t, err)
+	d.exec("INSERT INTO a VALUES (1)")
+	var cut cdc.LSN
+	for cut <= before.ConfirmedFlush {
+		c, err := stream.Next(ctx)
+		require.NoError(t, err)
+		cut = c.Cut
+		c.Release()
+	}
+	reply := func() string {
+		rows := d.exec("SELECT reply_time FROM pg_stat_replication r JOIN pg_replication_slots s ON s.active_pid = r.pid WHERE s.slot_name = '" + s.config.Slot + "'")
+		require.Len(t, rows, 1)
+		return rows[0].str(0)
+	}
+	for range 3 { // answers reach the server, again and again
+		last := reply()
+		require.Eventually(t, func() bool { return reply() != last }, 30*time.Second, 20*time.Millisecond)
+	}
+	after, err := s.Slot(ctx)
+	require.NoError(t, err)
+	require.Equal(t, before.ConfirmedFlush, after.ConfirmedFlush)
+	stream.Ack(cut)
+	require.Eventually(t, func() bool {
+		state, err := s.Slot(ctx)
+		require.NoError(t, err)
+		return state.ConfirmedFlush == cut
+	}, 30*time.Second, 20*time.Millisecond)
+	require.NoError(t, stream.Close())
+}
+
+// Nothing of ours changes and the rest of the server writes on: the cut moves
+// all the same, and with it the slot. No table, row or message is needed.
+func TestEdge12And13IdleStreamMovesOn(t *testing.T) {
+	d, busy := newDatabase(t), newDatabase(t)
+	d.exec("CREATE TABLE a (id int PRIMARY KEY)")
+	s := d.open()
+	stream := begin(t, d, s)
+	ctx := testContext(t)
+	owned := fmt.Sprint(d.exec("SELECT count(*) FROM pg_class"), d.exec("SELECT count(*) FROM pg_publication"))
+	busy.exec("CREATE TABLE noise (v text)")
+	busy.exec("INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 2000)")
+	target := d.now()
+	for cut := cdc.LSN(0); cut < target; {
+		c, err := stream.Next(ctx)
+		require.NoError(t, err)
+		require.Empty(t, c.Items)
+		cut = c.Cut
+		stream.Ack(cut)
+		c.Release()
+	}
+	require.Eventually(t, func() bool {
+		state, err := s.Slot(ctx)
+		require.NoError(t, err)
+		return state.ConfirmedFlush >= target
+	}, 30*time.Second, 20*time.Millisecond)
+	require.Equal(t, owned, fmt.Sprint(d.exec("SELECT count(*) FROM pg_class"), d.exec("SELECT count(*) FROM pg_publication")))
+	require.NoError(t, stream.Close())
 }

@@ -27,6 +27,7 @@ type snapshot struct {
 	point    cdc.LSN
 	exported string // the keeper's name for the snapshot
 
+	guard      *guard
 	keeper     *reader
 	keeperTurn chan struct{} // holds a token while nobody uses the keeper
 	turns      chan struct{} // holds a token for each reader that may be in use
@@ -80,10 +81,15 @@ func (s *Source) takeSnapshot(ctx context.Context, slot string, temporary bool) 
 			closeConn(keeper.conn)
 		}
 	}()
-	point, name, err := createSlot(ctx, sender, slot, temporary)
+	point, name, guard, err := s.makeSlot(ctx, sender, slot, temporary)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			guard.close()
+		}
+	}()
 	exported, err := keeper.takeOver(ctx, name)
 	if err != nil || temporary {
 		// A temporary slot would end with its connection, but some time after
@@ -94,7 +100,7 @@ func (s *Source) takeSnapshot(ctx context.Context, slot string, temporary bool) 
 		return nil, err
 	}
 	snap := &snapshot{
-		source: s, point: point, exported: exported, keeper: keeper,
+		source: s, point: point, exported: exported, keeper: keeper, guard: guard,
 		keeperTurn: make(chan struct{}, 1), turns: make(chan struct{}, s.config.Connections), plans: map[uint32]*tablePlan{},
 	}
 	snap.keeperTurn <- struct{}{}
@@ -160,6 +166,9 @@ func (s *snapshot) Read(ctx context.Context, rel *cdc.Relation, r cdc.Range, emi
 	})
 	if refusal != nil {
 		return refusal
+	}
+	if err == nil {
+		err = s.guard.proof(ctx)
 	}
 	return failed(op, object, s.closedOr(err))
 }
@@ -297,5 +306,6 @@ func (s *snapshot) Close() error {
 	}
 	s.idle = nil
 	closeConn(s.keeper.conn)
+	s.guard.close()
 	return nil
 }

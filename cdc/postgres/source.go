@@ -22,6 +22,7 @@ type Source struct {
 	config    Config
 	connector *connector
 	admin     *admin
+	primary   *admin // of a standby's primary; nil: none is named
 	selector  *selector
 	types     *typeCache
 	resolver  *resolver
@@ -36,6 +37,11 @@ type Source struct {
 	// pressure has the transactions for which the spool had no room.
 	pressure pressure
 	stats    streamStats
+	streamed atomic.Bool // a stream has been opened: the slot was ours
+	trouble  trouble
+
+	mu   sync.Mutex // guards host
+	host cdc.Identity
 
 	closeOnce sync.Once
 }
@@ -43,6 +49,8 @@ type Source struct {
 var (
 	_ cdc.Source  = (*Source)(nil)
 	_ cdc.Checker = (*Source)(nil)
+	_ cdc.Claimer = (*Source)(nil)
+	_ cdc.Hosted  = (*Source)(nil)
 )
 
 // Open checks the configuration and reaches the server once, so that what is
@@ -78,14 +86,21 @@ func newSource(config Config) (*Source, error) {
 	if s.selector, err = newSelector(&s.config); err != nil {
 		return nil, refused(op, "", "", err)
 	}
-	if s.connector, err = newConnector(&s.config, s.log); err != nil {
+	if s.connector, err = newConnector(&s.config, s.config.DSN, s.log); err != nil {
 		return nil, err
 	}
 	s.admin, s.keys = newAdmin(s.connector), newKeyPool(config.Connections)
 	if config.CopyRate > 0 {
 		s.limiter = rate.NewLimiter(rate.Limit(config.CopyRate), int(min(config.CopyRate, limitedPiece)))
 	}
-	s.resolver = &resolver{admin: s.admin, types: s.types, selector: s.selector}
+	if s.config.PrimaryDSN != "" {
+		c, err := newConnector(&s.config, s.config.PrimaryDSN, s.log)
+		if err != nil {
+			return nil, err
+		}
+		s.primary = newAdmin(c)
+	}
+	s.resolver = &resolver{admin: s.admin, types: s.types, selector: s.selector, narrowed: s.config.readNarrowed}
 	if s.resolver.policies, err = newTypePolicies(config.Types); err != nil {
 		return nil, refused(op, "", "", err)
 	}
@@ -101,10 +116,16 @@ func (s *Source) Identify(ctx context.Context) (cdc.Identity, error) {
 	if err != nil {
 		return cdc.Identity{}, err
 	}
-	closeConn(conn)
-	s.connector.mu.Lock()
-	defer s.connector.mu.Unlock()
-	return s.connector.known, nil
+	defer closeConn(conn)
+	// What was asked before may have been of another server.
+	return serverOf(conn).Identity, s.admin.reset(ctx)
+}
+
+// Host implements [cdc.Hosted].
+func (s *Source) Host() cdc.Identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.host
 }
 
 // Tables implements [cdc.Source]. A table without a usable identity is in the
@@ -136,6 +157,13 @@ func (s *Source) describeTables(ctx context.Context, conn *pgconn.PgConn, oids [
 	if err != nil {
 		return nil, err
 	}
+	narrowed, err := s.config.readNarrowed(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	for _, sh := range shapes {
+		sh.narrow(narrowed[sh.oid].columns)
+	}
 	types, err := s.types.resolve(ctx, conn, columnTypeOIDs(shapes))
 	if err != nil {
 		return nil, err
@@ -143,6 +171,7 @@ func (s *Source) describeTables(ctx context.Context, conn *pgconn.PgConn, oids [
 	infos := make([]*tableInfo, len(shapes))
 	for i, sh := range shapes {
 		infos[i] = sh.relation(types, s.resolver.policies)
+		infos[i].filter = narrowed[sh.oid].filter
 	}
 	return infos, nil
 }
@@ -152,6 +181,9 @@ func (s *Source) Close() error {
 	s.closeOnce.Do(func() {
 		s.keys.close()
 		s.admin.close()
+		if s.primary != nil {
+			s.primary.close()
+		}
 	})
 	return nil
 }

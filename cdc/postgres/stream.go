@@ -59,6 +59,10 @@ type streamConfig struct {
 	committed func(xid uint32)
 	// originNone asks for changes only that were made on this server.
 	originNone bool
+	// judge, if set, says what an error of the server means, by its looking into
+	// the slot; at is the last cut that was delivered, moved says whether any
+	// transaction was.
+	judge func(ctx context.Context, at cdc.LSN, moved bool, err error) error
 	// serverVersion is server_version_num.
 	serverVersion int
 	// senderTimeout is the server's wal_sender_timeout; 0: none.
@@ -95,10 +99,12 @@ type stream struct {
 	once   sync.Once     // of Close
 	closed error
 
-	beating sync.WaitGroup // the heartbeat
-	hungry  atomic.Bool    // Next waits
-	news    chan struct{}  // to Next, of capacity 1
-	taken   chan struct{}  // to the reader, of capacity 1: waiting has been taken
+	progress  atomic.Uint64
+	delivered atomic.Bool    // a transaction
+	beating   sync.WaitGroup // the heartbeat
+	hungry    atomic.Bool    // Next waits
+	news      chan struct{}  // to Next, of capacity 1
+	taken     chan struct{}  // to the reader, of capacity 1: waiting has been taken
 
 	mu      sync.Mutex
 	waiting *cdc.Chunk // complete
@@ -124,6 +130,9 @@ func (s *stream) Next(ctx context.Context) (*cdc.Chunk, error) {
 				}
 			}
 			s.feedback.delivered(c.Cut)
+			if c.Transactions > 0 {
+				s.delivered.Store(true)
+			}
 			return c, nil
 		}
 		if err != nil {

@@ -33,6 +33,7 @@ func (s *stream) read() {
 		s.cfg.needText()
 	}
 	s.cancel(err)
+	err = s.judged(err)
 	s.leaveSpools(err)
 	s.mu.Lock()
 	s.err = failed("reading the replication stream", s.object, err)
@@ -215,7 +216,7 @@ func notice(body []byte) error {
 func noPublication(err error) error {
 	return &cdc.Error{
 		Op: "decoding the log", Class: cdc.ClassResync, Err: err,
-		Remedy: "the publication did not exist at this place of the log, it was made later than the slot, or dropped for a while: drop the slot, let a new one be made, and copy the tables again",
+		Remedy: "find out who has made the publication anew: it is missing at this place of the log for ever; " + remedyAdopt,
 	}
 }
 

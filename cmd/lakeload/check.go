@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/cdc/postgres"
+	"github.com/lakeload/lakeload/lakehouse"
 )
 
 // preflightError says that a source is not ready.
@@ -70,14 +74,19 @@ func blocked(findings []cdc.Finding) error {
 	return nil
 }
 
+// walSample is how long check and status look at how fast the server writes.
+const walSample = 2 * time.Second
+
 func newCheckCommand(c *console) *cobra.Command {
 	flags := sourceFlags{c: c}
+	var lake string
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Look at a database, changing nothing, for what would stand in the way",
 		Long: `Looks at the settings, the tables and the rights that a mirror needs, and changes
 nothing. Each finding names what there is, what is needed and what mends it.
-Without --tables it looks at all tables.
+Without --tables it looks at all tables. With --lake it also says whether that lake
+can go on with this source.
 
 The exit code is 3 where something stands in the way.`,
 		Args: exactly(),
@@ -89,6 +98,7 @@ The exit code is 3 where something stands in the way.`,
 			if err != nil {
 				return err
 			}
+			s.postgres.WALSample = walSample
 			source, err := s.open(cmd.Context(), slog.New(slog.DiscardHandler))
 			if err != nil {
 				return err
@@ -98,11 +108,29 @@ The exit code is 3 where something stands in the way.`,
 			if err != nil {
 				return err
 			}
+			if location := first(lake, s.conf.Lake.URL); location != "" && blocked(findings) == nil {
+				more, err := checkLake(cmd.Context(), location, s, source)
+				if err != nil {
+					return err
+				}
+				findings = append(findings, more...)
+			}
 			return printFindings(c, findings)
 		},
 	}
 	flags.register(cmd.Flags())
+	cmd.Flags().StringVar(&lake, "lake", "", "a lake's folder, to say whether it can go on with this source")
 	return cmd
+}
+
+// checkLake says whether a lake can go on with the source.
+func checkLake(ctx context.Context, location string, s *selection, source *postgres.Source) ([]cdc.Finding, error) {
+	store, err := openStore(location)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = store.Close() }() // it was only read
+	return lakehouse.Preflight(ctx, lakehouse.Options{Name: s.name, Source: source, Lake: store, Slot: s.postgres.Slot, Publication: s.postgres.Publication})
 }
 
 func printFindings(c *console, findings []cdc.Finding) error {

@@ -24,7 +24,9 @@ const (
 // tests can give it another one: standard output is for results, standard
 // error for what happens.
 type console struct {
+	in         io.Reader // answers to questions; nil: there is nobody to ask
 	out, err   io.Writer
+	inIsTerm   bool
 	outIsTerm  bool
 	errIsTerm  bool
 	getenv     func(string) (string, bool)
@@ -41,6 +43,8 @@ type console struct {
 
 func systemConsole() *console {
 	return &console{
+		in:         os.Stdin,
+		inIsTerm:   term.IsTerminal(int(os.Stdin.Fd())),
 		out:        os.Stdout,
 		err:        os.Stderr,
 		outIsTerm:  term.IsTerminal(int(os.Stdout.Fd())),

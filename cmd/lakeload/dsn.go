@@ -9,7 +9,7 @@ import (
 // sourceEnv may hold the source's connection string, with a password.
 const sourceEnv = "LAKELOAD_SOURCE"
 
-const passwordRemedy = "leave the password out and give it in PGPASSWORD, in ~/.pgpass, in a file named by source.password_file of the configuration, " +
+const passwordRemedy = "leave the password out and give it in PGPASSWORD, in ~/.pgpass, in a file or by a command named by source.password_file or source.password_command of the configuration, " +
 	"or give the whole connection string in " + sourceEnv + ": arguments can be read by every user of the machine"
 
 // sourceDSN gives the connection string: of the flag, which may hold no

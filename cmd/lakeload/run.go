@@ -31,6 +31,7 @@ type runFlags struct {
 	untilCurrent bool
 	cacheDir     string
 	copyWorkers  int
+	takeOver     bool
 }
 
 func newRunCommand(c *console) *cobra.Command {
@@ -66,6 +67,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.untilCurrent, "until-current", false, "end once everything is in the lake that was committed at the start")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "local folder for what can be rebuilt (default: LAKE/_lakeload/NAME/cache)")
 	flags.IntVar(&f.copyWorkers, "copy-workers", 0, "ranges of the initial copy at a time (default 2)")
+	flags.BoolVar(&f.takeOver, "take-over", false, "end the session that holds the slot, once, at the start: only for one that is known to be dead")
 }
 
 // run prepares everything that can be wrong on our side before it reaches for
@@ -78,6 +80,7 @@ func (f *runFlags) run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return err
 	}
+	s.postgres.TakeOver = f.takeOver
 	o, err := f.options(s)
 	if err != nil {
 		return err
@@ -113,7 +116,7 @@ func mirror(ctx context.Context, s *selection, o lakehouse.Options, log *slog.Lo
 	if err != nil {
 		return err
 	}
-	if err := preflight(ctx, source, log); err != nil {
+	if err := preflight(ctx, source, followed(ctx, o), log); err != nil {
 		return errors.Join(err, source.Close())
 	}
 	o.Source = source
@@ -124,12 +127,43 @@ func mirror(ctx context.Context, s *selection, o lakehouse.Options, log *slog.Lo
 	return errors.Join(engine.Run(ctx), engine.Close())
 }
 
+// followed tells which tables the lake holds already and follows: what is
+// missing to copy them does not stand in their way.
+func followed(ctx context.Context, o lakehouse.Options) map[string]bool {
+	names := map[string]bool{}
+	state, err := lakehouse.ReadState(ctx, o.Lake, o.Name)
+	if err != nil {
+		return names // the engine reads it too, and says what is wrong with it
+	}
+	for _, t := range state.Tables {
+		if state.Phase == lakehouse.PipelineReady && t.Phase == lakehouse.PhaseLive {
+			names[t.Name()] = true
+		}
+	}
+	return names
+}
+
+// copyOnly are the checks whose findings matter to a copy alone.
+var copyOnly = map[string]bool{"select": true, "row_security": true, "table_owner": true}
+
 // preflight refuses a source that is not ready, and says loudly what will not
 // be followed.
-func preflight(ctx context.Context, source *postgres.Source, log *slog.Logger) error {
+func preflight(ctx context.Context, source *postgres.Source, followed map[string]bool, log *slog.Logger) error {
 	findings, err := source.Check(ctx)
 	if err != nil {
 		return err
+	}
+	for i := range findings {
+		f := &findings[i]
+		switch {
+		case f.Severity != cdc.Blocker || len(followed) == 0:
+		case f.Check == "create_publication":
+			f.Severity = cdc.Warning
+		case copyOnly[f.Check] && followed[f.Table]:
+			f.Severity, f.Need = cdc.Warning, f.Need+", should the table have to be copied again"
+		case copyOnly[f.Check]: // a new one: the engine leaves it out, and goes on with the others
+			f.Severity = cdc.Warning
+		}
 	}
 	if err := blocked(findings); err != nil {
 		return err

@@ -27,6 +27,9 @@ type sourceFlags struct {
 	publication string
 	keyless     string
 	config      string
+	primary     string
+	standby     bool
+	failover    bool
 }
 
 func (f *sourceFlags) register(flags *pflag.FlagSet) {
@@ -39,6 +42,26 @@ func (f *sourceFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.publication, "publication", "", "the publication (default lakeload_NAME)")
 	flags.StringVar(&f.keyless, "keyless", "", "what to do with tables without a key: stop or insert-only (default stop; insert-only with --all)")
 	flags.StringVarP(&f.config, "config", "c", "", "take what no flag says from this lakeload.yaml")
+	f.registerServer(flags)
+}
+
+// registerServer has the flags about which of several servers is read.
+func (f *sourceFlags) registerServer(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.failover, "failover", false, "make the slot one that standbys keep (PostgreSQL 17)")
+	flags.BoolVar(&f.standby, "standby", false, "read a standby (PostgreSQL 16), which else is waited for until it is promoted")
+	flags.StringVar(&f.primary, "primary", "", "the standby's primary, where publications are made: postgres://user@host/db, without a password")
+}
+
+// registerSlot has the flags that name a source and the pipeline's slot and
+// publication there, for commands that select no tables.
+func (f *sourceFlags) registerSlot(flags *pflag.FlagSet) {
+	f.all = true
+	flags.StringVar(&f.source, "source", "", "the database: postgres://user@host/db, without a password; else "+sourceEnv)
+	flags.StringVar(&f.name, "name", "", "the pipeline's name (default \""+defaultPipeline+"\")")
+	flags.StringVar(&f.slot, "slot", "", "the replication slot (default lakeload_NAME)")
+	flags.StringVar(&f.publication, "publication", "", "the publication (default lakeload_NAME)")
+	flags.StringVarP(&f.config, "config", "c", "", "take what no flag says from this lakeload.yaml")
+	f.registerServer(flags)
 }
 
 // selection is what the flags and the configuration come to.
@@ -72,7 +95,10 @@ func (f *sourceFlags) merge(conf *config.Config) (*selection, error) {
 	}
 	s := &selection{conf: conf, name: first(f.name, conf.Name, defaultPipeline)}
 	p := &s.postgres
-	p.DSN, p.PasswordFile, p.All, p.Connections = dsn, conf.Source.PasswordFile, f.all, conf.Limits.SourceConnections
+	p.DSN, p.All, p.Connections = dsn, f.all, conf.Limits.SourceConnections
+	if err := f.server(p, &conf.Source); err != nil {
+		return nil, err
+	}
 	p.CopyRate, p.RangeBytes = conf.Limits.CopyRate, conf.Limits.CopyRange
 	p.SpoolDir, p.SpoolBytes, p.Heartbeat = conf.Limits.SpoolFolder, conf.Limits.Spool, conf.Source.Heartbeat
 	if conf.Source.Streaming == config.Off {
@@ -94,6 +120,20 @@ func (f *sourceFlags) merge(conf *config.Config) (*selection, error) {
 		return nil, err
 	}
 	return s, f.setKeyless(s)
+}
+
+// server fills in how the server is reached, and which of several is meant.
+func (f *sourceFlags) server(p *postgres.Config, conf *config.Source) error {
+	p.PasswordFile, p.PasswordCommand, p.HonourFilters = conf.PasswordFile, conf.PasswordCommand, conf.HonourFilters
+	p.PrimaryDSN, p.Failover = first(f.primary, conf.PrimaryURL), f.failover || conf.Failover
+	p.AllowStandby = f.standby || conf.Standby
+	if f.primary != "" && hasPassword(f.primary) {
+		return usageErrorf(passwordRemedy, "the password in --primary is refused")
+	}
+	if p.PrimaryDSN != "" && !p.AllowStandby {
+		return usageErrorf("add --standby, or source.standby in the configuration", "a primary is named, and that a standby is to be read is not said")
+	}
+	return nil
 }
 
 func (f *sourceFlags) selectTables(s *selection) error {

@@ -2,16 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/cdc/postgres"
-	"github.com/lakeload/lakeload/cmd/lakeload/human"
+	"github.com/lakeload/lakeload/cmd/lakeload/config"
 	"github.com/lakeload/lakeload/lakehouse"
 )
 
@@ -26,69 +29,135 @@ type statusJSON struct {
 	Position    cdc.LSN                `json:"lsn"` // up to which the lake holds everything
 	Epoch       *epochJSON             `json:"epoch"`
 	Tables      []lakehouse.TableState `json:"tables"`
+	Halt        *lakehouse.Halt        `json:"halt"`
+	Adoptions   []lakehouse.Adoption   `json:"adoptions"`
 	SlotState   *cdc.SlotState         `json:"slot_state"`
 	LagBytes    *int64                 `json:"lag_bytes"`      // between the source's newest position and the lake's
 	LagSeconds  *float64               `json:"lag_seconds"`    // since the lake's last transaction, 0 where no lag
 	HeldBytes   *int64                 `json:"wal_held_bytes"` // of write-ahead log that the slot keeps
+	// WALRate and WALLasts are of a short look: bytes a second, and the seconds
+	// after which the slot would be lost if nobody read it.
+	WALRate  *float64 `json:"wal_bytes_per_second"`
+	WALLasts *float64 `json:"wal_lasts_seconds"`
+	// UnacknowledgedBytes and UnacknowledgedSince are of what the server keeps
+	// for us: the second is a time before which everything is acknowledged.
+	UnacknowledgedBytes *int64                   `json:"unacknowledged_bytes"`
+	UnacknowledgedSince *time.Time               `json:"unacknowledged_since"`
+	Stream              *postgres.StreamReport   `json:"stream"`
+	Decoding            *postgres.DecodingReport `json:"decoding"`
+	Healthy             bool                     `json:"healthy"`
+	Problems            []string                 `json:"problems"`
+
+	report *postgres.SlotReport
+}
+
+// statusFlags are the flags of status.
+type statusFlags struct {
+	lake     lakeFlags
+	source   string
+	exitCode bool
+	maxLag   time.Duration
+	maxHeld  string
 }
 
 func newStatusCommand(c *console) *cobra.Command {
-	flags := lakeFlags{c: c}
-	var source string
+	f := &statusFlags{lake: lakeFlags{c: c}}
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show how far the lake is, and what its tables do",
 		Long: `Shows what the lake records: position, last epoch, and the tables with what is
-wrong with them. Where the source is named, the slot too, and how far the lake
-is behind it.`,
+wrong with them. Where the source is named, the slot too, who reads it, what it
+holds and for how long that lasts, and how far the lake is behind.
+
+With --exit-code it ends with 1 where something is wrong, for probes: the pipeline was
+halted, a table has stopped, the slot is lost or missing, nobody reads it, its log runs
+out (wal_status unreserved), or a limit that was given is passed.`,
 		Args: exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			conf, err := flags.load()
-			if err != nil {
-				return err
-			}
-			dsn, err := c.sourceDSN(source, conf.Source.URL)
-			if err != nil {
-				return err
-			}
-			lake, closeStore, err := flags.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer closeStore()
-			s := lakeStatus(lake)
-			if dsn != "" {
-				state := lake.State()
-				err := s.ask(cmd.Context(), lake, c.now(), postgres.Config{
-					DSN: dsn, PasswordFile: conf.Source.PasswordFile, Slot: state.Slot, Publication: state.Publication, All: true,
-					Logger: slog.New(slog.DiscardHandler),
-				})
-				if err != nil {
-					return err
-				}
-			}
-			return c.print(s, func(w io.Writer) error { return s.write(w, c.now()) })
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), c) },
 	}
-	flags.register(cmd.Flags())
-	cmd.Flags().StringVar(&source, "source", "", "the database, to ask it about the slot; else "+sourceEnv)
+	f.register(cmd.Flags())
 	return cmd
+}
+
+func (f *statusFlags) register(flags *pflag.FlagSet) {
+	f.lake.register(flags)
+	flags.StringVar(&f.source, "source", "", "the database, to ask it about the slot; else "+sourceEnv)
+	flags.BoolVar(&f.exitCode, "exit-code", false, "end with 1 where something is wrong")
+	flags.DurationVar(&f.maxLag, "max-lag", 0, "the lag, as 5m, beyond which something is wrong")
+	flags.StringVar(&f.maxHeld, "max-held", "", "the log held, as 5GiB, beyond which something is wrong")
+}
+
+func (f *statusFlags) run(ctx context.Context, c *console) error {
+	conf, err := f.lake.load()
+	if err != nil {
+		return err
+	}
+	var maxHeld int64
+	if f.maxHeld != "" {
+		if maxHeld, err = config.ParseSize(f.maxHeld); err != nil {
+			return usageErrorf("write it as 500MiB or 5GiB", "--max-held: %w", err)
+		}
+	}
+	dsn, err := c.sourceDSN(f.source, conf.Source.URL)
+	if err != nil {
+		return err
+	}
+	lake, closeStore, err := f.lake.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	s := lakeStatus(lake)
+	if dsn != "" {
+		state := lake.State()
+		conf := postgres.Config{
+			DSN: dsn, PasswordFile: conf.Source.PasswordFile, PasswordCommand: conf.Source.PasswordCommand, Slot: state.Slot, Publication: state.Publication,
+			All: true, AllowStandby: true, Logger: slog.New(slog.DiscardHandler),
+		}
+		if err := s.ask(ctx, lake, c.now(), conf); err != nil {
+			return err
+		}
+	}
+	s.limits(f.maxLag, maxHeld)
+	s.Healthy = len(s.Problems) == 0
+	if err := c.print(s, func(w io.Writer) error { return s.write(w, c.now()) }); err != nil {
+		return err
+	}
+	if f.exitCode && !s.Healthy {
+		return &failure{code: exitFailed, err: fmt.Errorf("something is wrong: %s", strings.Join(s.Problems, "; ")), remedy: "it is told above, with what to do"}
+	}
+	return nil
 }
 
 func lakeStatus(lake *lakehouse.Lake) *statusJSON {
 	state := lake.State()
 	s := &statusJSON{
 		Pipeline: state.Pipeline, Phase: state.Phase, Source: state.Source, Slot: state.Slot, Publication: state.Publication,
-		Position: lake.Position(), Tables: state.Tables,
+		Position: lake.Position(), Tables: state.Tables, Halt: state.Halt, Adoptions: state.Adoptions, Problems: []string{},
 	}
 	if s.Tables == nil {
 		s.Tables = []lakehouse.TableState{}
+	}
+	if s.Adoptions == nil {
+		s.Adoptions = []lakehouse.Adoption{}
 	}
 	if last, err := lake.Epoch(lakehouse.At{}); err == nil {
 		j := asEpochJSON(last)
 		s.Epoch = &j
 	}
+	if s.Halt != nil {
+		s.problem("the pipeline was halted: %s", s.Halt.Reason)
+	}
+	for _, t := range s.Tables {
+		if t.Phase == lakehouse.PhaseStopped {
+			s.problem("%s has stopped", t.Name())
+		}
+	}
 	return s
+}
+
+func (s *statusJSON) problem(format string, args ...any) {
+	s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
 }
 
 // ask adds what the source tells.
@@ -103,63 +172,56 @@ func (s *statusJSON) ask(ctx context.Context, lake *lakehouse.Lake, now time.Tim
 		return err
 	}
 	if who.SystemID != s.Source.SystemID || who.Database != s.Source.Database {
-		return failedf("name the database that the lake was made from", "the source is database %s of cluster %s, the lake was made from database %s of cluster %s",
+		return failedf("name the database that the lake was made from; after a pg_upgrade or a restore: `lakeload adopt`", "the source is database %s of cluster %s, the lake was made from database %s of cluster %s",
 			who.Database, who.SystemID, s.Source.Database, s.Source.SystemID)
 	}
-	slot, err := source.Slot(ctx)
+	if who.Timeline != s.Source.Timeline {
+		s.problem("the source is on timeline %d, the lake was fed from timeline %d: it was promoted or restored", who.Timeline, s.Source.Timeline)
+	}
+	report, err := source.Report(ctx, walSample)
+	if errors.Is(err, cdc.ErrNoSlot) {
+		s.problem("the source has no slot %s", s.Slot)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	lag := max(0, int64(slot.Current)-int64(max(s.Position, slot.ConfirmedFlush)))
-	held := max(0, int64(slot.Current)-int64(slot.Restart))
-	s.SlotState, s.LagBytes, s.HeldBytes = &slot, &lag, &held
-	seconds := 0.0
-	if age, ok := lake.Freshness(now); ok && lag > 0 {
-		seconds = max(0, age.Seconds())
-	}
-	s.LagSeconds = &seconds
+	s.take(report, lake, now)
 	return nil
 }
 
-func (s *statusJSON) write(w io.Writer, now time.Time) error {
-	g := newGrid("pipeline", s.Pipeline+", "+s.Phase)
-	g.add("source", fmt.Sprintf("database %s, PostgreSQL %d, cluster %s, timeline %d", s.Source.Database, s.Source.ServerVersion/10000, s.Source.SystemID, s.Source.Timeline))
-	if s.Epoch == nil {
-		g.add("epoch", "none yet: the first comes when the initial copy is complete")
-	} else {
-		at := "-"
-		if s.Epoch.CommitTime != nil {
-			at = clock(*s.Epoch.CommitTime) + ", " + now.Sub(*s.Epoch.CommitTime).Round(time.Second).String() + " ago"
-		}
-		g.add("epoch", fmt.Sprintf("%d at %s, committed %s", s.Epoch.Epoch, s.Epoch.LSN, at))
+// take fills in what a report says.
+func (s *statusJSON) take(r *postgres.SlotReport, lake *lakehouse.Lake, now time.Time) {
+	slot := r.Slot
+	lag := int64(slot.Current - min(slot.Current, max(s.Position, slot.ConfirmedFlush)))
+	unacknowledged := int64(slot.Current - min(slot.Current, slot.ConfirmedFlush))
+	s.report, s.SlotState, s.LagBytes, s.HeldBytes, s.UnacknowledgedBytes = r, &slot, &lag, &r.HeldBytes, &unacknowledged
+	s.WALRate, s.WALLasts, s.Stream, s.Decoding = r.WALRate, r.LastsSeconds, r.Stream, r.Decoding
+	seconds := 0.0
+	if age, ok := lake.Freshness(now); ok && lag > 0 {
+		seconds = max(0, age.Seconds()) // the clocks are two
 	}
-	g.add("position", s.Position.String())
-	if s.SlotState == nil {
-		g.add("slot", s.Slot+" (name the source with --source to see its state)")
-	} else {
-		active := "nobody reads it"
-		if s.SlotState.Active {
-			active = "being read"
-		}
-		if s.SlotState.Lost {
-			active = "LOST: the server has removed changes that the lake does not have"
-		}
-		g.add("slot", fmt.Sprintf("%s, %s, %s of write-ahead log held", s.Slot, active, human.Bytes(*s.HeldBytes)))
-		g.add("lag", fmt.Sprintf("%s, %.0f s", human.Bytes(*s.LagBytes), *s.LagSeconds))
+	s.LagSeconds = &seconds
+	if s.Epoch != nil && s.Epoch.CommitTime != nil && unacknowledged > 0 {
+		s.UnacknowledgedSince = s.Epoch.CommitTime
 	}
-	if err := g.write(w); err != nil {
-		return err
+	switch {
+	case slot.Lost:
+		s.problem("the slot is lost: %s", first(slot.Reason, slot.WALStatus))
+	case !slot.Active:
+		s.problem("nobody reads the slot")
 	}
-	if _, err := fmt.Fprintln(w); err != nil {
-		return err
+	if !slot.Lost && slot.WALStatus == "unreserved" {
+		s.problem("the slot is about to be lost: the server may remove its log at the next checkpoint")
 	}
-	t := newGrid("TABLE", "PHASE", "SINCE", "NOTE")
-	for _, table := range s.Tables {
-		note := tableNote(tableJSON{InsertOnly: table.InsertOnly, Reason: table.Reason})
-		if table.Remedy != "" {
-			note += "; what to do: " + table.Remedy
-		}
-		t.add(table.Name(), string(table.Phase), clock(table.Since), note)
+}
+
+// limits holds what was found to what was given.
+func (s *statusJSON) limits(maxLag time.Duration, maxHeld int64) {
+	if maxLag > 0 && s.LagSeconds != nil && *s.LagSeconds > maxLag.Seconds() {
+		s.problem("the lake is %.0f s behind, more than %s", *s.LagSeconds, maxLag)
 	}
-	return t.write(w)
+	if maxHeld > 0 && s.HeldBytes != nil && *s.HeldBytes > maxHeld {
+		s.problem("the slot holds %d bytes of log, more than %d", *s.HeldBytes, maxHeld)
+	}
 }

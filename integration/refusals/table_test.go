@@ -194,8 +194,8 @@ func lakeRefusals() []refusal {
 func slotRefusals() []refusal {
 	return []refusal{
 		{
-			name: "the slot is gone", code: conflict,
-			says: []string{"slot", "lakeload_it", "gone", "copy all tables again"},
+			name: "the slot is gone", code: conflict, halts: true,
+			says: []string{"slot", "lakeload_it", "gone", "lakeload adopt", "all tables copied again"},
 			make: func(t *testing.T, a *attempt) {
 				mirrored(t, a)
 				a.db.DropSlots(t)
@@ -209,8 +209,8 @@ func slotRefusals() []refusal {
 			},
 		},
 		{
-			name: "the slot was moved on", code: failed, opens: true,
-			says: []string{"slot", "lakeload_it", "cannot be had any more", "copy the tables again"},
+			name: "the slot was moved on", code: conflict, halts: true,
+			says: []string{"slot", "lakeload_it", "cannot be had any more", "lakeload adopt", "all tables copied again"},
 			make: func(t *testing.T, a *attempt) {
 				mirrored(t, a)
 				a.db.Exec(t, "insert into orders values (2, 'never seen')")

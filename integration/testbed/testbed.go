@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 )
 
@@ -71,6 +72,30 @@ func MinIO() error {
 		return fmt.Errorf("MinIO is %w in %s (run %s)", ErrMissing, Tools(), Install)
 	}
 	return nil
+}
+
+//go:embed pgupgrade.txt
+var pgUpgrade []byte
+
+// PGUpgrade gives the folders of the programs of the PostgreSQLs from and to which pg_upgrade is tried. errors.ErrUnsupported where there
+// are none for this machine.
+func PGUpgrade() (from, to string, err error) {
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		return "", "", fmt.Errorf("pg_upgrade on %s/%s: %w", runtime.GOOS, runtime.GOARCH, errors.ErrUnsupported)
+	}
+	dir := os.Getenv("LAKELOAD_PG_CACHE")
+	switch {
+	case dir != "":
+	case os.Geteuid() == 0:
+		dir = "/var/cache/lakeload"
+	default:
+		if dir, err = os.UserCacheDir(); err != nil {
+			return "", "", fmt.Errorf("finding the cache: %w", err)
+		}
+		dir = filepath.Join(dir, "lakeload")
+	}
+	dir = filepath.Join(dir, "pgupgrade")
+	return filepath.Join(dir, "17", "bin"), filepath.Join(dir, "18", "bin"), stamped("pgupgrade", "PostgreSQL 17 and 18 with pg_upgrade", pgUpgrade)
 }
 
 // stamped holds the stamp of a part against the hash of what it is made from.

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -72,15 +73,48 @@ func TestSurvivesWhereThePointIsNotHit(t *testing.T) {
 
 func TestFromEnvRefuses(t *testing.T) {
 	for spec, want := range map[string]string{
-		"no-such-point": "there are slot-creating, slot-created",
-		"flush-begin:":  "has to be a number",
-		"flush-begin:x": "has to be a number",
-		"flush-begin:0": "counted from 1",
+		"no-such-point":      "there are slot-creating, slot-created",
+		"flush-begin:":       "has to be a number",
+		"flush-begin:x":      "has to be a number",
+		"flush-begin:0":      "counted from 1",
+		"nowhere:hang":       "no hit 1",
+		"flush-begin:0:hang": "no hit 0",
 	} {
 		t.Setenv(EnvVar, spec)
 		require.ErrorContains(t, FromEnv(), want, spec)
 	}
 	require.Nil(t, hook.Load(), "a refused crash leaves no hook")
+}
+
+// What hangs hangs for good, and nothing else does.
+func TestHangsFromTheNthHitOn(t *testing.T) {
+	defer Set(nil)
+	require.NoError(t, Hang(BeforeCommit, 2))
+	At(BeforeCommit)
+	At(FlushBegin)
+	for range 2 {
+		passed := make(chan struct{})
+		go func() { At(BeforeCommit); close(passed) }() // never ends
+		select {
+		case <-passed:
+			t.Fatal("it got past")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	At(FlushBegin)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), EnvVar+"=before-commit:3:hang", childEnv+"=5")
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	var text [64]byte
+	for n := 0; strings.Count(string(text[:n]), "passed") < 2; {
+		m, err := out.Read(text[n:])
+		require.NoError(t, err)
+		n += m
+	}
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait() // by the signal
 }
 
 // TestAllIsComplete reads the constants from the source, so that a new point

@@ -10,7 +10,8 @@ import (
 )
 
 // EnvVar is the environment variable that FromEnv reads: a point's name, and
-// after a colon the number of the hit at which to crash; without it, 1.
+// after a colon the number of the hit at which to crash; without it, 1. With
+// ":hang" after the number the process does not crash: see Hang.
 const EnvVar = "LAKELOAD_CRASHPOINT"
 
 // all is in the order in which one flush passes the points.
@@ -42,6 +43,22 @@ func Kill(p Point, nth int) error {
 	return nil
 }
 
+// Hang arranges that from the nth time (from 1) on nothing that passes p ever
+// gets past it, as if the store had ceased to answer there. It replaces the
+// hook that Set installed.
+func Hang(p Point, nth int) error {
+	if !slices.Contains(all, p) || nth < 1 {
+		return fmt.Errorf("arranging a hang: there is no hit %d of a crash point %q; there are %s", nth, p, names())
+	}
+	var hits atomic.Int64
+	Set(func(at Point) {
+		if at == p && hits.Add(1) >= int64(nth) {
+			select {}
+		}
+	})
+	return nil
+}
+
 // countdown gives a hook that calls f at the nth hit of p.
 func countdown(p Point, nth int, f func()) func(Point) {
 	var hits atomic.Int64
@@ -60,14 +77,19 @@ func die() {
 	select {}
 }
 
-// FromEnv calls Kill with what EnvVar says, and does nothing where it is not
+// FromEnv calls Kill, or Hang, with what EnvVar says, and does nothing where it is not
 // set. Only programs made for testing, and the demo, call it.
 func FromEnv() error {
 	text := os.Getenv(EnvVar)
 	if text == "" {
 		return nil
 	}
-	name, number, found := strings.Cut(text, ":")
+	arrange := Kill
+	plain, hang := strings.CutSuffix(text, ":hang")
+	if hang {
+		arrange = Hang
+	}
+	name, number, found := strings.Cut(plain, ":")
 	nth := 1
 	if found {
 		var err error
@@ -75,7 +97,7 @@ func FromEnv() error {
 			return fmt.Errorf("reading %s=%q: after the colon has to be a number, as in %s:3", EnvVar, text, name)
 		}
 	}
-	if err := Kill(Point(name), nth); err != nil {
+	if err := arrange(Point(name), nth); err != nil {
 		return fmt.Errorf("reading %s=%q: %w", EnvVar, text, err)
 	}
 	return nil

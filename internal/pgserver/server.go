@@ -41,6 +41,10 @@ type Options struct {
 	Port int
 	// Settings are added to postgresql.conf and override the defaults (wal_level=logical, 20 slots and senders, 100 connections).
 	Settings map[string]string
+	// HBA are lines that come before those of pg_hba.conf, so that they win, such as "hostssl all all 127.0.0.1/32 scram-sha-256".
+	HBA []string
+	// Files are put into the data folder whenever the server starts, by name: keys and certificates. Nobody but the server may read them.
+	Files map[string][]byte
 	// Password, if not "", is the superuser's: connections over TCP then need SCRAM authentication. "" trusts every local connection.
 	Password string
 	// Durable leaves fsync on, so that data in Dir survives a power cut.
@@ -113,7 +117,17 @@ func dataVersion(dir string) (int, error) {
 }
 
 // prepare makes the folders and the cluster.
-func (s *Server) prepare(ctx context.Context) (err error) {
+func (s *Server) prepare(ctx context.Context) error {
+	if err := s.makeFolders(); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(s.data(), "PG_VERSION")); errors.Is(err, os.ErrNotExist) {
+		return s.initdb(ctx)
+	}
+	return nil
+}
+
+func (s *Server) makeFolders() (err error) {
 	if s.owner, err = unprivileged(); err != nil {
 		return err
 	}
@@ -155,13 +169,7 @@ func (s *Server) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := s.owner.canEnter(s.install.Bin); err != nil {
-		return err
-	}
-	if _, err := os.Stat(filepath.Join(s.data(), "PG_VERSION")); errors.Is(err, os.ErrNotExist) {
-		return s.initdb(ctx)
-	}
-	return nil
+	return s.owner.canEnter(s.install.Bin)
 }
 
 func (s *Server) mkTemp(prefix string) (string, error) {
@@ -229,20 +237,15 @@ func (s *Server) writeSettings() error {
 		set["fsync"] = "off"
 		set["full_page_writes"] = "off"
 	}
+	if err := s.writeExtras(set); err != nil {
+		return err
+	}
 	maps.Copy(set, s.opts.Settings)
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(set)) {
 		fmt.Fprintf(&b, "%s = '%s'\n", name, strings.NewReplacer("'", "''", `\`, `\\`, "\n", " ").Replace(set[name]))
 	}
-	path := filepath.Join(s.data(), settingsFile)
-	err := os.WriteFile(path, []byte(b.String()), 0o600)
-	if err == nil {
-		err = s.owner.give(path)
-	}
-	if err != nil {
-		return failed("write the settings to", path, err, "free some space on the disk, or name another folder")
-	}
-	return nil
+	return s.writeOwned(settingsFile, []byte(b.String()))
 }
 
 // start starts the server process on the prepared cluster. Called by Start and with s.mu held by Restart.
@@ -339,6 +342,18 @@ func (s *Server) Restart(ctx context.Context) error {
 		s.proc = nil
 	}
 	return s.start(ctx)
+}
+
+// Halt ends the server (fast) and keeps its folder, so that Restart and Clone find its data. It says how it went if ctx ends first: then the
+// server was ended at once.
+func (s *Server) Halt(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proc != nil {
+		s.proc.end(ctx, fast)
+		s.proc = nil
+	}
+	return ctx.Err()
 }
 
 // Stop ends the server (fast) and removes its temporary folder. If ctx ends first the server is ended at once, as by Kill.

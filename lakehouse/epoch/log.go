@@ -202,6 +202,27 @@ func (l *Log) Idle(ctx context.Context, lsn cdc.LSN) error {
 	return l.append(ctx, record{Epoch: e, idle: true})
 }
 
+// Rebase takes the position to lsn, back or on, without an epoch: the source
+// was promoted, and what it had after lsn is not in its history any more, or it
+// was taken over by adoption, and its positions are others. Epochs that are
+// recorded after it may have lower positions than those before.
+func (l *Log) Rebase(ctx context.Context, lsn cdc.LSN, timeline uint32) error {
+	if l.last.seq == 0 {
+		return nil // there is nothing to go on from
+	}
+	if l.any && l.fullIsNext() { // see Idle; what the lake shows has not changed
+		_, err := l.Record(ctx, Epoch{
+			LSN: l.last.LSN, Timeline: l.epoch.Timeline, CommitTime: l.time, Tables: maps.Clone(l.complete), Incomplete: l.epoch.Incomplete,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	e := l.last.Epoch
+	e.LSN, e.Timeline, e.Tables = lsn, timeline, nil
+	return l.append(ctx, record{Epoch: e, idle: true})
+}
+
 func (l *Log) append(ctx context.Context, r record) error {
 	r.seq = l.last.seq + 1
 	r.Recorded = time.Now().UTC().Truncate(time.Microsecond)

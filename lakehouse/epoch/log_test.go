@@ -93,6 +93,54 @@ func TestAnEpochNeverGoesBack(t *testing.T) {
 	require.Equal(t, lsnOf(9), l.Position())
 }
 
+// After a promotion or an adoption the positions go on from another place, back
+// or forth, wherever in the record that is.
+func TestEdge18RebaseGoesBack(t *testing.T) {
+	ctx := context.Background()
+	for _, before := range []int{0, 1, 5, FullEvery - 2, FullEvery - 1, FullEvery} {
+		lake := objstore.NewMemory()
+		l, err := Open(ctx, lake, "p", "s")
+		require.NoError(t, err)
+		for i := 1; i <= before; i++ {
+			if i%2 == 0 {
+				require.NoError(t, l.Idle(ctx, lsnOf(10*i)))
+				continue
+			}
+			_, err = l.Record(ctx, Epoch{LSN: lsnOf(10 * i), Timeline: 1, Tables: map[string]int64{"a": int64(i)}})
+			require.NoError(t, err)
+		}
+		was, any := l.Last()
+		require.NoError(t, l.Rebase(ctx, 5, 2))
+		if before == 0 {
+			require.Zero(t, l.Position(), "nothing is recorded, nothing to go on from")
+			continue
+		}
+		require.Equal(t, lsnOf(5), l.Position())
+		for range 2 {
+			reopened, err := Open(ctx, lake, "p", "t")
+			require.NoError(t, err)
+			require.Equal(t, lsnOf(5), reopened.Position(), "after %d records", before)
+			last, ok := reopened.Last()
+			require.Equal(t, any, ok)
+			require.Equal(t, was.Tables, last.Tables)
+			l = reopened
+		}
+		_, err = l.Record(ctx, Epoch{LSN: 7, Timeline: 2, Tables: map[string]int64{"a": 77}})
+		require.NoError(t, err)
+		reopened, err := Open(ctx, lake, "p", "")
+		require.NoError(t, err)
+		epochs, err := reopened.Epochs(ctx)
+		require.NoError(t, err)
+		for i, e := range epochs {
+			require.EqualValues(t, i+1, e.Number)
+		}
+		last := epochs[len(epochs)-1]
+		require.Equal(t, lsnOf(7), last.LSN)
+		require.EqualValues(t, 2, last.Timeline)
+		require.Equal(t, map[string]int64{"a": 77}, last.Tables)
+	}
+}
+
 func lsnOf(n int) cdc.LSN { return cdc.LSN(n) }
 
 func TestALongRecordIsPackedAndOpenedFromItsLastFullRecord(t *testing.T) {

@@ -37,6 +37,13 @@ type Source struct {
 	Streaming     string        // On or Off
 	Origin        string        // Any or None
 	Heartbeat     time.Duration // negative: none
+	// PasswordCommand is a program and its arguments that prints the password.
+	PasswordCommand []string
+	// PrimaryURL leads to the primary of a standby that is read.
+	PrimaryURL string
+	// Standby lets a standby be read; Failover makes a slot that standbys keep;
+	// HonourFilters accepts a publication that somebody has narrowed.
+	Standby, Failover, HonourFilters bool
 }
 
 // Lake is where the tables are written.

@@ -184,6 +184,20 @@ func (d *decoder) named(to *map[string]string, where string, parse func(string) 
 	}
 }
 
+// argv reads a program and its arguments, which no shell looks at.
+func (d *decoder) argv(to *[]string) func(*yaml.Node) {
+	return d.list("password_command", func(i int, n *yaml.Node) {
+		s := ""
+		if n.Kind == yaml.ScalarNode && n.Value == "" && i > 0 { // an argument may be empty
+			*to = append(*to, s)
+			return
+		}
+		if s, ok := d.scalar(n); ok {
+			*to = append(*to, s)
+		}
+	})
+}
+
 // list reads every element of a list.
 func (d *decoder) list(where string, each func(i int, n *yaml.Node)) func(*yaml.Node) {
 	return func(n *yaml.Node) {

@@ -62,13 +62,21 @@ func Parse(path string, text []byte, env func(string) (string, bool)) (*Config, 
 func (d *decoder) source(to *Source) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		d.mapping(n, "source", keys{
-			"url":            d.text(&to.URL),
-			"password_file":  d.text(&to.PasswordFile),
-			"watch_interval": parsed(d, &to.WatchInterval, duration),
-			"streaming":      parsed(d, &to.Streaming, oneOf(On, Off)),
-			"origin":         parsed(d, &to.Origin, oneOf(Any, None)),
-			"heartbeat":      parsed(d, &to.Heartbeat, durationOrOff),
+			"url":              d.text(&to.URL),
+			"password_file":    d.text(&to.PasswordFile),
+			"password_command": d.argv(&to.PasswordCommand),
+			"primary_url":      d.text(&to.PrimaryURL),
+			"standby":          parsed(d, &to.Standby, yesNo),
+			"failover":         parsed(d, &to.Failover, yesNo),
+			"honour_filters":   parsed(d, &to.HonourFilters, yesNo),
+			"watch_interval":   parsed(d, &to.WatchInterval, duration),
+			"streaming":        parsed(d, &to.Streaming, oneOf(On, Off)),
+			"origin":           parsed(d, &to.Origin, oneOf(Any, None)),
+			"heartbeat":        parsed(d, &to.Heartbeat, durationOrOff),
 		})
+		if to.PasswordFile != "" && len(to.PasswordCommand) > 0 {
+			d.fault(n, "source has both password_file and password_command: keep one")
+		}
 	}
 }
 
@@ -129,6 +137,16 @@ func (d *decoder) limits(to *Limits) func(*yaml.Node) {
 			"copy_range":         parsed(d, &to.CopyRange, ParseSize),
 		})
 	}
+}
+
+func yesNo(s string) (bool, error) {
+	switch s {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither true nor false", s)
 }
 
 func anyText(s string) (string, error) { return s, nil }

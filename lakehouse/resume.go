@@ -1,0 +1,241 @@
+package lakehouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/lakehouse/typemap"
+)
+
+// resume takes a pipeline up again, and takes in tables that are new.
+func (e *Engine) resume(ctx context.Context) error {
+	slot, err := e.resumable(ctx)
+	if err != nil {
+		return err
+	}
+	tables, err := e.opt.Source.Tables(ctx)
+	if err != nil {
+		return err
+	}
+	members, err := e.opt.Source.Published(ctx)
+	if err != nil {
+		return err
+	}
+	if tables, err = e.withRenamed(ctx, tables); err != nil {
+		return err
+	}
+	next := e.state.clone()
+	next.Session = uuid.NewString()
+	if err := e.crossSwitch(ctx, next); err != nil {
+		return err
+	}
+	next.Source, next.Timelines, next.Halt = e.identity, e.history, nil
+	if next.SlotPoint == 0 { // of a lake that is older than this
+		next.SlotPoint = slot.ConfirmedFlush
+	}
+	next.SlotRestart = slot.Restart
+	e.reconcile(next, tables, members)
+	// What has stopped is recorded before the publication is mended, or the
+	// next start would find it whole.
+	if err := e.save(ctx, func(s *State) { number := s.number; *s = *next; s.number = number }); err != nil {
+		return err
+	}
+	e.descent = descent{same: true}
+	if err := e.takeInAtStart(ctx, tables); err != nil {
+		return err
+	}
+	fed := slices.DeleteFunc(slices.Clone(tables), func(rel *cdc.Relation) bool {
+		t := e.state.table(rel.OID)
+		return t == nil || t.Phase == PhaseOffered
+	})
+	if !slices.ContainsFunc(fed, func(rel *cdc.Relation) bool { return members[rel.OID] == 0 }) {
+		return nil
+	}
+	states := slices.Clone(e.state.Tables)
+	err = e.publish(ctx, fed, states)
+	if errors.Is(err, cdc.ErrDenied) {
+		err = e.publishEach(ctx, fed, members, states)
+	}
+	if err != nil {
+		return err
+	}
+	return e.save(ctx, func(s *State) { s.Tables = states })
+}
+
+// resumable makes sure that the slot is there, is the lake's, and is ours
+// alone. Nothing is written before that: an engine that works would stop at it.
+func (e *Engine) resumable(ctx context.Context) (cdc.SlotState, error) {
+	if err := e.stillHalted(); err != nil {
+		return cdc.SlotState{}, err
+	}
+	slot, err := e.opt.Source.Slot(ctx)
+	if errors.Is(err, cdc.ErrNoSlot) {
+		return slot, &Error{
+			Op: "resuming the pipeline", Object: e.opt.Name, Kind: KindConflict,
+			Err:    lossError{fmt.Errorf("%w: the lake has a position, but the slot %q that it was fed from is gone: changes since may be lost", cdc.ErrNoSlot, e.opt.Slot)},
+			Remedy: "find out who dropped the slot; " + remedyAdopt,
+		}
+	}
+	if err == nil {
+		err = e.checkSlot(ctx, slot)
+	}
+	if c, ok := e.opt.Source.(cdc.Claimer); err == nil && ok && slot.Active {
+		err = c.Claim(ctx)
+	}
+	return slot, err
+}
+
+// takeInAtStart takes in the tables that are new since the last run.
+func (e *Engine) takeInAtStart(ctx context.Context, tables []*cdc.Relation) error {
+	fresh := e.fresh(e.state.Tables, tables)
+	if len(fresh) == 0 || e.opt.OnNewTable == NewTableIgnore {
+		return nil
+	}
+	states, err := e.takeIn(ctx, slices.Clone(e.state.Tables), tables, fresh)
+	if err == nil {
+		err = e.save(ctx, func(s *State) { s.add(states) })
+	}
+	if err == nil {
+		e.tellFound(states)
+	}
+	return err
+}
+
+// withRenamed adds tables that are followed, and that the patterns do not
+// select any more because they are called otherwise now.
+func (e *Engine) withRenamed(ctx context.Context, tables []*cdc.Relation) ([]*cdc.Relation, error) {
+	source, ok := e.opt.Source.(cdc.Watcher)
+	if !ok {
+		return tables, nil
+	}
+	var missing []uint32
+	for _, t := range e.state.Tables {
+		if t.Phase != PhaseDetached && t.Phase != PhaseOffered && !slices.ContainsFunc(tables, func(rel *cdc.Relation) bool { return rel.OID == t.OID }) {
+			missing = append(missing, t.OID)
+		}
+	}
+	if len(missing) == 0 {
+		return tables, nil
+	}
+	looks, err := source.Look(ctx, missing)
+	if err != nil {
+		return nil, err
+	}
+	for _, oid := range missing {
+		if is, ok := looks[oid]; ok && is.Relation.String() != e.state.table(oid).SourceName() {
+			tables = append(tables, is.Relation)
+		}
+	}
+	return tables, nil
+}
+
+// publishEach puts new tables into the publication one by one, where not all
+// of them may be put there: those are left out, and the others go on.
+func (e *Engine) publishEach(ctx context.Context, tables []*cdc.Relation, members map[uint32]uint64, states []TableState) error {
+	var in []*cdc.Relation
+	for _, rel := range tables {
+		if members[rel.OID] != 0 {
+			in = append(in, rel)
+		}
+	}
+	for _, rel := range tables {
+		if members[rel.OID] != 0 {
+			continue
+		}
+		err := e.publish(ctx, append(slices.Clone(in), rel), states)
+		if err == nil {
+			in = append(in, rel)
+			continue
+		}
+		if !errors.Is(err, cdc.ErrDenied) {
+			return err
+		}
+		i := slices.IndexFunc(states, func(t TableState) bool { return t.OID == rel.OID })
+		t := &states[i]
+		t.detach()
+		t.Reason, t.Remedy, t.Since = "it may not be put into the publication: "+err.Error(), hintOf(err), time.Now().UTC()
+		e.tellStopped(t)
+	}
+	return nil
+}
+
+// publish puts the tables into the publication, and notes the memberships of
+// those that are still to be copied: their copy will hold what was before.
+func (e *Engine) publish(ctx context.Context, tables []*cdc.Relation, states []TableState) error {
+	if err := e.opt.Source.Publish(ctx, tables); err != nil {
+		return err
+	}
+	members, err := e.opt.Source.Published(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range states {
+		if t := &states[i]; t.Phase == PhaseCopying {
+			t.Membership = members[t.OID]
+		}
+	}
+	return nil
+}
+
+// reconcile compares the tables that the lake is fed with what the source
+// selects and publishes now.
+func (e *Engine) reconcile(s *State, tables []*cdc.Relation, members map[uint32]uint64) {
+	selected := map[uint32]bool{}
+	for _, rel := range tables {
+		selected[rel.OID] = true
+		if t := s.table(rel.OID); t != nil {
+			e.renamed(t, rel)
+		}
+	}
+	s.Tables = slices.DeleteFunc(s.Tables, func(t TableState) bool { return t.Phase == PhaseOffered && !selected[t.OID] })
+	for i := range s.Tables {
+		t := &s.Tables[i]
+		was := t.Phase
+		switch {
+		case t.Phase == PhaseOffered:
+		case t.Phase != PhaseCopying && !selected[t.OID]:
+			t.detach()
+		case t.Phase == PhaseDetached && selected[t.OID]:
+			t.Phase, t.Reason, t.Remedy = PhaseCopying, "", ""
+			t.Generation++
+			t.Membership = members[t.OID]
+		case (t.Phase == PhaseLive || t.Phase == PhaseStopped && !t.NeedsCopy) && members[t.OID] != t.Membership:
+			t.Phase, t.NeedsCopy, t.Remedy = PhaseStopped, true, remedyResync
+			t.Reason = "it was taken out of the publication for a time: changes are missing"
+		case t.Phase == PhaseCopying && members[t.OID] != 0:
+			t.Membership = members[t.OID] // whatever was before, the copy will hold it
+		}
+		if t.Phase != was {
+			t.Since = time.Now().UTC()
+			e.opt.Log.Warn("a table's place has changed", "table", t.Name(), "was", was, "is", t.Phase, "reason", t.Reason)
+		}
+	}
+}
+
+// renamed takes over what the source calls a table, or does what the policy
+// says.
+func (e *Engine) renamed(t *TableState, rel *cdc.Relation) {
+	action := e.opt.OnSchemaChange.Rename
+	if rel.String() == t.SourceName() || t.Phase != PhaseLive || action == typemap.Follow || action == "" {
+		t.follow(rel)
+		return
+	}
+	if action == typemap.Resync {
+		t.Phase = PhaseCopying
+		t.Generation++
+		return
+	}
+	t.Phase, t.Remedy = PhaseStopped, remedyResync
+	t.Reason = "the source's table is now called " + rel.String()
+}
+
+func (t *TableState) detach() {
+	t.Phase, t.NeedsCopy, t.StoppedAt = PhaseDetached, false, 0
+	t.Reason, t.Remedy = "the source has no such table any more, or it is not selected", "select it again: it is then copied again"
+}
