@@ -6,8 +6,12 @@ PACKAGES ?= ./...
 # Spark, PostgreSQL and a test binary fill two cores: more packages at a time only make time-outs likelier.
 PARALLEL ?= 2
 TIMEOUT ?= 14m
+# The servers of test-matrix, and the packages whose tests of edge cases depend on the server.
+VERSIONS ?= 14 15 16 17 18
+EDGES = ./cdc/postgres ./integration/changes ./integration/values ./integration/slots
+COUNT = go run ./internal/testcount -counts bin/test-counts -- -count=1 -p $(PARALLEL) -timeout $(TIMEOUT)
 
-.PHONY: help build test test-short race vet lint fmt install bench demo clean
+.PHONY: help build test test-matrix test-short race vet lint fmt install bench demo clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | column -t -s $$'\t'
@@ -22,8 +26,19 @@ test: install ## vet, lint, and all tests against the real parts: a missing one 
 	@mkdir -p bin; rm -f bin/test-counts; status=0; \
 	$(MAKE) --no-print-directory vet || status=1; \
 	$(MAKE) --no-print-directory lint || status=1; \
-	LAKELOAD_REAL=1 go run ./internal/testcount -counts bin/test-counts -- -count=1 -p $(PARALLEL) -timeout $(TIMEOUT) $(PACKAGES) || status=1; \
+	LAKELOAD_REAL=1 $(COUNT) $(PACKAGES) || status=1; \
+	echo "the edge cases on the other server"; \
+	LAKELOAD_REAL=1 LAKELOAD_TEST_PG=18 $(COUNT) -run '^TestEdge' ./cdc/postgres || status=1; \
+	LAKELOAD_REAL=1 LAKELOAD_TEST_PG=15 $(COUNT) -run '^TestEdge' ./integration/changes ./integration/values || status=1; \
 	exit $$status
+
+test-matrix: install ## the edge cases on PostgreSQL 14 to 18; VERSIONS="16 17" chooses
+	@mkdir -p bin; rm -f bin/test-counts; status=0; \
+	for v in $(VERSIONS); do \
+		echo "PostgreSQL $$v"; \
+		LAKELOAD_REAL=1 LAKELOAD_TEST_PG=$$v $(COUNT) -run '^TestEdge' $(EDGES) || status=1; \
+	done; \
+	echo "all versions: $$(cat bin/test-counts)"; exit $$status
 
 test-short: ## the quick tests: what is not on the machine is left out, and named at the end
 	@go run ./internal/testcount -- -short -timeout $(TIMEOUT) $(PACKAGES)

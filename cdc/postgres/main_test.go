@@ -47,10 +47,13 @@ var shared struct {
 	err    error
 }
 
-// testVersion is the major version that LAKELOAD_TEST_PG chooses; 0 is the
-// machine's newest.
+// testVersion is the major version that LAKELOAD_TEST_PG chooses. Else it is 15
+// where all real parts have to be there, and 0, the machine's newest.
 func testVersion() int {
 	v, _ := strconv.Atoi(os.Getenv("LAKELOAD_TEST_PG"))
+	if v == 0 && os.Getenv("LAKELOAD_REAL") != "" {
+		return 15
+	}
 	return v
 }
 
@@ -64,7 +67,7 @@ func testServer(t testing.TB) *pgserver.Server {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		shared.server, shared.err = pgserver.Start(ctx, pgserver.Options{
-			Version: testVersion(), Offline: true, Password: testPassword,
+			Version: testVersion(), Offline: os.Getenv("LAKELOAD_REAL") == "", Password: testPassword,
 			Settings: map[string]string{"max_replication_slots": "60", "max_wal_senders": "60", "max_prepared_transactions": "5"},
 		})
 	})

@@ -18,19 +18,20 @@ import (
 	"github.com/lakeload/lakeload/internal/pgserver/pgtest"
 )
 
-// copySize is how large the table of the tests of copies is: ten million rows in the long run.
-func copySize() (rows int, rangeSize string) {
+// copySize is how large the table of the tests of copies is: ten million rows in the long run. The small one is read slowly, or there would be
+// no time to kill the program while a tenth of it is left.
+func copySize() (rows int, limits string) {
 	if harness.Long() {
-		return 10_000_000, "32MiB"
+		return 10_000_000, "copy_range: 32MiB"
 	}
-	return 400_000, "1MiB"
+	return 400_000, "copy_range: 1MiB, copy_rate: 5MiB"
 }
 
-// copyPipeline copies by ranges of a size.
-func copyPipeline(t *testing.T, db *harness.Database, rangeSize string) *harness.Pipeline {
+// copyPipeline copies by ranges.
+func copyPipeline(t *testing.T, db *harness.Database, limits string) *harness.Pipeline {
 	t.Helper()
 	conf := filepath.Join(t.TempDir(), "lakeload.yaml")
-	require.NoError(t, os.WriteFile(conf, []byte("version: 1\nlimits: {copy_range: "+rangeSize+"}\n"), 0o600))
+	require.NoError(t, os.WriteFile(conf, []byte("version: 1\nlimits: {"+limits+"}\n"), 0o600))
 	return harness.NewPipeline(t, db, "-c", conf)
 }
 
@@ -75,11 +76,11 @@ func liveUpdates(t *testing.T, db *harness.Database, table string, rows int, key
 // being read, and what its updates added; the table equals the source.
 func TestCopyKilledNearItsEnd(t *testing.T) {
 	harness.Need(t)
-	rows, rangeSize := copySize()
+	rows, limits := copySize()
 	db := harness.NewDatabase(t, pgtest.Shared(t, 18))
 	db.Exec(t, "create table big (id bigint primary key, v text, n int not null default 0)",
 		fmt.Sprintf("insert into big select i, md5(i::text) || md5((-i)::text), 0 from generate_series(1, %d) i", rows), "analyze big")
-	pipe := copyPipeline(t, db, rangeSize)
+	pipe := copyPipeline(t, db, limits)
 	stop := liveUpdates(t, db, "big", rows, true)
 	begun := time.Now()
 	e := pipe.Start(t)
@@ -110,11 +111,11 @@ func TestCopyKilledNearItsEnd(t *testing.T) {
 // TestCopyWithoutAKeyKilled does so to a table without a key, which begins again and is right.
 func TestCopyWithoutAKeyKilled(t *testing.T) {
 	harness.Need(t)
-	rows, rangeSize := copySize()
+	rows, limits := copySize()
 	db := harness.NewDatabase(t, pgtest.Shared(t, 18))
 	db.Exec(t, "create table big (id bigint, v text, n int not null default 0)",
 		fmt.Sprintf("insert into big select i, md5(i::text) || md5((-i)::text), 0 from generate_series(1, %d) i", rows))
-	pipe := copyPipeline(t, db, rangeSize)
+	pipe := copyPipeline(t, db, limits)
 	stop := liveUpdates(t, db, "big", rows, false)
 	e := pipe.Start(t)
 	started := e.Await("snapshot_started", func(ev harness.Event) bool { return ev.Table == "public.big" })

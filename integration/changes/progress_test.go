@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,17 +19,6 @@ import (
 // long says that the tests are to run in their full size (LAKELOAD_LONG=1).
 var long = os.Getenv("LAKELOAD_LONG") == "1"
 
-// progressVersion is the server that LAKELOAD_TEST_PG chooses.
-func progressVersion(t *testing.T) int {
-	text := os.Getenv("LAKELOAD_TEST_PG")
-	if text == "" {
-		return 18
-	}
-	v, err := strconv.Atoi(text)
-	require.NoError(t, err)
-	return v
-}
-
 const (
 	progressMemory = "128MiB"
 	// progressResident is what the process may take, whatever the transaction.
@@ -40,7 +28,7 @@ const (
 // inProgress starts a pipeline of a table whose transactions are taken in progress. Its spool has a folder of its own.
 func inProgress(t *testing.T, table string) (*harness.Database, *harness.Pipeline, *harness.Engine) {
 	harness.Need(t)
-	db := harness.NewDatabase(t, pgtest.Shared(t, progressVersion(t)))
+	db := harness.NewDatabase(t, pgtest.Shared(t, pgtest.Version(18)))
 	db.Exec(t, "create table big ("+table+")")
 	pipe := harness.NewPipeline(t, db, "--memory", progressMemory)
 	pipe.Env = append(pipe.Env, "TMPDIR="+t.TempDir())
@@ -83,7 +71,7 @@ func TestEdge28MillionsOfRows(t *testing.T) {
 	caughtUp(t, db, pipe, e)
 	peak := resident(t, e)
 	t.Logf("PostgreSQL %d: a transaction of %d rows and %d MiB of log with a budget of %s: written in %v, in the lake %v later; resident %d MiB before it, at most %d MiB",
-		progressVersion(t), rows, size>>20, progressMemory, wrote.Round(time.Millisecond), (time.Since(begun) - wrote).Round(time.Millisecond), small>>20, peak>>20)
+		pgtest.Version(18), rows, size>>20, progressMemory, wrote.Round(time.Millisecond), (time.Since(begun) - wrote).Round(time.Millisecond), small>>20, peak>>20)
 	require.Greater(t, size, int64(128<<20), "it would fit into the budget")
 	if peak > 0 {
 		require.Less(t, peak, int64(progressResident))
@@ -115,7 +103,7 @@ func TestEdge27HundredThousandSavepoints(t *testing.T) {
 	caughtUp(t, db, pipe, e)
 	peak := resident(t, e)
 	t.Logf("PostgreSQL %d: a transaction of %d savepoints, half of them rolled back: written in %v, in the lake %v later; resident %d MiB before it, at most %d MiB",
-		progressVersion(t), savepoints, wrote.Round(time.Millisecond), (time.Since(begun) - wrote).Round(time.Millisecond), small>>20, peak>>20)
+		pgtest.Version(18), savepoints, wrote.Round(time.Millisecond), (time.Since(begun) - wrote).Round(time.Millisecond), small>>20, peak>>20)
 	require.Equal(t, fmt.Sprint(savepoints/2), db.Value(t, "select count(*) from big"))
 	if peak > 0 {
 		require.Less(t, peak, int64(progressResident))

@@ -16,7 +16,7 @@ import (
 // streamed, and the others go on; under another policy it goes on from where it stopped.
 func TestEdge53PoliciesOfColumnsInAConfiguration(t *testing.T) {
 	harness.Need(t)
-	db := harness.NewDatabase(t, pgtest.Shared(t, 18))
+	db := harness.NewDatabase(t, pgtest.Shared(t, pgtest.Version(18)))
 	db.Exec(t, `create table stops (id int primary key, st date); create table others (id int primary key, am numeric(5,2), doc jsonb, at timestamptz);
 		create table uncopied (id int primary key, st date)`,
 		`insert into stops values (1, '2024-01-01'); insert into others values (1, 1.5, '{"a":1}', 'infinity'); insert into uncopied values (1, '-infinity')`)
@@ -74,7 +74,7 @@ func TestEdge53PoliciesOfColumnsInAConfiguration(t *testing.T) {
 // field, and the table stops when the new shape is told, with the remedy that mends it.
 func TestEdge54AlteredCompositeStopsItsTable(t *testing.T) {
 	harness.Need(t)
-	db := harness.NewDatabase(t, pgtest.Shared(t, 18))
+	db := harness.NewDatabase(t, pgtest.Shared(t, pgtest.Version(18)))
 	db.Exec(t, `create type pair as (a int, b text); create table t (id int primary key, v pair); insert into t values (1, (1, 'x'))`)
 	pipe := harness.NewPipeline(t, db)
 	e := pipe.Start(t)

@@ -11,9 +11,11 @@ import (
 	"bufio"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -26,7 +28,7 @@ import (
 )
 
 func main() {
-	counts := flag.String("counts", "", "also write the line of counts to this `file`")
+	counts := flag.String("counts", "", "also write the line of counts to this `file`, added to those that an earlier run has left there")
 	flag.Parse()
 	os.Exit(run(*counts, flag.Args()))
 }
@@ -58,7 +60,7 @@ func run(countsFile string, args []string) int {
 	}
 	line := t.counts()
 	if countsFile != "" {
-		if err := os.WriteFile(countsFile, []byte(line+"\n"), 0o644); err != nil {
+		if err := addCounts(countsFile, t.passed, t.failed, t.skipped); err != nil {
 			fmt.Fprintln(os.Stderr, "testcount:", err)
 			return 1
 		}
@@ -68,6 +70,24 @@ func run(countsFile string, args []string) int {
 		return 1
 	}
 	return 0
+}
+
+const countsFormat = "%d passed, %d failed, %d skipped\n"
+
+// addCounts adds to the counts in a file; one that is not there has none.
+func addCounts(file string, passed, failed, skipped int) error {
+	before, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if len(before) > 0 {
+		var p, f, s int
+		if _, err := fmt.Sscanf(string(before), countsFormat, &p, &f, &s); err != nil {
+			return fmt.Errorf("the counts of the earlier run in %s: %w", file, err)
+		}
+		passed, failed, skipped = passed+p, failed+f, skipped+s
+	}
+	return os.WriteFile(file, fmt.Appendf(nil, countsFormat, passed, failed, skipped), 0o644)
 }
 
 // event is a line of go test -json (go doc test2json).
