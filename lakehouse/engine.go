@@ -169,17 +169,30 @@ func (e *Engine) prepare(ctx context.Context) error {
 // that many engines do not come back at once. It ends an engine whose place
 // another one has taken meanwhile.
 func (e *Engine) pause(ctx context.Context, what string, why error, wait time.Duration) error {
-	if err := e.superseded(ctx); err != nil {
+	wait, err := e.again(ctx, what, why, wait)
+	if err != nil {
 		return err
 	}
-	wait = wait/2 + rand.N(wait)
-	e.tellRetrying(what, why, wait)
 	select {
 	case <-time.After(wait):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// again makes sure that what has failed is to be tried again, tells of it, and
+// gives the wait before that.
+func (e *Engine) again(ctx context.Context, what string, why error, wait time.Duration) (time.Duration, error) {
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	if err := e.superseded(ctx); err != nil {
+		return 0, err
+	}
+	wait = wait/2 + rand.N(wait)
+	e.tellRetrying(what, why, wait)
+	return wait, nil
 }
 
 func (e *Engine) tellRetrying(what string, why error, wait time.Duration) {

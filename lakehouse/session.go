@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -99,11 +98,10 @@ func (e *Engine) undo() {
 
 // rest tells of a failure that can pass, and waits. Tasks are done meanwhile.
 func (e *Engine) rest(ctx context.Context, what string, why error, wait time.Duration) error {
-	if err := e.superseded(ctx); err != nil {
+	wait, err := e.again(ctx, what, why, wait)
+	if err != nil {
 		return err
 	}
-	wait = wait/2 + rand.N(wait)
-	e.tellRetrying(what, why, wait)
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {

@@ -26,6 +26,7 @@ type Event struct {
 	LSN    string          `json:"lsn"`
 	Tables json.RawMessage `json:"tables"`
 	Code   int             `json:"exit_code"`
+	Phase  string          `json:"phase"`
 	Reason string          `json:"reason"`
 	Remedy string          `json:"remedy"`
 	Error  string          `json:"error"`

@@ -108,7 +108,8 @@ func (p *Pipeline) Last(t testing.TB) Epoch {
 	return epochs[0]
 }
 
-// Sync waits until the lake has everything that is committed now, and gives the epoch that has. The engine e must be running.
+// Sync waits until the lake has everything that is committed now, the tables that are being copied too, and gives the epoch that has. The engine e
+// must be running.
 func (p *Pipeline) Sync(t testing.TB, e *Engine) Epoch {
 	t.Helper()
 	before, err := cdc.ParseLSN(p.DB.LSN(t))
@@ -129,13 +130,24 @@ func (p *Pipeline) Sync(t testing.TB, e *Engine) Epoch {
 			p.DB.Exec(t, "update lakeload_mark set n = n + 1")
 			marked = time.Now()
 		}
-		return slices.ContainsFunc(e.Events("batch_committed"), at), e.Log()
+		return slices.ContainsFunc(e.Events("batch_committed"), at) && p.whole(t), e.Log()
 	})
 	last := p.Last(t)
 	if last.LSN <= before {
 		t.Fatalf("a batch after %s was told to be committed, and the last epoch is at %s\n%s", before, last.LSN, e.Log())
 	}
 	return last
+}
+
+// whole reports whether the last epoch has all tables that are followed.
+func (p *Pipeline) whole(t testing.TB) bool {
+	t.Helper()
+	last := p.Last(t)
+	if len(last.Incomplete) == 0 {
+		return true
+	}
+	status := p.Status(t)
+	return !slices.ContainsFunc(last.Incomplete, func(name string) bool { return status[name].Phase == "copying" || status[name].Phase == "live" })
 }
 
 // TableStatus is a table as `lakeload status -o json` tells it.

@@ -108,15 +108,16 @@ func TestEdge26RightsTakenAwayMidway(t *testing.T) {
 	db.Exec(t, "alter table a owner to postgres", "revoke all on a from "+role, "insert into a values (2)", "create table theirs (id int primary key)", "grant select on theirs to "+role,
 		"create table ours (id int primary key)", "insert into ours values (1)", "alter table ours owner to "+role)
 	e := pipe.UntilCurrent(t)
-	stopped := e.Events("table_stopped")
-	require.Len(t, stopped, 1, e.Log())
-	require.Equal(t, "public.theirs", stopped[0].Table)
-	require.Contains(t, stopped[0].Remedy, "ALTER PUBLICATION")
+	found := e.Events("table_found")
+	require.Len(t, found, 2, e.Log())
+	require.Equal(t, []string{"public.ours", "copying"}, []string{found[0].Table, found[0].Phase})
+	require.Equal(t, []string{"public.theirs", "offered"}, []string{found[1].Table, found[1].Phase})
+	require.Contains(t, found[1].Remedy, "ALTER PUBLICATION")
 	pipe.DB = admin
 	pipe.Same(t, readers.DuckDB, "a", "ours")
 	require.Equal(t, "live", pipe.Status(t)["public.a"].Phase)
-	require.Equal(t, "detached", pipe.Status(t)["public.theirs"].Phase)
-	require.Contains(t, pipe.Status(t)["public.theirs"].Reason, "may not be put into the publication")
+	require.Equal(t, "offered", pipe.Status(t)["public.theirs"].Phase)
+	require.Contains(t, pipe.Status(t)["public.theirs"].Reason, "the right to do so is missing")
 
 	// The right to replicate is what all of it needs.
 	db.Exec(t, "alter role "+role+" noreplication")
