@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ func (e *Engine) beginRangeCopy(ctx context.Context, t TableState, rel *cdc.Rela
 		if err != nil {
 			return nil, err
 		}
-		md.Configuration[propRanges] = ranges.Text()
+		md.Configuration[propRanges], md.Configuration[propPieces] = ranges.Text(), strconv.Itoa(ranges.Len())
 		_, err = newCopyLog(e.opt.Lake, spec).begin(ctx, md, schema, func(x *tablefmt.Transaction) { x.SetTxn(spec.appID(), int64(at)) })
 		if err != nil {
 			return nil, err
@@ -64,15 +65,21 @@ func (e *Engine) attachRangeCopy(ctx context.Context, st TableState, rel *cdc.Re
 // count takes the rows that the copy's log shows for those that are there
 // already.
 func (c *rangeCopy) count(writers []writer) {
+	rows := liveRows(writers[0].Snapshot())
+	c.read.Store(rows)
+	c.rows.Store(rows)
+}
+
+// liveRows counts the rows of a table of ours, whose files tell it.
+func liveRows(snap *tablefmt.Snapshot) int64 {
 	rows := int64(0)
-	for add := range writers[0].Snapshot().Files() {
-		n, _ := add.NumRecords() // files of ours tell it
+	for add := range snap.Files() {
+		n, _ := add.NumRecords()
 		if rows += n; add.DeletionVector != nil {
 			rows -= add.DeletionVector.Cardinality
 		}
 	}
-	c.read.Store(rows)
-	c.rows.Store(rows)
+	return rows
 }
 
 // restartRangeCopy takes up a copy from what its logs tell, after what was

@@ -157,6 +157,7 @@ func (c *copyLog) swapIn(ctx context.Context, base, copied *tablefmt.Snapshot, c
 	x := tablefmt.Begin(spec.loc, base)
 	md := copied.Metadata().Clone()
 	delete(md.Configuration, propRanges)
+	delete(md.Configuration, propPieces)
 	x.SetMetadata(md)
 	x.SetProtocol(protocol(spec.mode, copied.Schema()))
 	x.SetReads(tablefmt.ReadsTable)

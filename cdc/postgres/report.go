@@ -26,6 +26,18 @@ type SlotReport struct {
 	Stream *StreamReport `json:"stream"`
 	// Decoding are the server's counters of the slot, nil where it has none.
 	Decoding *DecodingReport `json:"decoding"`
+	// Reading are the sessions that copy tables; nil where there are none.
+	Reading *ReadingReport `json:"reading"`
+}
+
+// ReadingReport are the transactions of ours that hold a snapshot. The server
+// cannot clean up what has been deleted since the oldest of them.
+type ReadingReport struct {
+	Sessions int `json:"sessions"`
+	// Oldest is when the oldest began, by the server's clock, and Seconds how long
+	// ago that is.
+	Oldest  time.Time `json:"oldest"`
+	Seconds float64   `json:"seconds"`
 }
 
 // StreamReport is a stream as the server sees it.
@@ -73,7 +85,10 @@ func (s *Source) Report(ctx context.Context, sample time.Duration) (*SlotReport,
 		if rep.Decoding, err = readDecoding(ctx, conn, s.config.Slot); err != nil {
 			return err
 		}
-		rep.Stream, err = readStream(ctx, conn, info.ActivePID)
+		if rep.Stream, err = readStream(ctx, conn, info.ActivePID); err != nil {
+			return err
+		}
+		rep.Reading, err = s.readReading(ctx, conn, info)
 		return err
 	})
 	if err == nil && sample > 0 {
@@ -104,6 +119,29 @@ func (s *Source) sample(ctx context.Context, rep *SlotReport, begun time.Time, s
 		rep.LastsSeconds = &lasts
 	}
 	return nil
+}
+
+// readReading finds our sessions by their name, which whoever reads the slot has
+// too. Of other users' sessions the server shows times to pg_read_all_stats only.
+func (s *Source) readReading(ctx context.Context, conn *pgconn.PgConn, info *slotInfo) (*ReadingReport, error) {
+	name := applicationName(s.config.Slot)
+	if info.Holder != nil {
+		name = info.Holder.Application
+	}
+	rows, err := query(ctx, conn, `SELECT count(*), extract(epoch FROM min(xact_start)), extract(epoch FROM clock_timestamp() - min(xact_start)) FROM pg_stat_activity
+		WHERE application_name = $1 AND backend_type = 'client backend' AND backend_xmin IS NOT NULL AND xact_start IS NOT NULL AND pid <> pg_backend_pid()`, name)
+	if err != nil {
+		return nil, fmt.Errorf("reading the sessions that copy tables: %w", err)
+	}
+	r := rows[0]
+	if r.int(0) == 0 {
+		return nil, nil
+	}
+	rep := &ReadingReport{Sessions: int(r.int(0)), Oldest: *r.time(1)}
+	if _, err := fmt.Sscan(r.str(2), &rep.Seconds); err != nil {
+		return nil, fmt.Errorf("reading the age of a snapshot: %w", err)
+	}
+	return rep, nil
 }
 
 func readDecoding(ctx context.Context, conn *pgconn.PgConn, slot string) (*DecodingReport, error) {

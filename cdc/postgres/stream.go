@@ -99,7 +99,6 @@ type stream struct {
 	once   sync.Once     // of Close
 	closed error
 
-	progress  atomic.Uint64
 	delivered atomic.Bool    // a transaction
 	beating   sync.WaitGroup // the heartbeat
 	hungry    atomic.Bool    // Next waits

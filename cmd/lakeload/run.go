@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -101,6 +103,7 @@ func (f *runFlags) run(ctx context.Context, c *console) (err error) {
 	n := newNarrator(c)
 	defer n.close()
 	o.Events, o.Log = listen(n.tell), n.log
+	limitMemory(o.Memory)
 	err = mirror(ctx, s, o, n.log)
 	stopped := pipelineStopped{Pipeline: s.name, Code: int(exitCodeOf(err))}
 	if err != nil {
@@ -108,6 +111,21 @@ func (f *runFlags) run(ctx context.Context, c *console) (err error) {
 	}
 	n.tell(eventPipelineStopped, stopped)
 	return err
+}
+
+// limitMemory lets the runtime collect garbage more often when the process comes
+// near what its budget leads to: buffers, indexes of files and the program
+// itself come on top of it. GOMEMLIMIT wins.
+func limitMemory(budget int64) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	if budget == 0 {
+		o := lakehouse.Options{}
+		o.EnsureDefaults()
+		budget = o.Memory
+	}
+	debug.SetMemoryLimit(budget + budget/2 + 48<<20)
 }
 
 // mirror runs the engine over a source that has passed its preflight.

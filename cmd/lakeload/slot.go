@@ -105,6 +105,9 @@ func addReport(g *grid, r *postgres.SlotReport) {
 		}
 		g.add("stream", text)
 	}
+	if rd := r.Reading; rd != nil {
+		g.add("copying", fmt.Sprintf("%s with a snapshot, the oldest for %s: the server keeps what was deleted since", human.Plural(int64(rd.Sessions), "session"), lasting(rd.Seconds)))
+	}
 	if d := r.Decoding; d != nil {
 		g.add("decoding", fmt.Sprintf("%s in %s; %s of them spilled, in %s", human.Bytes(d.TotalBytes), human.Plural(d.TotalTransactions, "transaction"), human.Bytes(d.SpillBytes), human.Plural(d.SpillTransactions, "transaction")))
 	}

@@ -21,20 +21,20 @@ import (
 // statusJSON is what `status -o json` prints. What is asked of the source is
 // null where no source was named.
 type statusJSON struct {
-	Pipeline    string                 `json:"pipeline"`
-	Phase       string                 `json:"phase"`
-	Source      cdc.Identity           `json:"source"`
-	Slot        string                 `json:"slot"`
-	Publication string                 `json:"publication"`
-	Position    cdc.LSN                `json:"lsn"` // up to which the lake holds everything
-	Epoch       *epochJSON             `json:"epoch"`
-	Tables      []lakehouse.TableState `json:"tables"`
-	Halt        *lakehouse.Halt        `json:"halt"`
-	Adoptions   []lakehouse.Adoption   `json:"adoptions"`
-	SlotState   *cdc.SlotState         `json:"slot_state"`
-	LagBytes    *int64                 `json:"lag_bytes"`      // between the source's newest position and the lake's
-	LagSeconds  *float64               `json:"lag_seconds"`    // since the lake's last transaction, 0 where no lag
-	HeldBytes   *int64                 `json:"wal_held_bytes"` // of write-ahead log that the slot keeps
+	Pipeline    string               `json:"pipeline"`
+	Phase       string               `json:"phase"`
+	Source      cdc.Identity         `json:"source"`
+	Slot        string               `json:"slot"`
+	Publication string               `json:"publication"`
+	Position    cdc.LSN              `json:"lsn"` // up to which the lake holds everything
+	Epoch       *epochJSON           `json:"epoch"`
+	Tables      []tableStatusJSON    `json:"tables"`
+	Halt        *lakehouse.Halt      `json:"halt"`
+	Adoptions   []lakehouse.Adoption `json:"adoptions"`
+	SlotState   *cdc.SlotState       `json:"slot_state"`
+	LagBytes    *int64               `json:"lag_bytes"`      // between the source's newest position and the lake's
+	LagSeconds  *float64             `json:"lag_seconds"`    // since the lake's last transaction, 0 where no lag
+	HeldBytes   *int64               `json:"wal_held_bytes"` // of write-ahead log that the slot keeps
 	// WALRate and WALLasts are of a short look: bytes a second, and the seconds
 	// after which the slot would be lost if nobody read it.
 	WALRate  *float64 `json:"wal_bytes_per_second"`
@@ -45,10 +45,17 @@ type statusJSON struct {
 	UnacknowledgedSince *time.Time               `json:"unacknowledged_since"`
 	Stream              *postgres.StreamReport   `json:"stream"`
 	Decoding            *postgres.DecodingReport `json:"decoding"`
+	Reading             *postgres.ReadingReport  `json:"reading"` // who copies tables
 	Healthy             bool                     `json:"healthy"`
 	Problems            []string                 `json:"problems"`
 
 	report *postgres.SlotReport
+}
+
+// tableStatusJSON is a table as the lake records it, and how far its copy is.
+type tableStatusJSON struct {
+	lakehouse.TableState
+	Copy *lakehouse.CopyState `json:"copy,omitempty"`
 }
 
 // statusFlags are the flags of status.
@@ -107,7 +114,10 @@ func (f *statusFlags) run(ctx context.Context, c *console) error {
 		return err
 	}
 	defer closeStore()
-	s := lakeStatus(lake)
+	s, err := lakeStatus(ctx, lake)
+	if err != nil {
+		return err
+	}
 	if dsn != "" {
 		state := lake.State()
 		conf := postgres.Config{
@@ -129,14 +139,18 @@ func (f *statusFlags) run(ctx context.Context, c *console) error {
 	return nil
 }
 
-func lakeStatus(lake *lakehouse.Lake) *statusJSON {
+func lakeStatus(ctx context.Context, lake *lakehouse.Lake) (*statusJSON, error) {
 	state := lake.State()
 	s := &statusJSON{
 		Pipeline: state.Pipeline, Phase: state.Phase, Source: state.Source, Slot: state.Slot, Publication: state.Publication,
-		Position: lake.Position(), Tables: state.Tables, Halt: state.Halt, Adoptions: state.Adoptions, Problems: []string{},
+		Position: lake.Position(), Tables: []tableStatusJSON{}, Halt: state.Halt, Adoptions: state.Adoptions, Problems: []string{},
 	}
-	if s.Tables == nil {
-		s.Tables = []lakehouse.TableState{}
+	for i := range state.Tables {
+		progress, err := lake.CopyState(ctx, &state.Tables[i])
+		if err != nil {
+			return nil, err
+		}
+		s.Tables = append(s.Tables, tableStatusJSON{TableState: state.Tables[i], Copy: progress})
 	}
 	if s.Adoptions == nil {
 		s.Adoptions = []lakehouse.Adoption{}
@@ -153,7 +167,7 @@ func lakeStatus(lake *lakehouse.Lake) *statusJSON {
 			s.problem("%s has stopped", t.Name())
 		}
 	}
-	return s
+	return s, nil
 }
 
 func (s *statusJSON) problem(format string, args ...any) {
@@ -196,7 +210,7 @@ func (s *statusJSON) take(r *postgres.SlotReport, lake *lakehouse.Lake, now time
 	lag := int64(slot.Current - min(slot.Current, max(s.Position, slot.ConfirmedFlush)))
 	unacknowledged := int64(slot.Current - min(slot.Current, slot.ConfirmedFlush))
 	s.report, s.SlotState, s.LagBytes, s.HeldBytes, s.UnacknowledgedBytes = r, &slot, &lag, &r.HeldBytes, &unacknowledged
-	s.WALRate, s.WALLasts, s.Stream, s.Decoding = r.WALRate, r.LastsSeconds, r.Stream, r.Decoding
+	s.WALRate, s.WALLasts, s.Stream, s.Decoding, s.Reading = r.WALRate, r.LastsSeconds, r.Stream, r.Decoding, r.Reading
 	seconds := 0.0
 	if age, ok := lake.Freshness(now); ok && lag > 0 {
 		seconds = max(0, age.Seconds()) // the clocks are two

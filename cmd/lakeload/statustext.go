@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/lakeload/lakeload/cdc"
@@ -59,6 +60,9 @@ func (s *statusJSON) write(w io.Writer, now time.Time) error {
 	t := newGrid("TABLE", "PHASE", "SINCE", "NOTE")
 	for _, table := range s.Tables {
 		note := tableNote(tableJSON{InsertOnly: table.InsertOnly, Reason: table.Reason})
+		if p := table.Copy; p != nil {
+			note = strings.TrimPrefix(note+fmt.Sprintf("; %d of %d ranges, %s", p.Done, p.Ranges, human.Plural(p.Rows, "row")), "; ")
+		}
 		if table.Remedy != "" {
 			note += "; what to do: " + table.Remedy
 		}

@@ -88,6 +88,12 @@ func TestCopyKilledNearItsEnd(t *testing.T) {
 	require.Greater(t, started.Ranges, 10)
 	e.Await("snapshot_progress", func(ev harness.Event) bool { return ev.Table == "public.big" && ev.Done >= started.Ranges*9/10 })
 	e.Kill()
+	told := pipe.Status(t)["public.big"]
+	require.Equal(t, "copying", told.Phase)
+	require.GreaterOrEqual(t, told.Copy.Done, started.Ranges*8/10, "what was read last may not be in the lake yet")
+	require.Less(t, told.Copy.Done, told.Copy.Ranges)
+	require.Equal(t, started.Ranges, told.Copy.Ranges)
+	require.Greater(t, told.Copy.Rows, int64(rows/2))
 	last := e.Events("snapshot_progress")
 	killed := last[len(last)-1]
 	t.Logf("%d of %d ranges, %d rows, in %v", killed.Done, started.Ranges, killed.Rows, time.Since(begun).Round(time.Millisecond))

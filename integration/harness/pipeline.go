@@ -157,6 +157,11 @@ type TableStatus struct {
 	Phase  string `json:"phase"`
 	Reason string `json:"reason"`
 	Remedy string `json:"remedy"`
+	Copy   struct {
+		Ranges int   `json:"ranges"`
+		Done   int   `json:"ranges_done"`
+		Rows   int64 `json:"rows"`
+	} `json:"copy"`
 }
 
 // Status is what `lakeload status -o json` tells of the lake's tables, by their names.
