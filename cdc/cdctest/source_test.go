@@ -84,6 +84,21 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+func TestKeyReaderConformance(t *testing.T) {
+	for name, o := range map[string]Options{"default": {KeyRows: 300}, "small chunks": {KeyRows: 1000, MaxRows: 3}} {
+		t.Run(name, func(t *testing.T) {
+			TestKeyReader(t, func(t *testing.T) Driver {
+				w := NewWorld(o)
+				t.Cleanup(func() {
+					require.Empty(t, w.Violations())
+					require.Zero(t, w.Unreleased(), "bytes of batches not released")
+				})
+				return driver{w}
+			})
+		})
+	}
+}
+
 // TestConvergesUnderFaults: a consumer that keeps the contract holds, at
 // every cut, exactly what the oracle says, whatever breaks.
 func TestConvergesUnderFaults(t *testing.T) {

@@ -35,12 +35,22 @@ func TestSource(t *testing.T) {
 	}
 }
 
+// TestKeyReader holds reads by ranges of keys to their contract, on a real
+// server.
+func TestKeyReader(t *testing.T) {
+	cdctest.TestKeyReader(t, func(t *testing.T) cdctest.Driver {
+		d := newDatabase(t)
+		return &driver{database: d, conn: dial(t, d.dsn), tune: small}
+	})
+}
+
 // driver is the suite's hand on a database.
 type driver struct {
 	*database
 	mode    StreamingMode
 	conn    *pgconn.PgConn // of Exec, which the suite calls in a goroutine
 	sources []*Source
+	tune    func(*Config) // nil: nothing
 }
 
 var _ cdctest.Driver = (*driver)(nil)
@@ -87,6 +97,9 @@ func (d *driver) Idle(t testing.TB) {
 func (d *driver) Source(t testing.TB) cdc.Source {
 	c := d.config()
 	c.Streaming, c.SpoolDir, c.Exclude = d.mode, t.TempDir(), []string{"public.noise"}
+	if d.tune != nil {
+		d.tune(&c)
+	}
 	s, err := Open(testContext(t), c)
 	require.NoError(t, err)
 	d.sources = append(d.sources, s)
