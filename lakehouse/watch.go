@@ -325,11 +325,25 @@ func (e *Engine) detach(ctx context.Context, oid uint32, why string) error {
 	})
 }
 
+// withdraw takes back what was offered and is not there, or not selected, any
+// more.
+func (w *watcher) withdraw(ctx context.Context, s *seen) error {
+	gone := func(t TableState) bool {
+		return t.Phase == PhaseOffered && !slices.ContainsFunc(s.tables, func(rel *cdc.Relation) bool { return rel.OID == t.OID })
+	}
+	if !slices.ContainsFunc(s.known, gone) {
+		return nil
+	}
+	return w.e.do(ctx, func(ctx context.Context) error {
+		return w.e.save(ctx, func(st *State) { st.Tables = slices.DeleteFunc(st.Tables, gone) })
+	})
+}
+
 // newTables takes in what is selected and not known yet, as the policy says.
 func (w *watcher) newTables(ctx context.Context, s *seen) error {
 	known := s.known
-	if w.e.opt.OnNewTable == NewTableIgnore {
-		return nil
+	if err := w.withdraw(ctx, s); err != nil || w.e.opt.OnNewTable == NewTableIgnore {
+		return err
 	}
 	fresh := slices.DeleteFunc(w.e.fresh(known, s.tables), func(rel *cdc.Relation) bool {
 		return slices.ContainsFunc(known, func(t TableState) bool { // it has the name of one that is to be let go first

@@ -124,7 +124,10 @@ func publish(ctx context.Context, conn *pgconn.PgConn, wants []pubWant) error {
 			errors.New("the server is a standby, where nothing can be changed"))
 	}
 	err = transact(ctx, conn, statements)
-	if sqlState(err) == codeNoPrivilege {
+	switch sqlState(err) {
+	case codeUndefinedTable, codeUndefinedSchema: // whoever asks again finds the others
+		return retryLater("changing the publications", "", "", fmt.Errorf("a table was dropped or renamed just now: %w", err))
+	case codeNoPrivilege:
 		return refused("changing the publications", "", "let a superuser or the owner of the tables run: "+strings.Join(statements, " "), fmt.Errorf("%w: %w", cdc.ErrDenied, err))
 	}
 	return err

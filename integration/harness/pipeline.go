@@ -157,7 +157,10 @@ type TableStatus struct {
 	Phase  string `json:"phase"`
 	Reason string `json:"reason"`
 	Remedy string `json:"remedy"`
-	Copy   struct {
+	Source string `json:"source"` // its name there, where it is another
+	// InsertOnly says that its updates and deletes are not mirrored.
+	InsertOnly bool `json:"insert_only"`
+	Copy       struct {
 		Ranges int   `json:"ranges"`
 		Done   int   `json:"ranges_done"`
 		Rows   int64 `json:"rows"`

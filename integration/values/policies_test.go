@@ -100,3 +100,43 @@ func TestEdge54AlteredCompositeStopsItsTable(t *testing.T) {
 	require.NoError(t, err)
 	readers.Same(t, got, want)
 }
+
+// TestEdge50TablesWithoutColumns: a table of no columns, and one that loses its last and gets another, have as many rows as the source's.
+func TestEdge50TablesWithoutColumns(t *testing.T) {
+	harness.Need(t)
+	db := harness.NewDatabase(t, pgtest.Shared(t, pgtest.Version(18)))
+	db.Exec(t, `create table none (); alter table none replica identity full`, `insert into none default values`, `insert into none default values`,
+		`create table inserts ()`, `insert into inserts default values`,
+		`create table loses (v int); alter table loses replica identity full; insert into loses values (1), (2), (2)`,
+		`create table empty ()`)
+	conf := filepath.Join(t.TempDir(), "lakeload.yaml")
+	require.NoError(t, os.WriteFile(conf, []byte("version: 1\nkeyless: insert-only\non_schema_change: {drop: drop, add: evolve}\n"), 0o600))
+	pipe := harness.NewPipeline(t, db, "-c", conf)
+	e := pipe.Start(t)
+	e.Await("stream_started", nil)
+	rows := func(table string, want int) {
+		t.Helper()
+		pipe.Sync(t, e)
+		got, err := readers.Get(t, readers.DuckDB).Rows(t.Context(), pipe.Path(table), nil, nil)
+		require.NoError(t, err)
+		require.Len(t, got, want, table)
+	}
+	rows("none", 2)
+	rows("inserts", 1)
+	rows("loses", 3)
+	rows("empty", 0)
+	db.Exec(t, `insert into none default values`, `insert into inserts default values`, `alter table loses drop v`, `insert into loses default values`, `insert into empty default values`)
+	rows("none", 3)
+	rows("inserts", 2)
+	rows("loses", 4)
+	db.Exec(t, `delete from none where ctid = (select min(ctid) from none)`, `delete from loses where ctid = (select min(ctid) from loses)`)
+	rows("none", 2)
+	rows("loses", 3)
+	db.Exec(t, `alter table loses add w int`, `insert into loses values (7)`, `update loses set w = 8 where w is null and ctid = (select min(ctid) from loses)`)
+	rows("loses", 4)
+	e.Stop()
+	columns, want := harness.Expected(t, db, "loses", false)
+	got, err := readers.Get(t, readers.DuckDB).Rows(t.Context(), pipe.Path("loses"), nil, columns)
+	require.NoError(t, err)
+	readers.Same(t, got, want)
+}

@@ -221,6 +221,10 @@ func (p *planner) build() (changed bool, err error) {
 			put(f, From{Field: -1, Missing: missing})
 		}
 	}
+	if len(next.Fields) == 0 { // see Schema
+		put(ExactField(), From{Field: -1, Missing: cdc.Missing{Kind: cdc.MissingNull}})
+		changed = true
+	}
 	p.change.Schema = next
 	return changed, nil
 }

@@ -84,7 +84,9 @@ type Incompatible struct {
 
 func (e *Incompatible) Error() string { return fmt.Sprintf("column %q: %s", e.Column, e.Reason) }
 
-// Schema gives the columns of a new table: the relation's, then extra.
+// Schema gives the columns of a new table: the relation's, then extra. A table
+// without columns, whose rows say no more than how many there are, has the
+// column for exact texts: no file could hold them otherwise.
 func Schema(rel *cdc.Relation, extra ...tablefmt.Field) (*tablefmt.Schema, error) {
 	s := &tablefmt.Schema{}
 	for i := range rel.Columns {
@@ -95,6 +97,9 @@ func Schema(rel *cdc.Relation, extra ...tablefmt.Field) (*tablefmt.Schema, error
 		s.Fields = append(s.Fields, f)
 	}
 	s.Fields = append(s.Fields, extra...)
+	if len(s.Fields) == 0 {
+		s.Fields = append(s.Fields, ExactField())
+	}
 	if err := s.CheckNames(false); err != nil {
 		return nil, fmt.Errorf("the columns of %s: %w", rel, err)
 	}
