@@ -275,6 +275,10 @@ func (c *checker) publications(ctx context.Context) error {
 			c.blocker("publication", w.name, refusal.Err.Error(), "just the selected tables, all of their rows and columns", refusal.Remedy)
 		} else if err == nil && have[w.name] != nil {
 			c.ok("publication", w.name)
+			if extra := w.surplus(have[w.name]); len(extra) > 0 {
+				c.warning("publication_surplus", w.name, "it has tables that are not followed: "+strings.Join(extra, ", "), "just those that are: the server sends the others' changes for nothing",
+					fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s;", quoteIdent(w.name), strings.Join(extra, ", ONLY ")))
+			}
 		}
 	}
 	return nil

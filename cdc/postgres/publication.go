@@ -39,6 +39,7 @@ type pubTable struct {
 	schema, name   string
 	filter, subset bool // it has a row filter, a column list
 	generated      bool // its column list names generated columns
+	bare           bool // it has no identity: its updates fail where they are published
 }
 
 // pubState is a publication as the catalogue has it.
@@ -205,9 +206,10 @@ func (w pubWant) faults(have *pubState) (faults []string, remedy string) {
 		table := quoteTable(p.schema, p.name)
 		wanted := slices.ContainsFunc(w.tables, func(t *cdc.Relation) bool { return t.OID == p.oid })
 		switch {
-		case !wanted:
-			faults = append(faults, fmt.Sprintf("it has the table %s.%s, which is not to be in it", p.schema, p.name))
+		case !wanted && p.bare && all:
+			faults = append(faults, fmt.Sprintf("it has the table %s.%s, which has no identity, so that the application's own updates of it fail", p.schema, p.name))
 			sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s;", name, table))
+		case !wanted: // its changes are left out
 		case p.generated && w.narrowed:
 			faults = append(faults, fmt.Sprintf("its column list for %s.%s has generated columns, which are not mirrored", p.schema, p.name))
 			sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s; /* and add it again without those */", name, table))
@@ -222,6 +224,18 @@ func (w pubWant) faults(have *pubState) (faults []string, remedy string) {
 		}
 	}
 	return faults, strings.Join(sql, " ")
+}
+
+// surplus are the tables of a publication that are not wanted: excluded, or a
+// partition of another one by now. They do no harm, and cost what their changes
+// take.
+func (w pubWant) surplus(have *pubState) (tables []string) {
+	for _, p := range have.tables {
+		if !slices.ContainsFunc(w.tables, func(t *cdc.Relation) bool { return t.OID == p.oid }) {
+			tables = append(tables, quoteTable(p.schema, p.name))
+		}
+	}
+	return tables
 }
 
 // tableList names tables without those that inherit from them.
@@ -268,14 +282,15 @@ func (p *pubState) readMembers(ctx context.Context, conn *pgconn.PgConn, oid str
 		narrowed = `r.prqual IS NOT NULL, r.prattrs IS NOT NULL,
 			EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = r.prrelid AND a.attnum = ANY (r.prattrs) AND a.attgenerated <> '')`
 	}
-	rows, err := query(ctx, conn, `SELECT c.oid, n.nspname, c.relname, `+narrowed+`
+	rows, err := query(ctx, conn, `SELECT c.oid, n.nspname, c.relname, `+narrowed+`, c.relreplident <> 'f' AND NOT EXISTS (SELECT FROM pg_index i
+			WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END)
 		FROM pg_publication_rel r JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE r.prpubid = $1::oid ORDER BY 2, 3`, oid)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		p.tables = append(p.tables, pubTable{oid: r.oid(0), schema: r.str(1), name: r.str(2), filter: r.bool(3), subset: r.bool(4), generated: r.bool(5)})
+		p.tables = append(p.tables, pubTable{oid: r.oid(0), schema: r.str(1), name: r.str(2), filter: r.bool(3), subset: r.bool(4), generated: r.bool(5), bare: r.bool(6)})
 	}
 	if version < 150000 {
 		return nil
