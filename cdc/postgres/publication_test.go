@@ -138,7 +138,7 @@ func TestEdge47SurplusTables(t *testing.T) {
 	d.exec("INSERT INTO root VALUES (1, 1); UPDATE leaf SET v = 2; INSERT INTO other VALUES (1)")
 	r := newReplica(t)
 	r.until(stream, d.now())
-	r.equals(d, s, "public.root")
+	require.Equal(t, map[string][]string{"1": {"1", "2"}}, r.tables["public.root"])
 	require.Empty(t, r.tables["public.leaf"], "a partition is its root's")
 	d.exec(found["warning publication_surplus "+pub].Remedy + found["warning publication_surplus "+pub+"_inserts"].Remedy)
 	require.NoError(t, narrow.Publish(testContext(t), rels))
