@@ -236,6 +236,15 @@ func (c *copier) underSnapshot(ctx context.Context, oids []uint32) error {
 	if closeErr := snap.Close(); err == nil {
 		err = closeErr
 	}
+	for _, oid := range changed {
+		c.forgetDivision(oid)
+		c.later(oid)
+	}
+	// Some may be published where others have failed.
+	rejoinErr := e.do(ctx, func(context.Context) error {
+		e.rejoin = e.rejoin || len(e.waiting) > 0
+		return nil
+	})
 	if err != nil {
 		return err
 	}
@@ -244,17 +253,7 @@ func (c *copier) underSnapshot(ctx context.Context, oids []uint32) error {
 			delete(c.begun, oid)
 		}
 	}
-	for _, oid := range changed {
-		c.forgetDivision(oid)
-		c.later(oid)
-	}
-	if len(changed) == len(oids) {
-		return nil
-	}
-	return e.do(ctx, func(context.Context) error {
-		e.rejoin = true
-		return nil
-	})
+	return rejoinErr
 }
 
 // byRanges copies a table by its key ranges, and returns when it is published.

@@ -27,6 +27,9 @@ type Engine struct {
 	tables   []*fedTable
 	shown    cdc.LSN // the cut that every table that goes on shows
 	hold     cdc.LSN // what is acknowledged stays before it; 0: nothing asks for that
+	// waiting are the positions of tables that were copied beside the stream and
+	// are not fed yet: it has to go back to them.
+	waiting map[uint32]cdc.LSN
 	rejoin   bool    // the stream has to go back to where tables are
 	watched  cdc.LSN // the watcher waits for this position
 	tasks    chan *task
@@ -100,7 +103,7 @@ func (e *Engine) identifyPatiently(ctx context.Context, why error) error {
 
 func (e *Engine) run(ctx context.Context) error {
 	// Another server may have taken the place of the one before.
-	e.shown, e.hold, e.rejoin, e.watched, e.copier = 0, 0, false, 0, newCopier(e)
+	e.shown, e.hold, e.rejoin, e.watched, e.copier, e.waiting = 0, 0, false, 0, newCopier(e), map[uint32]cdc.LSN{}
 	if err := e.prepare(ctx); err != nil {
 		return err
 	}

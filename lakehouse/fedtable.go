@@ -87,6 +87,7 @@ func (e *Engine) openTables(ctx context.Context) error {
 			}
 		}
 	}
+	clear(e.waiting) // all are fed now
 	return nil
 }
 
@@ -275,6 +276,9 @@ func (e *Engine) resumeAt() cdc.LSN {
 		case t.state.StoppedAt != 0:
 			lower(max(t.state.StoppedAt, t.position()))
 		}
+	}
+	for _, p := range e.waiting {
+		lower(p)
 	}
 	if e.hold != 0 {
 		lower(e.hold)

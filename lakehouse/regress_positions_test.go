@@ -169,3 +169,31 @@ func TestEdge61AnEmptyTableIsThere(t *testing.T) {
 		})
 	}
 }
+
+// Of several tables that are copied under one snapshot beside the stream one
+// fails. What the others, which are published, still need from the snapshot's
+// point on must not be acknowledged before the stream has gone back for it.
+func TestEdge03ACopyThatBreaksOffHalfWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keyed("t"))
+		r.insert("t", 0, 5)
+		stop := r.start()
+		time.Sleep(time.Minute)
+		for _, name := range []string{"u", "v", "w"} {
+			_, err := r.world.CreateTable(keyed(name))
+			require.NoError(t, err)
+			r.insert(name, 0, 5)
+		}
+		for n := 2; n <= 3; n++ {
+			r.world.InjectFault(cdctest.Fault{Op: "Plan", Nth: n})
+		}
+		for i := range 4000 {
+			r.insert("u", 5+i, 6+i)
+			time.Sleep(20 * time.Millisecond)
+		}
+		require.Zero(t, r.world.PendingFaults())
+		require.NoError(t, stop())
+		r.same("t", "u", "v", "w")
+		require.Empty(t, r.world.Violations())
+	})
+}

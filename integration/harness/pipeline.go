@@ -11,6 +11,7 @@ import (
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/integration/readers"
+	"github.com/lakeload/lakeload/lakehouse"
 )
 
 // Pipeline is a database, a lake, and how the program is told to bring one into the other.
@@ -185,7 +186,9 @@ func (p *Pipeline) Status(t testing.TB) map[string]TableStatus {
 }
 
 // Path is the folder of a mirror with a plain name, in the schema public.
-func (p *Pipeline) Path(table string) string { return filepath.Join(p.Lake, "public", table) }
+func (p *Pipeline) Path(table string) string {
+	return filepath.Join(p.Lake, filepath.FromSlash(lakehouse.MirrorPath("public", table)))
+}
 
 // Same fails the test unless a reader sees in each table (of the schema public) the rows that the source has now. version gives a table's
 // version; nil is the latest.
