@@ -94,8 +94,8 @@ func (c *checker) identity(rel *cdc.Relation) {
 	case keyless(rel):
 		c.aboutTable(rel.String(), cdc.Blocker, "replica_identity", rel.String(), "none", "a primary key that is not deferrable, or REPLICA IDENTITY USING INDEX", keylessRemedy(rel))
 	case len(rel.Key) == 0:
-		c.aboutTable(rel.String(), cdc.Blocker, "full_without_key", rel.String(), "REPLICA IDENTITY FULL and no primary key", "a primary key that is not deferrable",
-			fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (...); -- or exclude the table", quoteTable(rel.Schema, rel.Name)))
+		c.aboutTable(rel.String(), cdc.Warning, "full_without_key", rel.String(), "REPLICA IDENTITY FULL and no primary key: whole rows are compared, and its copy begins again after a crash",
+			"a primary key that is not deferrable, to be fast", fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (...); -- if it can have one", quoteTable(rel.Schema, rel.Name)))
 	}
 }
 

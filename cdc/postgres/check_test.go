@@ -86,7 +86,7 @@ func TestEdge38And49CheckTables(t *testing.T) {
 	strict := check(t, d.open(func(c *Config) { c.Tables = []string{"public.no*ne"} }))
 	lax := check(t, d.open(func(c *Config) { c.Keyless = KeylessInsertOnly; c.Tables, c.All = []string{"public.*"}, false }))
 	common := []string{
-		"blocker full_without_key public.fullbare", "warning table_kind public.vw", "warning table_kind public.mv", "warning table_kind public.ul",
+		"warning full_without_key public.fullbare", "warning table_kind public.vw", "warning table_kind public.mv", "warning table_kind public.ul",
 		"warning table_kind public.ft", "blocker name_case public.cased", "warning name_case public.good", "blocker reserved_column public.reserved",
 		"warning reserved_column public.noted", "blocker partition_identity public.differs",
 	}
