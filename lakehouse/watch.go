@@ -211,7 +211,36 @@ func (e *Engine) noticed(ctx context.Context, known *TableState, s *seen) error 
 			return e.stopNow(ctx, t, mustCopy("%s, which no change tells", n.Text))
 		}
 	}
+	if t.quietSince(s.at) && !t.fits(is.Relation) {
+		return e.followLook(ctx, t, is.Relation)
+	}
 	return e.keepLook(ctx, t, is)
+}
+
+// quietSince reports whether no change of the table has been applied that is
+// newer than a position: its columns are then those of the source there.
+func (t *fedTable) quietSince(at cdc.LSN) bool {
+	return t.reached() <= at && !slices.ContainsFunc(t.writers, func(w writer) bool { return w.pending() })
+}
+
+// followLook gives a table the columns that a look has found. A table to which
+// nothing happens would else wait for them until its next change. The look is
+// not kept before the columns are there: a crash may come between.
+func (e *Engine) followLook(ctx context.Context, t *fedTable, rel *cdc.Relation) error {
+	for _, w := range t.writers {
+		err := w.follow(ctx, rel)
+		var stop *stopError
+		switch {
+		case err == nil:
+		case !errors.As(err, &stop):
+			return err
+		case stop.again:
+			return e.recopyTable(ctx, t, stop)
+		default:
+			return e.stopNow(ctx, t, stop)
+		}
+	}
+	return nil
 }
 
 // emptied reports whether a notice tells of a TRUNCATE that the stream has told
@@ -294,6 +323,8 @@ func (t *table) fits(rel *cdc.Relation) bool {
 func (t *table) sourceFiles() map[uint32]uint32 { return t.spec.files() }
 
 func (t *table) changes() []string { return t.notes }
+
+func (t *table) pending() bool { return t.staged }
 
 // seen takes over what is known of the source's table.
 func (t *table) seen(st *TableState) { t.spec.state, t.spec.newer = *st, nil }
