@@ -64,3 +64,31 @@ func TestEdge42ColumnsOfAQuietTableAreFollowed(t *testing.T) {
 		})
 	}
 }
+
+// A table that has stopped and is then dropped is let go, and with it the
+// acknowledgement.
+func TestEdge45AStoppedTableThatIsDroppedIsLetGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keyed("t"), keyed("u"))
+		r.insert("t", 0, 3)
+		r.insert("u", 0, 3)
+		r.policy.Add = typemap.Stop
+		stop := r.start()
+		r.breakShape("t", 9)
+		r.insert("u", 3, 5)
+		time.Sleep(time.Minute)
+		require.Equal(t, []string{"public.t"}, r.stopped())
+		held := r.acknowledged()
+		require.NoError(t, r.world.DropTable("t"))
+		r.insert("u", 5, 7)
+		time.Sleep(time.Minute)
+		require.Equal(t, lakehouse.PhaseDetached, r.state("t").Phase)
+		r.insert("u", 7, 9)
+		time.Sleep(time.Minute)
+		require.Greater(t, r.acknowledged(), held)
+		require.NoError(t, stop())
+		r.catchUp()
+		r.same("u")
+		require.Empty(t, r.stopped())
+	})
+}

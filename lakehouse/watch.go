@@ -147,9 +147,11 @@ func (w *watcher) look(ctx context.Context) error {
 	return w.newTables(ctx, s)
 }
 
-// concerned reports whether looks at the table are of any concern.
+// concerned reports whether looks at the table are of any concern. One that has
+// stopped is let go when the source drops it: nobody can mend it then, and it
+// would hold the acknowledgement for ever.
 func (t *TableState) concerned() bool {
-	return t.Phase != PhaseDetached && t.Phase != PhaseOffered && t.Phase != PhaseStopped
+	return t.Phase != PhaseDetached && t.Phase != PhaseOffered
 }
 
 // changed reports whether a table is not what is known of it.

@@ -27,12 +27,13 @@ func (r *run) equal() {
 	r.load.hold()
 	defer r.load.resume()
 	var differ []string
-	for {
+	for tries := 1; ; tries++ {
 		r.pipe.Sync(r.t, r.engine)
 		var rows int64
+		looked := time.Now()
 		if differ, rows = r.differences(); len(differ) == 0 {
 			r.checks, r.compared = r.checks+1, r.compared+rows
-			r.t.Logf("%s: equal after %v: %d tables, %d rows", r.at(), time.Since(begun).Round(10*time.Millisecond), len(r.tables()), rows)
+			r.t.Logf("%s: equal after %v, at look %d, which took %v: %d tables, %d rows", r.at(), time.Since(begun).Round(10*time.Millisecond), tries, time.Since(looked).Round(10*time.Millisecond), len(r.tables()), rows)
 			return
 		}
 		if time.Since(begun) > patience {
@@ -75,7 +76,7 @@ func (r *run) differences() (differ []string, rows int64) {
 	for _, t := range r.inLake() {
 		name, exists := source[t.OID]
 		switch {
-		case t.Phase == "stopped" || t.Phase == "offered":
+		case exists && (t.Phase == "stopped" || t.Phase == "offered"):
 			r.fatalf("the table %s (%s at the source) needs a person: it is %s: %s", t.Table, name, t.Phase, t.Reason)
 		case !exists && t.Phase != "detached":
 			differ = append(differ, fmt.Sprintf("%s is %s in the lake, and the source does not have it", t.Table, t.Phase))
