@@ -121,11 +121,11 @@ func (e *Engine) rest(ctx context.Context, what string, why error, wait time.Dur
 }
 
 // reopenPatiently reads epochs and tables anew, and waits while the store is
-// away.
+// away, or the source, which is asked for tables that are being copied.
 func (e *Engine) reopenPatiently(ctx context.Context, wait time.Duration) error {
 	for {
 		err := e.reopen(ctx)
-		if !objstore.Retryable(err) {
+		if !objstore.Retryable(err) && !cdc.Retryable(err) {
 			return err
 		}
 		wait = min(2*wait, retryMost)

@@ -252,6 +252,41 @@ func (t *fedTable) emptied(n *cdc.Notice) bool {
 	return n.Emptied && (slices.Contains(t.truncates, n.XID) || n.Whole && !t.looked)
 }
 
+// mismatched does what has to be done about a table that a change did not fit.
+// What the source has changed without a word the next look would find, and the
+// change came before it: what a look says now decides. It is ahead of the
+// table, which is no matter: whatever it finds, only a copy helps.
+func (e *Engine) mismatched(ctx context.Context, t *fedTable, why *stopError) error {
+	source, ok := e.opt.Source.(cdc.Watcher)
+	if !ok || t.state.Look == "" {
+		return e.stopNow(ctx, t, why)
+	}
+	looks, err := source.Look(ctx, []uint32{t.state.OID})
+	if err != nil {
+		return err
+	}
+	is, exists := looks[t.state.OID]
+	if !exists {
+		return e.detach(ctx, t.state.OID, "the source has dropped it")
+	}
+	notices, err := source.Compare(ctx, cdc.Look{Text: t.state.Look, Since: t.state.LookSince}, is)
+	if err != nil {
+		return err
+	}
+	for _, n := range notices {
+		if n.Kind == cdc.NoticeColumns {
+			n.Kind = cdc.NoticeRewrite
+		}
+		if action := e.opt.OnUntold.of(n.Kind); action == typemap.Keep || t.emptied(&n) {
+			continue
+		} else if action == typemap.Resync {
+			return e.recopyTable(ctx, t, copyAgain("%s", n.Text))
+		}
+		return e.stopNow(ctx, t, mustCopy("%s, which no change tells", n.Text))
+	}
+	return e.stopNow(ctx, t, why)
+}
+
 // truncatesMost bounds the TRUNCATEs that are remembered.
 const truncatesMost = 1000
 
