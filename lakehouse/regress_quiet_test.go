@@ -149,7 +149,7 @@ func (a away) Tables(ctx context.Context) ([]*cdc.Relation, error) {
 // copied while another is still to be: that is waited out.
 func TestEdge13SourceAwayWhileTablesAreOpened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, keyed("t"))
+		r := newRigOf(t, cdctest.Options{Seed: 1, KeyRows: 5}, keyed("t"))
 		var gone atomic.Bool
 		r.source = func() cdc.Source { return away{r.world.Source(), &gone} }
 		r.options = func(o *lakehouse.Options) {

@@ -255,7 +255,8 @@ func (t *fedTable) emptied(n *cdc.Notice) bool {
 // mismatched does what has to be done about a table that a change did not fit.
 // What the source has changed without a word the next look would find, and the
 // change came before it: what a look says now decides. It is ahead of the
-// table, which is no matter: whatever it finds, only a copy helps.
+// table, so that what it finds the stream may still tell of; but only a copy
+// helps the table, and that may as well begin now.
 func (e *Engine) mismatched(ctx context.Context, t *fedTable, why *stopError) error {
 	source, ok := e.opt.Source.(cdc.Watcher)
 	if !ok || t.state.Look == "" {
@@ -277,12 +278,12 @@ func (e *Engine) mismatched(ctx context.Context, t *fedTable, why *stopError) er
 		if n.Kind == cdc.NoticeColumns {
 			n.Kind = cdc.NoticeRewrite
 		}
-		if action := e.opt.OnUntold.of(n.Kind); action == typemap.Keep || t.emptied(&n) {
-			continue
-		} else if action == typemap.Resync {
+		switch e.opt.OnUntold.of(n.Kind) {
+		case typemap.Resync:
 			return e.recopyTable(ctx, t, copyAgain("%s", n.Text))
+		case typemap.Stop:
+			return e.stopNow(ctx, t, mustCopy("%s, which no change tells", n.Text))
 		}
-		return e.stopNow(ctx, t, mustCopy("%s, which no change tells", n.Text))
 	}
 	return e.stopNow(ctx, t, why)
 }
