@@ -173,3 +173,34 @@ func TestEdge13SourceAwayWhileTablesAreOpened(t *testing.T) {
 		require.NoError(t, stop())
 	})
 }
+
+// A copy beside the stream is finished just while the stream is away: the next
+// one begins where the copy is, not where the other tables are.
+func TestEdge58ACopyIsFinishedBetweenTwoStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keyed("t"))
+		r.options = func(o *lakehouse.Options) {
+			o.Events.CopyStarted = func(ev lakehouse.CopyStarted) {
+				if ev.Table != "public.late" {
+					return
+				}
+				r.insert("late", 10, 15)
+				r.insert("t", 10, 15)
+				time.Sleep(time.Second) // they are flushed
+				r.world.InjectFault(cdctest.Fault{Op: "Next"})
+				r.insert("t", 15, 20)
+				time.Sleep(50 * time.Millisecond)
+			}
+		}
+		r.insert("t", 0, 10)
+		stop := r.start()
+		_, err := r.world.CreateTable(keyless("late"))
+		require.NoError(t, err)
+		r.insert("late", 0, 10)
+		time.Sleep(5 * time.Minute)
+		require.NoError(t, stop())
+		r.same("t", "late")
+		require.Empty(t, r.world.Violations())
+		require.Empty(t, r.stopped())
+	})
+}

@@ -47,6 +47,12 @@ func (e *Engine) follow(ctx context.Context) error {
 func (e *Engine) sessions(ctx context.Context) error {
 	wait := retryFirst
 	for {
+		if e.rejoin { // as the last stream ended for, or came to be while none was there
+			e.rejoin = false
+			if err := e.reopenPatiently(ctx, wait); err != nil {
+				return err
+			}
+		}
 		before := e.resumeAt()
 		err := e.session(ctx)
 		e.undo()
@@ -56,10 +62,6 @@ func (e *Engine) sessions(ctx context.Context) error {
 		case err == nil:
 			return nil
 		case errors.Is(err, errRejoin):
-			e.rejoin = false
-			if err := e.reopenPatiently(ctx, wait); err != nil {
-				return err
-			}
 			continue
 		case errors.Is(err, keyindex.ErrUnfit), errors.Is(err, errRearranged):
 			what, anew = "keeping the key index", true // it is rebuilt
