@@ -285,6 +285,12 @@ func (e *Engine) mismatched(ctx context.Context, t *fedTable, why *stopError) er
 			return e.stopNow(ctx, t, mustCopy("%s, which no change tells", n.Text))
 		}
 	}
+	// What rows came or went with may be gone from the catalogue's view: rows of
+	// a partition that have been changed since it was attached look like others.
+	p := e.opt.OnUntold
+	if is.Text != t.state.Look && p.of(cdc.NoticePartition) == typemap.Resync && p.of(cdc.NoticeRewrite) == typemap.Resync {
+		return e.recopyTable(ctx, t, copyAgain("%s, and it has been altered meanwhile", why.reason))
+	}
 	return e.stopNow(ctx, t, why)
 }
 
