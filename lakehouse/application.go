@@ -143,7 +143,7 @@ func (a *application) stop(err error) error {
 		if v.Row.Batch >= 0 && int(v.Row.Batch) < len(a.batches) {
 			where = ", key " + a.keyText(v.Row)
 		}
-		return stopf(remedyResync, "%v%s: the lake's copy is not what the source's was", v, where)
+		return mismatchf("%v%s", v, where)
 	}
 	return stopf(remedyResync, "%v", err)
 }

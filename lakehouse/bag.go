@@ -204,7 +204,7 @@ func (a *bagApplication) run() error {
 		return fmt.Errorf("looking up rows of %s: %w", &a.m.spec, err)
 	}
 	if err := a.bag.Check(a.have.Count); err != nil {
-		return stopf(remedyResync, "%v: the lake's copy is not what the source's was", err)
+		return mismatchf("%v", err)
 	}
 	if err := a.take(); err != nil {
 		return err

@@ -66,6 +66,8 @@ func (w *changelogWriter) Apply(ctx context.Context, items []cdc.Item) error {
 	return nil
 }
 
+func (w *changelogWriter) follow(_ context.Context, rel *cdc.Relation) error { return w.adapt(rel) }
+
 func (w *changelogWriter) write(ctx context.Context, batches []*cdc.Batch) error {
 	out := w.newStager(ctx)
 	defer out.abort()

@@ -108,7 +108,7 @@ func (e *Engine) run(ctx context.Context) error {
 		return err
 	}
 	defer e.closeTables()
-	if err := e.reopen(ctx); err != nil {
+	if err := e.reopenPatiently(ctx, retryFirst); err != nil {
 		return err
 	}
 	e.removeOldIndexes()

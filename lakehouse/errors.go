@@ -65,12 +65,20 @@ type stopError struct {
 	recopy bool
 	// again says that the engine has it copied again by itself.
 	again bool
+	// mismatch says that a change does not fit the rows that are there.
+	mismatch bool
 }
 
 func (e *stopError) Error() string { return e.reason }
 
 func stopf(remedy, format string, args ...any) error {
 	return &stopError{reason: fmt.Sprintf(format, args...), remedy: remedy}
+}
+
+// mismatchf stops a table that a change does not fit, unless the source says
+// why that is.
+func mismatchf(format string, args ...any) error {
+	return &stopError{reason: fmt.Sprintf(format, args...) + ": the lake's copy is not what the source's was", remedy: remedyResync, mismatch: true}
 }
 
 // mustCopy stops a table that only a new copy can mend.

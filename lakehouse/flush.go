@@ -102,8 +102,10 @@ func (f *flusher) each(ctx context.Context, do func(ctx context.Context, t *fedT
 				if stop.again {
 					return f.e.recopyTable(ctx, t, stop)
 				}
-				t.stoppedAt = max(f.e.shown, t.position())
-				return f.e.stopTable(ctx, t, stop)
+				if stop.mismatch {
+					return f.e.mismatched(ctx, t, stop)
+				}
+				return f.e.stopNow(ctx, t, stop)
 			})
 			return nil
 		})

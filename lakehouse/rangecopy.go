@@ -5,11 +5,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/internal/crashpoint"
@@ -201,6 +204,10 @@ func (c *rangeCopy) apply(ctx context.Context, t *fedTable, items []cdc.Item, so
 // sieve asks the gate, and reads again the rows that it wants to be inserted
 // and that came without all of their values. more are those.
 func (c *rangeCopy) sieve(ctx context.Context, t *fedTable, items []cdc.Item, source cdc.KeyReader) (out sieved, more []cdc.Item, err error) {
+	if c.otherKey(items) {
+		c.giveUp(fmt.Errorf("its key changed: %w", cdc.ErrTableChanged))
+		return sieved{again: true}, nil, nil
+	}
 	for {
 		c.mu.Lock()
 		out = c.gate.sieve(items, c.hash)
@@ -228,6 +235,21 @@ func (c *rangeCopy) sieve(ctx context.Context, t *fedTable, items []cdc.Item, so
 			w.(copying).note(fmt.Sprintf("%s%x/%s", markPoint, h, v), v)
 		}
 	}
+}
+
+// otherKey reports whether rows are identified by other columns than those that
+// the ranges are of: which range they belong to cannot be told.
+func (c *rangeCopy) otherKey(items []cdc.Item) bool {
+	return slices.ContainsFunc(items, func(it cdc.Item) bool {
+		if it.Batch == nil || txnOf(it.Batch, it.Batch.Len()-1).Commit < c.gate.from {
+			return false
+		}
+		rel := it.Batch.Relation
+		return len(rel.Key) != len(c.rel.Key) || !slices.EqualFunc(rel.Key, c.rel.Key, func(i, k int) bool {
+			a, b := &rel.Columns[i], &c.rel.Columns[k]
+			return (a.Name == b.Name || a.ID == b.ID && a.ID != 0) && arrow.TypeEqual(a.Type, b.Type)
+		})
+	})
 }
 
 // incomplete finds a row that is to be inserted without all of its values: it

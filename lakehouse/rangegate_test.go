@@ -181,3 +181,35 @@ func itemsText(what string, items []cdc.Item) string {
 	}
 	return b.String()
 }
+
+// A table whose key is another one now cannot be divided as it was: its copy
+// begins again, whatever else the key would be taken for.
+func TestEdge60AKeyThatChangesWhileRangesAreReadEndsTheCopy(t *testing.T) {
+	for name, change := range map[string]func(rel *cdc.Relation){
+		"none":    func(rel *cdc.Relation) { rel.Key = nil },
+		"another": func(rel *cdc.Relation) { rel.Columns, rel.Key = append(rel.Columns, cdctest.Int64("n")), []int{1} },
+		"longer":  func(rel *cdc.Relation) { rel.Columns, rel.Key = append(rel.Columns, cdctest.Int64("n")), []int{0, 1} },
+		"retyped": func(rel *cdc.Relation) { rel.Columns = []cdc.Column{cdctest.Text("id")} },
+		"the same": func(rel *cdc.Relation) {
+			rel.Columns = append(rel.Columns, cdctest.Int64("n"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rel := *gateTable
+			rel.Columns = slices.Clone(rel.Columns)
+			change(&rel)
+			items := gateItems(t, "txn 100/7: insert 3")
+			items[0].Relation, items[0].Batch.Relation = &rel, &rel
+			c := newRangeCopy(gateTable, intRanges{10}, 50)
+			defer c.close()
+			require.NoError(t, c.apply(t.Context(), &fedTable{}, items, nil))
+			require.Equal(t, name != "the same", c.givenUp())
+			old := gateItems(t, "txn 40/7: insert 3")
+			old[0].Relation, old[0].Batch.Relation = &rel, &rel
+			before := newRangeCopy(gateTable, intRanges{10}, 50)
+			defer before.close()
+			require.NoError(t, before.apply(t.Context(), &fedTable{}, old, nil))
+			require.False(t, before.givenUp(), "it is before the copy")
+		})
+	}
+}

@@ -46,6 +46,12 @@ func (e *Engine) follow(ctx context.Context) error {
 func (e *Engine) sessions(ctx context.Context) error {
 	wait := retryFirst
 	for {
+		if e.rejoin { // as the last stream ended for, or came to be while none was there
+			e.rejoin = false
+			if err := e.reopenPatiently(ctx, wait); err != nil {
+				return err
+			}
+		}
 		before := e.resumeAt()
 		err := e.session(ctx)
 		e.undo()
@@ -55,10 +61,6 @@ func (e *Engine) sessions(ctx context.Context) error {
 		case err == nil:
 			return nil
 		case errors.Is(err, errRejoin):
-			e.rejoin = false
-			if err := e.reopenPatiently(ctx, wait); err != nil {
-				return err
-			}
 			continue
 		case errors.Is(err, keyindex.ErrUnfit), errors.Is(err, errRearranged):
 			what, anew = "keeping the key index", true // it is rebuilt
@@ -119,11 +121,11 @@ func (e *Engine) rest(ctx context.Context, what string, why error, wait time.Dur
 }
 
 // reopenPatiently reads epochs and tables anew, and waits while the store is
-// away.
+// away, or the source, which is asked for tables that are being copied.
 func (e *Engine) reopenPatiently(ctx context.Context, wait time.Duration) error {
 	for {
 		err := e.reopen(ctx)
-		if !objstore.Retryable(err) {
+		if !objstore.Retryable(err) && !cdc.Retryable(err) {
 			return err
 		}
 		wait = min(2*wait, retryMost)

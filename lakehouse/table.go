@@ -44,6 +44,10 @@ type writer interface {
 	Rollback()
 	// fits reports whether rows of a relation fit without a change of columns.
 	fits(rel *cdc.Relation) bool
+	// follow stages the change of columns that rows of a relation need, if any.
+	follow(ctx context.Context, rel *cdc.Relation) error
+	// pending reports whether anything is staged.
+	pending() bool
 	// sourceFiles are those of the source's table when this one got its columns, or later.
 	sourceFiles() map[uint32]uint32
 	// seen takes over what is known of the source's table.

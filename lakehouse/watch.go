@@ -147,9 +147,11 @@ func (w *watcher) look(ctx context.Context) error {
 	return w.newTables(ctx, s)
 }
 
-// concerned reports whether looks at the table are of any concern.
+// concerned reports whether looks at the table are of any concern. One that has
+// stopped is let go when the source drops it: nobody can mend it then, and it
+// would hold the acknowledgement for ever.
 func (t *TableState) concerned() bool {
-	return t.Phase != PhaseDetached && t.Phase != PhaseOffered && t.Phase != PhaseStopped
+	return t.Phase != PhaseDetached && t.Phase != PhaseOffered
 }
 
 // changed reports whether a table is not what is known of it.
@@ -211,7 +213,36 @@ func (e *Engine) noticed(ctx context.Context, known *TableState, s *seen) error 
 			return e.stopNow(ctx, t, mustCopy("%s, which no change tells", n.Text))
 		}
 	}
+	if t.quietSince(s.at) && !t.fits(is.Relation) {
+		return e.followLook(ctx, t, is.Relation)
+	}
 	return e.keepLook(ctx, t, is)
+}
+
+// quietSince reports whether no change of the table has been applied that is
+// newer than a position: its columns are then those of the source there.
+func (t *fedTable) quietSince(at cdc.LSN) bool {
+	return t.reached() <= at && !slices.ContainsFunc(t.writers, func(w writer) bool { return w.pending() })
+}
+
+// followLook gives a table the columns that a look has found. A table to which
+// nothing happens would else wait for them until its next change. The look is
+// not kept before the columns are there: a crash may come between.
+func (e *Engine) followLook(ctx context.Context, t *fedTable, rel *cdc.Relation) error {
+	for _, w := range t.writers {
+		err := w.follow(ctx, rel)
+		var stop *stopError
+		switch {
+		case err == nil:
+		case !errors.As(err, &stop):
+			return err
+		case stop.again:
+			return e.recopyTable(ctx, t, stop)
+		default:
+			return e.stopNow(ctx, t, stop)
+		}
+	}
+	return nil
 }
 
 // emptied reports whether a notice tells of a TRUNCATE that the stream has told
@@ -219,6 +250,48 @@ func (e *Engine) noticed(ctx context.Context, known *TableState, s *seen) error 
 // have been emptied as a whole, whose partitions all were.
 func (t *fedTable) emptied(n *cdc.Notice) bool {
 	return n.Emptied && (slices.Contains(t.truncates, n.XID) || n.Whole && !t.looked)
+}
+
+// mismatched does what has to be done about a table that a change did not fit.
+// What the source has changed without a word the next look would find, and the
+// change came before it: what a look says now decides. It is ahead of the
+// table, so that what it finds the stream may still tell of; but only a copy
+// helps the table, and that may as well begin now.
+func (e *Engine) mismatched(ctx context.Context, t *fedTable, why *stopError) error {
+	source, ok := e.opt.Source.(cdc.Watcher)
+	if !ok || t.state.Look == "" {
+		return e.stopNow(ctx, t, why)
+	}
+	looks, err := source.Look(ctx, []uint32{t.state.OID})
+	if err != nil {
+		return err
+	}
+	is, exists := looks[t.state.OID]
+	if !exists {
+		return e.detach(ctx, t.state.OID, "the source has dropped it")
+	}
+	notices, err := source.Compare(ctx, cdc.Look{Text: t.state.Look, Since: t.state.LookSince}, is)
+	if err != nil {
+		return err
+	}
+	for _, n := range notices {
+		if n.Kind == cdc.NoticeColumns {
+			n.Kind = cdc.NoticeRewrite
+		}
+		switch e.opt.OnUntold.of(n.Kind) {
+		case typemap.Resync:
+			return e.recopyTable(ctx, t, copyAgain("%s", n.Text))
+		case typemap.Stop:
+			return e.stopNow(ctx, t, mustCopy("%s, which no change tells", n.Text))
+		}
+	}
+	// What rows came or went with may be gone from the catalogue's view: rows of
+	// a partition that have been changed since it was attached look like others.
+	p := e.opt.OnUntold
+	if is.Text != t.state.Look && p.of(cdc.NoticePartition) == typemap.Resync && p.of(cdc.NoticeRewrite) == typemap.Resync {
+		return e.recopyTable(ctx, t, copyAgain("%s, and it has been altered meanwhile", why.reason))
+	}
+	return e.stopNow(ctx, t, why)
 }
 
 // truncatesMost bounds the TRUNCATEs that are remembered.
@@ -294,6 +367,8 @@ func (t *table) fits(rel *cdc.Relation) bool {
 func (t *table) sourceFiles() map[uint32]uint32 { return t.spec.files() }
 
 func (t *table) changes() []string { return t.notes }
+
+func (t *table) pending() bool { return t.staged }
 
 // seen takes over what is known of the source's table.
 func (t *table) seen(st *TableState) { t.spec.state, t.spec.newer = *st, nil }

@@ -12,11 +12,13 @@ import (
 	"github.com/lakeload/lakeload/integration/readers"
 )
 
-// catalog tells of PostgreSQL's types, so that the server itself can be asked for what the lake has to show.
-type catalog struct {
+// Catalog tells of PostgreSQL's types, so that the server itself can be asked for what the lake has to show. What it has asked it remembers:
+// it is for a time in which the types stay.
+type Catalog struct {
 	t       testing.TB
 	db      *Database
 	types   map[string]*pgType
+	bases   map[pgField]pgField
 	aliases int
 }
 
@@ -29,11 +31,12 @@ type pgType struct {
 
 type pgField struct{ name, typ, typmod, dims string }
 
-func newCatalog(t testing.TB, db *Database) *catalog {
-	return &catalog{t: t, db: db, types: map[string]*pgType{}}
+// NewCatalog makes one that has not asked for anything yet.
+func NewCatalog(t testing.TB, db *Database) *Catalog {
+	return &Catalog{t: t, db: db, types: map[string]*pgType{}, bases: map[pgField]pgField{}}
 }
 
-func (c *catalog) query(format string, args ...any) [][]string {
+func (c *Catalog) query(format string, args ...any) [][]string {
 	c.t.Helper()
 	rows, err := readers.PGQuery(c.t.Context(), c.db.DSN, fmt.Sprintf(format, args...))
 	require.NoError(c.t, err)
@@ -41,17 +44,21 @@ func (c *catalog) query(format string, args ...any) [][]string {
 }
 
 // base follows domains, whose modifier and dimensions are their own.
-func (c *catalog) base(f pgField) pgField {
-	for {
+func (c *Catalog) base(f pgField) pgField {
+	if b, ok := c.bases[f]; ok {
+		return b
+	}
+	for asked := f; ; {
 		r := c.query("select typtype, typbasetype::text, typtypmod, typndims from pg_type where oid = %s", f.typ)[0]
 		if r[0] != "d" {
+			c.bases[asked] = f
 			return f
 		}
 		f.typ, f.typmod, f.dims = r[1], r[2], r[3]
 	}
 }
 
-func (c *catalog) typ(oid string) *pgType {
+func (c *Catalog) typ(oid string) *pgType {
 	if t := c.types[oid]; t != nil {
 		return t
 	}
@@ -66,13 +73,13 @@ func (c *catalog) typ(oid string) *pgType {
 }
 
 // alias is a name that no column and no other part of a query has.
-func (c *catalog) alias() string {
+func (c *Catalog) alias() string {
 	c.aliases++
 	return fmt.Sprintf("lakeload_judge_%d", c.aliases)
 }
 
 // nested tells whether the lake's column is a list, struct or map.
-func (c *catalog) nested(f pgField) bool {
+func (c *Catalog) nested(f pgField) bool {
 	f = c.base(f)
 	t := c.typ(f.typ)
 	dims, err := strconv.Atoi(f.dims)
@@ -81,7 +88,7 @@ func (c *catalog) nested(f pgField) bool {
 }
 
 // shown is the SQL that makes JSON of a value, its leaves as canonical text: what readers.py makes of what it reads.
-func (c *catalog) shown(f pgField, x string) string {
+func (c *Catalog) shown(f pgField, x string) string {
 	f = c.base(f)
 	t := c.typ(f.typ)
 	if !c.nested(f) {
@@ -131,7 +138,7 @@ func leaf(t *pgType, x string) string {
 }
 
 // held is the SQL that tells whether the lake's type can hold a value.
-func (c *catalog) held(f pgField, x string) string {
+func (c *Catalog) held(f pgField, x string) string {
 	f = c.base(f)
 	t := c.typ(f.typ)
 	var says string
@@ -188,7 +195,13 @@ func canonicalJSON(t testing.TB, text string) string {
 // is NULL there and stands as text in _lakeload_exact (docs/TYPES.md).
 func Expected(t testing.TB, db *Database, table string, exact bool) (columns []string, want [][]string) {
 	t.Helper()
-	c := newCatalog(t, db)
+	return NewCatalog(t, db).Expected(table, exact)
+}
+
+// Expected is [Expected], for one of many tables.
+func (c *Catalog) Expected(table string, exact bool) (columns []string, want [][]string) {
+	t, db := c.t, c.db
+	t.Helper()
 	name := `"public"."` + table + `"`
 	var fields []pgField
 	for _, r := range c.query("select attname, atttypid::text, atttypmod, attndims from pg_attribute where attrelid = '%s'::regclass and attnum > 0 and not attisdropped order by attnum", name) {

@@ -23,8 +23,9 @@ import (
 // Patience bounds every wait for something that ought to come soon. It is long, as the machine may be busy.
 const Patience = 90 * time.Second
 
-// Main is a package's TestMain: it runs the tests, ends what they share and looks for goroutines that were left. It gives the exit code.
-func Main(m *testing.M) int {
+// Main is a package's TestMain: it runs the tests, ends what they share and looks for goroutines that were left, other than those that are to
+// be ignored. It gives the exit code.
+func Main(m *testing.M, ignored ...goleak.Option) int {
 	code := m.Run()
 	if err := readers.Close(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, "close the readers:", err)
@@ -34,7 +35,7 @@ func Main(m *testing.M) int {
 	if built.dir != "" {
 		_ = os.RemoveAll(built.dir)
 	}
-	if err := goleak.Find(); err != nil && code == 0 {
+	if err := goleak.Find(ignored...); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
