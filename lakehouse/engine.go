@@ -30,10 +30,10 @@ type Engine struct {
 	// waiting are the positions of tables that were copied beside the stream and
 	// are not fed yet: it has to go back to them.
 	waiting map[uint32]cdc.LSN
-	rejoin   bool    // the stream has to go back to where tables are
-	watched  cdc.LSN // the watcher waits for this position
-	tasks    chan *task
-	copier   *copier
+	rejoin  bool    // the stream has to go back to where tables are
+	watched cdc.LSN // the watcher waits for this position
+	tasks   chan *task
+	copier  *copier
 
 	mu     sync.Mutex // guards status
 	status Status
