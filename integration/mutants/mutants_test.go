@@ -1,8 +1,11 @@
 // Package mutants breaks the program on purpose, one small change at a time, and holds that a test notices each.
 //
 // A mutation is applied by an overlay of the Go command: the tree is not touched. TestMutationsApply, which always runs, holds that the list
-// fits the code. TestMutants runs some of them in `make test`, all with LAKELOAD_MUTANTS=all, or those whose names contain another value of
-// that variable.
+// fits the code. TestMutants runs some of them in `make test`, all with LAKELOAD_MUTANTS=all, or those whose titles contain another value of
+// that variable ("edge 27:" are those of one edge case).
+//
+// The edge cases are 62 ways in which programs like this one have lost or falsified data. The tests that hold that this one does not are named
+// by their numbers, and TestEveryEdgeCaseHasAMutation holds that for each there is a mutation that such a test notices.
 package mutants
 
 import (
@@ -25,6 +28,8 @@ import (
 // mutation is one deliberate fault.
 type mutation struct {
 	name string
+	// edge is the number of the edge case whose fault it brings back; 0 for none.
+	edge int
 	// edits change files of the module.
 	edits []edit
 	// pkg and test are the package and the test that has to fail.
@@ -37,6 +42,14 @@ type mutation struct {
 
 // edit replaces a text, which has to stand in the file just once.
 type edit struct{ file, old, new string }
+
+// title is what a mutation is called, and chosen by.
+func (m *mutation) title() string {
+	if m.edge == 0 {
+		return m.name
+	}
+	return fmt.Sprintf("edge %d: %s", m.edge, m.name)
+}
 
 const (
 	envMutants = "LAKELOAD_MUTANTS"
@@ -94,10 +107,10 @@ func TestMutants(t *testing.T) {
 	var report strings.Builder
 	ran := 0
 	for _, m := range mutations {
-		if which == "" && !m.sample || which != "" && which != "all" && !strings.Contains(m.name, which) {
+		if which == "" && !m.sample || which != "" && which != "all" && !strings.Contains(m.title(), which) {
 			continue
 		}
-		t.Run(m.name, func(t *testing.T) {
+		t.Run(m.title(), func(t *testing.T) {
 			key := m.pkg + " " + m.test
 			if _, ok := healthy[key]; !ok {
 				outcome, out := run(t, dir, &m, "")
@@ -110,7 +123,7 @@ func TestMutants(t *testing.T) {
 			began := time.Now()
 			outcome, out := run(t, dir, &m, m.overlay(t, dir))
 			ran++
-			fmt.Fprintf(&report, "  %-60s %s by %s in %v\n", m.name, map[string]string{"failed": "killed", "passed": "SURVIVED"}[outcome], m.test, time.Since(began).Round(time.Second))
+			fmt.Fprintf(&report, "  %-75s %s by %s in %v\n", m.title(), map[string]string{"failed": "killed", "passed": "SURVIVED"}[outcome], m.test, time.Since(began).Round(time.Second))
 			require.Equal(t, "failed", outcome, "the mutant survived %s\n%s", key, out)
 		})
 	}
