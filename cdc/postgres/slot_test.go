@@ -348,6 +348,19 @@ func TestEdge12And13IdleStreamMovesOn(t *testing.T) {
 		require.NoError(t, err)
 		return state.ConfirmedFlush >= target
 	}, 30*time.Second, 20*time.Millisecond)
+	require.NoError(t, stream.Close())
+
+	// Heartbeats need none either, and come back.
+	s = d.open(func(c *Config) { c.Heartbeat = 100 * time.Millisecond })
+	stream, err := s.Stream(ctx, target)
+	require.NoError(t, err)
+	for s.Stats().LastHeartbeat.IsZero() {
+		c, err := stream.Next(ctx)
+		require.NoError(t, err)
+		require.Empty(t, c.Items)
+		stream.Ack(c.Cut)
+		c.Release()
+	}
 	require.Equal(t, owned, fmt.Sprint(d.exec("SELECT count(*) FROM pg_class"), d.exec("SELECT count(*) FROM pg_publication")))
 	require.NoError(t, stream.Close())
 }
