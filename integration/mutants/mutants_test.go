@@ -84,16 +84,64 @@ func (m *mutation) mutated(t *testing.T, root string) map[string]string {
 	return texts
 }
 
-// TestMutationsApply holds that every mutation fits the code.
+// TestMutationsApply holds that every mutation fits the code, and that the test which has to notice it is there.
 func TestMutationsApply(t *testing.T) {
 	dir := root(t)
 	names := map[string]bool{}
+	tests := map[string]map[string]bool{} // by package
 	for _, m := range mutations {
 		require.False(t, names[m.name], "two mutations are called %s", m.name)
 		names[m.name] = true
 		require.NotEmpty(t, m.edits)
 		m.mutated(t, dir)
+		if tests[m.pkg] == nil {
+			tests[m.pkg] = declared(t, filepath.Join(dir, filepath.FromSlash(m.pkg)))
+		}
+		test, _, _ := strings.Cut(m.test, "/")
+		require.True(t, tests[m.pkg][test], "%s: the package %s has no test %s", m.title(), m.pkg, test)
 	}
+}
+
+var testFunction = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+
+// declared gives the tests of a folder.
+func declared(t *testing.T, folder string) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
+	require.NoError(t, err)
+	names := map[string]bool{}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		require.NoError(t, err)
+		for _, m := range testFunction.FindAllStringSubmatch(string(text), -1) {
+			names[m[1]] = true
+		}
+	}
+	return names
+}
+
+// edgeCases is how many there are.
+const edgeCases = 62
+
+var numbered = regexp.MustCompile(`^TestEdge(\d+)(?:And(\d+))?`)
+
+// TestEveryEdgeCaseHasAMutation holds that for every edge case there is a mutation that brings its fault back, and that a test which is named
+// by its number has to notice it.
+func TestEveryEdgeCaseHasAMutation(t *testing.T) {
+	has := map[int]bool{}
+	for _, m := range mutations {
+		if m.edge == 0 {
+			continue
+		}
+		of := numbered.FindStringSubmatch(m.test)
+		require.NotNil(t, of, "%s: %s is not named by an edge case", m.title(), m.test)
+		require.Contains(t, of[1:], fmt.Sprintf("%02d", m.edge), "%s: %s is of another edge case", m.title(), m.test)
+		has[m.edge] = true
+	}
+	for edge := 1; edge <= edgeCases; edge++ {
+		require.True(t, has[edge], "edge case %d has no mutation", edge)
+	}
+	require.Len(t, has, edgeCases)
 }
 
 // TestMutants holds that the tests named fail with the mutations, and pass without.
