@@ -328,7 +328,7 @@ func TestEdge09OnlyTheCallerAcknowledges(t *testing.T) {
 func TestEdge12And13IdleStreamMovesOn(t *testing.T) {
 	d, busy := newDatabase(t), newDatabase(t)
 	d.exec("CREATE TABLE a (id int PRIMARY KEY)")
-	s := d.open()
+	s := d.open(func(c *Config) { c.Heartbeat = -1 })
 	stream := begin(t, d, s)
 	ctx := testContext(t)
 	owned := fmt.Sprint(d.exec("SELECT count(*) FROM pg_class"), d.exec("SELECT count(*) FROM pg_publication"))

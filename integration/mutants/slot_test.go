@@ -26,8 +26,8 @@ var slotMutations = []mutation{
 		edits: []edit{{"cdc/postgres/feedback.go", "func (f *feedback) delivered(cut cdc.LSN) { raise(&f.given, uint64(cut)) }", "func (f *feedback) delivered(cut cdc.LSN) {\n	raise(&f.given, uint64(cut))\n	raise(&f.acked, uint64(cut))\n}"}},
 	},
 	{
-		name: "slot: the server's requests are acknowledgements", edge: 9, pkg: source, test: "TestEdge09OnlyTheCallerAcknowledges",
-		edits: []edit{{"cdc/postgres/feedback.go", "	stopping := f.pings.add(now, end)\n", "	stopping := f.pings.add(now, end)\n	raise(&f.acked, uint64(end))\n"}},
+		name: "slot: keepalives are acknowledgements", edge: 9, pkg: source, test: "TestEdge09OnlyTheCallerAcknowledges",
+		edits: []edit{{"cdc/postgres/inbox.go", "				end = max(end, at)\n", "				end = max(end, at)\n				raise(&in.feedback.acked, at)\n"}},
 	},
 	{
 		name: "slot: two that take over take it from each other for ever", edge: 11, pkg: source, test: "TestEdge11SlotInUse",
