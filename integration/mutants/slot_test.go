@@ -183,7 +183,10 @@ var slotMutations = []mutation{
 	},
 	{
 		name: "slot: as of a time is the last epoch that fits", edge: 36, pkg: engine, test: "TestEdge36AsOfUsesTheRunningMaximum", sample: true,
-		edits: []edit{{"lakehouse/at.go", "		if at.After(t) {\n			return i - 1\n		}\n	}\n	return len(epochs) - 1\n", "		if !at.After(t) && (i == len(epochs)-1 || epochs[i+1].CommitTime.After(t)) {\n			return i\n		}\n	}\n	return -1\n"}},
+		edits: []edit{
+			{"lakehouse/at.go", "func lastNotAfter(epochs []epoch.Epoch, t time.Time) int {\n", "func lastNotAfter(epochs []epoch.Epoch, t time.Time) int {\n	found := -1\n"},
+			{"lakehouse/at.go", "		if at.After(t) {\n			return i - 1\n		}\n	}\n	return len(epochs) - 1\n", "		if !at.After(t) {\n			found = i\n		}\n	}\n	return found\n"},
+		},
 	},
 	{
 		name: "slot: the lag may be negative", edge: 36, pkg: engine, test: "TestEdge36ClockGoesBackAndForth",
