@@ -59,6 +59,10 @@ var copyMutations = []mutation{
 		edits: []edit{{"lakehouse/rangegate.go", "		if s != rangeTodo && (s == rangeOpened", "		if s == rangeReading && (s == rangeOpened"}},
 	},
 	{
+		name: "copy: a table may be emptied between its view and its rows", edge: 41, pkg: source, test: "TestEdge41And43LockedWhileItIsRead",
+		edits: []edit{{"cdc/postgres/keyread.go", "	if err == nil {\n		err = exec(ctx, r.conn, \"LOCK TABLE ", "	if false {\n		err = exec(ctx, r.conn, \"LOCK TABLE "}},
+	},
+	{
 		name: "copy: the snapshot is another than the slot's", edge: 57, pkg: source, test: "TestEdge57SnapshotHoldsExactlyWhatIsBeforeItsPoint",
 		edits: []edit{{"cdc/postgres/snapshot.go", "	if err := r.enter(ctx, snapshot); err != nil {", "	if err := exec(ctx, r.conn, \"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY\"); err != nil {"}},
 	},
@@ -89,6 +93,14 @@ var copyMutations = []mutation{
 	{
 		name: "copy: a view is taken that lacks a commit", edge: 60, pkg: engine, test: "TestEdge60ACommitThatIsNotVisibleYet", sample: true,
 		edits: []edit{{"lakehouse/rangegate.go", "	return len(g.dropped) == 0\n", "	return true\n"}},
+	},
+	{
+		name: "copy: when the last range is read, nothing is left to be dropped", edge: 60, pkg: engine, test: "TestEdge60ChangesWhileARangeIsRead",
+		edits: []edit{{"lakehouse/rangegate.go", "		if g.left == 0 && t.Commit >= g.horizon {\n", "		if g.left == 0 {\n"}},
+	},
+	{
+		name: "copy: a copy is published before the stream has passed its views", edge: 60, pkg: engine, test: "TestEdge60ChangesWhileARangeIsRead",
+		edits: []edit{{"lakehouse/rangegate.go", "return g.left == 0 && cut >= g.horizon }", "return g.left == 0 && cut >= 0 }"}},
 	},
 	{
 		name: "copy: positions tell what a view holds", edge: 60, pkg: source, test: "TestEdge60ViewsAndASynchronousStandby",

@@ -126,6 +126,10 @@ var slotMutations = []mutation{
 		edits: []edit{{"lakehouse/adopt.go", "	next.SlotPoint, next.SlotRestart, next.Rebase = 0, 0, nil\n", "	next.Phase = PipelineReady\n"}},
 	},
 	{
+		name: "slot: a standby is taken for a primary", edge: 22, pkg: source, test: "TestEdge22CheckStandbyAndFailover",
+		edits: []edit{{"cdc/postgres/check_standby.go", "	if serverOf(c.conn).Standby {\n", "	if false {\n"}},
+	},
+	{
 		name: "slot: rows that a standby has removed are not missed", edge: 22, pkg: source, test: "TestEdge22ReaderThatReplayDoesNotWaitFor",
 		edits: []edit{{"cdc/postgres/standby.go", "	err := exec(ctx, g.conn, \"SELECT 1\")\n	if err == nil {", "	err := exec(ctx, g.conn, \"SELECT 1\")\n	if err == nil || true {"}},
 	},
