@@ -28,6 +28,25 @@ type staged struct {
 	afterView  func(n int32) // after its view is taken
 	read       func(i int)   // before range i is read
 	closed     func(n int32) // after it has ended
+	late       atomic.Bool   // the stream delivers nothing
+}
+
+func (s *staged) Stream(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
+	stream, err := s.KeyReader.Stream(ctx, from)
+	return &stagedStream{stream, s}, err
+}
+
+type stagedStream struct {
+	cdc.Stream
+	s *staged
+}
+
+func (st *stagedStream) Next(ctx context.Context) (*cdc.Chunk, error) {
+	c, err := st.Stream.Next(ctx)
+	for st.s.late.Load() {
+		time.Sleep(100 * time.Millisecond)
+	}
+	return c, err
 }
 
 func (s *staged) BeginRead(ctx context.Context, rel *cdc.Relation, ranges cdc.KeyRanges) (cdc.KeyRead, error) {
@@ -141,6 +160,36 @@ func TestEdge60ChangesWhileARangeIsRead(t *testing.T) {
 		r.catchUp()
 		require.Equal(t, 1, *begun, "the copy has not begun again")
 		require.Equal(t, int32(4), s.reads.Load(), "every range was read once")
+		r.same("t")
+		require.Empty(t, r.stopped())
+	})
+}
+
+// What a view holds may arrive when its range, and every other one, has long
+// been read. It is dropped all the same, and the copy is not the table's content
+// before.
+func TestEdge60TheStreamIsBehindTheViews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newRangeRig(t)
+		s.beforeView = func(n int32) {
+			if n != 4 {
+				return
+			}
+			s.late.Store(true)
+			time.AfterFunc(time.Minute, func() { s.late.Store(false) })
+			r.tx(func(tx *cdctest.Tx) error { return tx.Delete("t", cdctest.Row{"id": 33}) })
+			r.tx(func(tx *cdctest.Tx) error {
+				return tx.Update("t", cdctest.Row{"id": 34}, cdctest.Row{"id": 134, "v": "moved"})
+			})
+			r.update("t", 35, "changed")
+		}
+		begun := r.countCopies("public.t")
+		r.catchUp()
+		require.Equal(t, 1, *begun, "the copy has not begun again")
+		require.Equal(t, int32(4), s.reads.Load())
+		r.same("t")
+		require.Empty(t, r.stopped())
+		r.catchUp()
 		r.same("t")
 		require.Empty(t, r.stopped())
 	})

@@ -95,11 +95,11 @@ var copyMutations = []mutation{
 		edits: []edit{{"lakehouse/rangegate.go", "	return len(g.dropped) == 0\n", "	return true\n"}},
 	},
 	{
-		name: "copy: when the last range is read, nothing is left to be dropped", edge: 60, pkg: engine, test: "TestEdge60ChangesWhileARangeIsRead",
+		name: "copy: when the last range is read, nothing is left to be dropped", edge: 60, pkg: engine, test: "TestEdge60TheStreamIsBehindTheViews",
 		edits: []edit{{"lakehouse/rangegate.go", "		if g.left == 0 && t.Commit >= g.horizon {\n", "		if g.left == 0 {\n"}},
 	},
 	{
-		name: "copy: a copy is published before the stream has passed its views", edge: 60, pkg: engine, test: "TestEdge60ChangesWhileARangeIsRead",
+		name: "copy: a copy is published before the stream has passed its views", edge: 60, pkg: engine, test: "TestEdge60TheStreamIsBehindTheViews",
 		edits: []edit{{"lakehouse/rangegate.go", "return g.left == 0 && cut >= g.horizon }", "return g.left == 0 && cut >= 0 }"}},
 	},
 	{
