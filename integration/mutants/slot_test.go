@@ -138,90 +138,90 @@ var slotMutations = []mutation{
 		edits: []edit{{"cdc/postgres/start.go", "	if serverOf(sender).Standby {\n		return s.watchPromotion(stream), nil\n	}\n", ""}},
 	},
 	{
-		name: "slot: passwords are read once", edge: 23, pkg: source, test: "TestEdge23PasswordOfEachConnection",
+		name: "source: passwords are read once", edge: 23, pkg: source, test: "TestEdge23PasswordOfEachConnection",
 		edits: []edit{{"cdc/postgres/conn.go", "	cfg, err := c.parse(kind)\n	if err != nil {\n		return nil, err\n	}\n	if frames", "	cfg, err := c.base.Copy(), error(nil)\n	if frames"}},
 	},
 	{
-		name: "slot: a refused password ends everything", edge: 23, pkg: source, test: "TestEdge23PasswordOfEachConnection",
+		name: "source: a refused password ends everything", edge: 23, pkg: source, test: "TestEdge23PasswordOfEachConnection",
 		edits: []edit{{"cdc/postgres/conn.go", "	if now.Sub(c.authSince) >= authGrace {", "	if true {"}},
 	},
 	{
-		name: "slot: a server that says nothing is waited for", edge: 23, pkg: source, test: "TestEdge23DeadPeer",
+		name: "source: a server that says nothing is waited for", edge: 23, pkg: source, test: "TestEdge23DeadPeer",
 		edits: []edit{{"cdc/postgres/dial.go", "		if err != nil || kind.silence() == 0 {", "		if true {"}},
 	},
 	{
-		name: "slot: what the server cannot decode is tried for ever", edge: 24, pkg: source, test: "TestEdge24TroubleIsCounted",
+		name: "source: what the server cannot decode is tried for ever", edge: 24, pkg: source, test: "TestEdge24TroubleIsCounted",
 		edits: []edit{{"cdc/postgres/judge.go", "	if moved || now.Sub(t.last) > troubleGap {", "	if true {"}},
 	},
 	{
-		name: "slot: a damaged spill file is final", edge: 24, pkg: source, test: "TestEdge24DamagedSpillFile",
+		name: "source: a damaged spill file is final", edge: 24, pkg: source, test: "TestEdge24DamagedSpillFile",
 		edits: []edit{{"cdc/postgres/judge.go", "v.doubtful {", "v.doubtful && false {"}},
 	},
 	{
-		name: "slot: minor versions that lose changes are welcome", edge: 25, pkg: source, test: "TestEdge25DecodingBugsOfMinorVersions",
+		name: "source: minor versions that lose changes are welcome", edge: 25, pkg: source, test: "TestEdge25DecodingBugsOfMinorVersions",
 		edits: []edit{{"cdc/postgres/check.go", "version%10000 < fixed {", "version%10000 < 0*fixed {"}},
 	},
 	{
-		name: "slot: a table that may not be published holds up the others", edge: 26, pkg: engine, test: "TestEdge26NewTableMayNotBePublished",
+		name: "source: a table that may not be published holds up the others", edge: 26, pkg: engine, test: "TestEdge26NewTableMayNotBePublished",
 		edits: []edit{{"lakehouse/watch.go", "	if errors.Is(err, cdc.ErrDenied) && len(publish) > 1 {", "	if false {"}},
 	},
 	{
-		name: "slot: rights on partitions are not looked at", edge: 26, pkg: source, test: "TestEdge26CheckRights",
+		name: "source: rights on partitions are not looked at", edge: 26, pkg: source, test: "TestEdge26CheckRights",
 		edits: []edit{{"cdc/postgres/check_tables.go", "(SELECT r.oid UNION SELECT t.relid FROM pg_partition_tree(r.oid::regclass) t) AS m (oid)", "(SELECT r.oid) AS m (oid)"}},
 	},
 	{
-		name: "slot: rows that row security hides are not missed", edge: 26, pkg: source, test: "TestEdge26CheckRights",
+		name: "source: rows that row security hides are not missed", edge: 26, pkg: source, test: "TestEdge26CheckRights",
 		edits: []edit{{"cdc/postgres/check_tables.go", "		if r.bool(6) {\n", "		if false {\n"}},
 	},
 	{
-		name: "slot: older writers are not waited for", edge: 35, pkg: source, test: "TestEdge35SettleWaitsForOlderWriters",
+		name: "source: older writers are not waited for", edge: 35, pkg: source, test: "TestEdge35SettleWaitsForOlderWriters",
 		edits: []edit{{"cdc/postgres/keyread.go", "			if first || waiting[r.str(0)] {", "			if !first && waiting[r.str(0)] {"}},
 	},
 	{
-		name: "slot: prepared transactions are not waited for", edge: 35, pkg: source, test: "TestEdge35SettleWaitsForOlderWriters",
+		name: "source: prepared transactions are not waited for", edge: 35, pkg: source, test: "TestEdge35SettleWaitsForOlderWriters",
 		edits: []edit{{"cdc/postgres/keyread.go", "AND l.granted ORDER BY 1`", "AND l.granted AND l.pid IS NOT NULL ORDER BY 1`"}},
 	},
 	{
-		name: "slot: epochs have the times of their commits", edge: 36, pkg: engine, test: "TestEdge36ClockGoesBackAndForth",
+		name: "source: epochs have the times of their commits", edge: 36, pkg: engine, test: "TestEdge36ClockGoesBackAndForth",
 		edits: []edit{{"lakehouse/epoch/log.go", "	if e.CommitTime.Before(l.time) {", "	if false {"}},
 	},
 	{
-		name: "slot: as of a time is the last epoch that fits", edge: 36, pkg: engine, test: "TestEdge36AsOfUsesTheRunningMaximum", sample: true,
+		name: "source: as of a time is the last epoch that fits", edge: 36, pkg: engine, test: "TestEdge36AsOfUsesTheRunningMaximum", sample: true,
 		edits: []edit{
 			{"lakehouse/at.go", "func lastNotAfter(epochs []epoch.Epoch, t time.Time) int {\n", "func lastNotAfter(epochs []epoch.Epoch, t time.Time) int {\n	found := -1\n"},
 			{"lakehouse/at.go", "		if at.After(t) {\n			return i - 1\n		}\n	}\n	return len(epochs) - 1\n", "		if !at.After(t) {\n			found = i\n		}\n	}\n	return found\n"},
 		},
 	},
 	{
-		name: "slot: the lag may be negative", edge: 36, pkg: engine, test: "TestEdge36ClockGoesBackAndForth",
+		name: "source: the lag may be negative", edge: 36, pkg: engine, test: "TestEdge36ClockGoesBackAndForth",
 		edits: []edit{{"lakehouse/flush.go", "Freshness: max(0, now.Sub(b.cutTime)),", "Freshness: now.Sub(b.cutTime),"}},
 	},
 	{
-		name: "slot: copies hold what a row filter leaves out", edge: 47, pkg: source, test: "TestEdge47NarrowedPublicationIsHonoured",
+		name: "source: copies hold what a row filter leaves out", edge: 47, pkg: source, test: "TestEdge47NarrowedPublicationIsHonoured",
 		edits: []edit{{"cdc/postgres/narrowed.go", "s := publishedShape{oid: r.oid(0), filter: r.str(1)}", "s := publishedShape{oid: r.oid(0)}"}},
 	},
 	{
-		name: "slot: copies by ranges hold what a row filter leaves out", edge: 47, pkg: source, test: "TestEdge47NarrowedPublicationByRanges",
+		name: "source: copies by ranges hold what a row filter leaves out", edge: 47, pkg: source, test: "TestEdge47NarrowedPublicationByRanges",
 		edits: []edit{{"cdc/postgres/keyread.go", "	if f := k.info.filter; f != \"\" { // the rows", "	if f := k.info.filter; false { // the rows"}},
 	},
 	{
-		name: "slot: a filter that changes under a copy is not noticed", edge: 47, pkg: source, test: "TestEdge47NarrowedPublicationByRanges",
+		name: "source: a filter that changes under a copy is not noticed", edge: 47, pkg: source, test: "TestEdge47NarrowedPublicationByRanges",
 		edits: []edit{{"cdc/postgres/keyread.go", "	if err == nil && info.filter != k.ranges.filter {", "	if false {"}},
 	},
 	{
-		name: "slot: row filters are accepted unasked", edge: 47, pkg: source, test: "TestEdge47PublishRefusesWhatIsNotOurs",
+		name: "source: row filters are accepted unasked", edge: 47, pkg: source, test: "TestEdge47PublishRefusesWhatIsNotOurs",
 		edits: []edit{{"cdc/postgres/publication.go", "		case (p.filter || p.subset) && !w.narrowed:\n", "		case p.subset && !w.narrowed:\n"}},
 	},
 	{
-		name: "slot: publications may carry generated columns", edge: 48, pkg: source, test: "TestEdge48GeneratedColumns",
+		name: "source: publications may carry generated columns", edge: 48, pkg: source, test: "TestEdge48GeneratedColumns",
 		edits: []edit{{"cdc/postgres/publication.go", "	if have.generated {\n", "	if false {\n"}},
 	},
 	{
-		name: "slot: generated columns are not told of", edge: 48, pkg: source, test: "TestEdge48GeneratedColumns",
+		name: "source: generated columns are not told of", edge: 48, pkg: source, test: "TestEdge48GeneratedColumns",
 		edits: []edit{{"cdc/postgres/check_tables.go", "AND a.attgenerated <> '' AND NOT a.attisdropped GROUP BY 1, 2", "AND a.attgenerated <> '' AND a.attisdropped GROUP BY 1, 2"}},
 	},
 	{
-		name: "slot: names that differ by case only are welcome", edge: 49, pkg: source, test: "TestEdge38And49CheckTables",
+		name: "source: names that differ by case only are welcome", edge: 49, pkg: source, test: "TestEdge38And49CheckTables",
 		edits: []edit{{"cdc/postgres/check_tables.go", "		low := strings.ToLower(col.Name)\n", "		low := col.Name\n"}},
 	},
 }
