@@ -122,7 +122,7 @@ var slotMutations = []mutation{
 		edits: []edit{{"lakehouse/adopt.go", "		next.Rebase = &Rebase{At: t.Slot.ConfirmedFlush, Timeline: t.Is.Timeline}\n", ""}},
 	},
 	{
-		name: "slot: an adoption that is cut off keeps the slot", edge: 21, pkg: engine, test: "TestEdge21AnotherClusterIsAdopted",
+		name: "slot: a lake that is taken over to another cluster begins nothing anew", edge: 21, pkg: engine, test: "TestEdge21AnotherClusterIsAdopted",
 		edits: []edit{{"lakehouse/adopt.go", "	next.SlotPoint, next.SlotRestart, next.Rebase = 0, 0, nil\n", "	next.Phase = PipelineReady\n"}},
 	},
 	{
