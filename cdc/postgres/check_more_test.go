@@ -34,6 +34,9 @@ func TestEdge48GeneratedColumns(t *testing.T) {
 	require.Equal(t, []string{"warning generated_columns public.a"}, keys(found))
 	require.Contains(t, found["warning generated_columns public.a"].Have, "double")
 	require.Len(t, table(t, s, "public.a").Columns, 1, "copy and stream agree: neither has it")
+	w := pubWant{name: "p", actions: "insert"}
+	_, err := w.plan(&pubState{owned: true, viaRoot: true, insert: true, truncate: true, generated: true})
+	require.ErrorContains(t, err, "generated columns", "whatever the version of the server that the rest runs on")
 	if testServer(t).Version() < 18 {
 		return
 	}

@@ -330,6 +330,44 @@ func TestEdge35SettleWaitsForOlderWriters(t *testing.T) {
 	}
 }
 
+// TestEdge41And43LockedWhileItIsRead: a table that is emptied, or whose rows an
+// ALTER TABLE writes anew, is empty for whoever took his view before. So neither
+// gets in between the beginning of a read, its view and its rows.
+func TestEdge41And43LockedWhileItIsRead(t *testing.T) {
+	d := newDatabase(t)
+	d.exec("CREATE TABLE t (k int PRIMARY KEY, v text); INSERT INTO t SELECT i, repeat('x', 80) FROM generate_series(1, 6000) i")
+	s := d.open(small)
+	rel := table(t, s, "public.t")
+	k := divided(t, s, rel)
+	ctx := testContext(t)
+	other := dial(t, d.dsn)
+	mustExec(t, other, "SET lock_timeout = '100ms'")
+	refused := func() {
+		t.Helper()
+		for _, sql := range []string{"TRUNCATE t", "ALTER TABLE t ALTER k TYPE bigint"} {
+			_, err := simple(ctx, other, sql)
+			require.Equal(t, codeLockNotAvailable, sqlState(err), "%s: %v", sql, err)
+		}
+	}
+	r, err := s.BeginRead(ctx, rel, k)
+	require.NoError(t, err)
+	refused()
+	_, err = r.View(ctx)
+	require.NoError(t, err)
+	refused()
+	rows := 0
+	for i := range k.Len() {
+		require.NoError(t, r.Range(ctx, i, func(b *cdc.Batch) error {
+			rows += b.Len()
+			b.Release()
+			return nil
+		}))
+	}
+	require.Equal(t, 6000, rows)
+	require.NoError(t, r.Close())
+	mustExec(t, other, "ALTER TABLE t ALTER k TYPE bigint; TRUNCATE t")
+}
+
 func TestKeyReadOfATableThatMayNotBeRead(t *testing.T) {
 	d := newDatabase(t)
 	d.exec("CREATE TABLE t (k int PRIMARY KEY, v text); INSERT INTO t SELECT i, repeat('x', 80) FROM generate_series(1, 6000) i")

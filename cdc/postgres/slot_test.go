@@ -328,13 +328,14 @@ func TestEdge09OnlyTheCallerAcknowledges(t *testing.T) {
 func TestEdge12And13IdleStreamMovesOn(t *testing.T) {
 	d, busy := newDatabase(t), newDatabase(t)
 	d.exec("CREATE TABLE a (id int PRIMARY KEY)")
-	s := d.open()
+	s := d.open(func(c *Config) { c.Heartbeat = -1 })
 	stream := begin(t, d, s)
-	ctx := testContext(t)
+	ctx, cancel := context.WithTimeout(testContext(t), 40*time.Second)
+	defer cancel()
 	owned := fmt.Sprint(d.exec("SELECT count(*) FROM pg_class"), d.exec("SELECT count(*) FROM pg_publication"))
 	busy.exec("CREATE TABLE noise (v text)")
 	busy.exec("INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 2000)")
-	target := d.now()
+	target := busy.exec("SELECT pg_current_wal_flush_lsn()")[0].lsn(0) // no message of our database
 	for cut := cdc.LSN(0); cut < target; {
 		c, err := stream.Next(ctx)
 		require.NoError(t, err)
@@ -348,6 +349,19 @@ func TestEdge12And13IdleStreamMovesOn(t *testing.T) {
 		require.NoError(t, err)
 		return state.ConfirmedFlush >= target
 	}, 30*time.Second, 20*time.Millisecond)
+	require.NoError(t, stream.Close())
+
+	// Heartbeats need none either, and come back.
+	s = d.open(func(c *Config) { c.Heartbeat = 100 * time.Millisecond })
+	stream, err := s.Stream(ctx, target)
+	require.NoError(t, err)
+	for s.Stats().LastHeartbeat.IsZero() {
+		c, err := stream.Next(ctx)
+		require.NoError(t, err)
+		require.Empty(t, c.Items)
+		stream.Ack(c.Cut)
+		c.Release()
+	}
 	require.Equal(t, owned, fmt.Sprint(d.exec("SELECT count(*) FROM pg_class"), d.exec("SELECT count(*) FROM pg_publication")))
 	require.NoError(t, stream.Close())
 }

@@ -105,15 +105,15 @@ var mutations = []mutation{
 		},
 	},
 	{
-		name: "the server may forget what a stopped table lacks", pkg: changes, test: "TestColumns", real: true,
-		edits: []edit{{"lakehouse/fedtable.go", "			at = min(at, t.stoppedAt)\n", "			_ = t.stoppedAt\n"}},
+		name: "the server may forget what a stopped table lacks", edge: 42, pkg: changes, test: "TestEdge42DDLInOrder", real: true,
+		edits: []edit{{"lakehouse/fedtable.go", "			lower(t.stoppedAt)\n", "			_ = t.stoppedAt\n"}},
 	},
 	{
-		name: "a resync takes the old copy for the new one", pkg: changes, test: "TestColumns", real: true,
+		name: "a resync takes the old copy for the new one", edge: 42, pkg: changes, test: "TestEdge42DDLInOrder", real: true,
 		edits: []edit{{"lakehouse/resync.go", "		t.Generation++\n", ""}},
 	},
 	{
-		name: "a column with a default is simply added", pkg: changes, test: "TestColumns", real: true,
-		edits: []edit{{"lakehouse/typemap/typemap.go", "			if c.HasMissing {\n", "			if false {\n"}},
+		name: "a column with a default is simply added", edge: 43, pkg: changes, test: "TestEdge43AddedWithDefaults", real: true,
+		edits: []edit{{"lakehouse/typemap/evolve.go", "	missing = c.Missing\n", "	_ = c.Missing\n"}},
 	},
 }

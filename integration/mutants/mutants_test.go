@@ -1,8 +1,11 @@
 // Package mutants breaks the program on purpose, one small change at a time, and holds that a test notices each.
 //
 // A mutation is applied by an overlay of the Go command: the tree is not touched. TestMutationsApply, which always runs, holds that the list
-// fits the code. TestMutants runs some of them in `make test`, all with LAKELOAD_MUTANTS=all, or those whose names contain another value of
-// that variable.
+// fits the code. TestMutants runs some of them in `make test`, all with LAKELOAD_MUTANTS=all, or those whose titles contain another value of
+// that variable ("edge 27:" are those of one edge case).
+//
+// The edge cases are 62 ways in which programs like this one have lost or falsified data. The tests that hold that this one does not are named
+// by their numbers, and TestEveryEdgeCaseHasAMutation holds that for each there is a mutation that such a test notices.
 package mutants
 
 import (
@@ -25,6 +28,8 @@ import (
 // mutation is one deliberate fault.
 type mutation struct {
 	name string
+	// edge is the number of the edge case whose fault it brings back; 0 for none.
+	edge int
 	// edits change files of the module.
 	edits []edit
 	// pkg and test are the package and the test that has to fail.
@@ -37,6 +42,14 @@ type mutation struct {
 
 // edit replaces a text, which has to stand in the file just once.
 type edit struct{ file, old, new string }
+
+// title is what a mutation is called, and chosen by.
+func (m *mutation) title() string {
+	if m.edge == 0 {
+		return m.name
+	}
+	return fmt.Sprintf("edge %d: %s", m.edge, m.name)
+}
 
 const (
 	envMutants = "LAKELOAD_MUTANTS"
@@ -71,16 +84,64 @@ func (m *mutation) mutated(t *testing.T, root string) map[string]string {
 	return texts
 }
 
-// TestMutationsApply holds that every mutation fits the code.
+// TestMutationsApply holds that every mutation fits the code, and that the test which has to notice it is there.
 func TestMutationsApply(t *testing.T) {
 	dir := root(t)
 	names := map[string]bool{}
+	tests := map[string]map[string]bool{} // by package
 	for _, m := range mutations {
 		require.False(t, names[m.name], "two mutations are called %s", m.name)
 		names[m.name] = true
 		require.NotEmpty(t, m.edits)
 		m.mutated(t, dir)
+		if tests[m.pkg] == nil {
+			tests[m.pkg] = declared(t, filepath.Join(dir, filepath.FromSlash(m.pkg)))
+		}
+		test, _, _ := strings.Cut(m.test, "/")
+		require.True(t, tests[m.pkg][test], "%s: the package %s has no test %s", m.title(), m.pkg, test)
 	}
+}
+
+var testFunction = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+
+// declared gives the tests of a folder.
+func declared(t *testing.T, folder string) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
+	require.NoError(t, err)
+	names := map[string]bool{}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		require.NoError(t, err)
+		for _, m := range testFunction.FindAllStringSubmatch(string(text), -1) {
+			names[m[1]] = true
+		}
+	}
+	return names
+}
+
+// edgeCases is how many there are.
+const edgeCases = 62
+
+var numbered = regexp.MustCompile(`^TestEdge(\d+)(?:And(\d+))?`)
+
+// TestEveryEdgeCaseHasAMutation holds that for every edge case there is a mutation that brings its fault back, and that a test which is named
+// by its number has to notice it.
+func TestEveryEdgeCaseHasAMutation(t *testing.T) {
+	has := map[int]bool{}
+	for _, m := range mutations {
+		if m.edge == 0 {
+			continue
+		}
+		of := numbered.FindStringSubmatch(m.test)
+		require.NotNil(t, of, "%s: %s is not named by an edge case", m.title(), m.test)
+		require.Contains(t, of[1:], fmt.Sprintf("%02d", m.edge), "%s: %s is of another edge case", m.title(), m.test)
+		has[m.edge] = true
+	}
+	for edge := 1; edge <= edgeCases; edge++ {
+		require.True(t, has[edge], "edge case %d has no mutation", edge)
+	}
+	require.Len(t, has, edgeCases)
 }
 
 // TestMutants holds that the tests named fail with the mutations, and pass without.
@@ -94,10 +155,10 @@ func TestMutants(t *testing.T) {
 	var report strings.Builder
 	ran := 0
 	for _, m := range mutations {
-		if which == "" && !m.sample || which != "" && which != "all" && !strings.Contains(m.name, which) {
+		if which == "" && !m.sample || which != "" && which != "all" && !strings.Contains(m.title(), which) {
 			continue
 		}
-		t.Run(m.name, func(t *testing.T) {
+		t.Run(m.title(), func(t *testing.T) {
 			key := m.pkg + " " + m.test
 			if _, ok := healthy[key]; !ok {
 				outcome, out := run(t, dir, &m, "")
@@ -110,7 +171,7 @@ func TestMutants(t *testing.T) {
 			began := time.Now()
 			outcome, out := run(t, dir, &m, m.overlay(t, dir))
 			ran++
-			fmt.Fprintf(&report, "  %-60s %s by %s in %v\n", m.name, map[string]string{"failed": "killed", "passed": "SURVIVED"}[outcome], m.test, time.Since(began).Round(time.Second))
+			fmt.Fprintf(&report, "  %-75s %s by %s in %v\n", m.title(), map[string]string{"failed": "killed", "passed": "SURVIVED"}[outcome], m.test, time.Since(began).Round(time.Second))
 			require.Equal(t, "failed", outcome, "the mutant survived %s\n%s", key, out)
 		})
 	}

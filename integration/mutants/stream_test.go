@@ -5,160 +5,160 @@ const source = "./cdc/postgres"
 // streamMutations are faults of the replication stream: each brings back one that others have had, by the number of its edge case.
 var streamMutations = []mutation{
 	{
-		name: "stream: 1 a commit at the start is skipped", pkg: source, test: "TestEdge01SharedPositions",
+		name: "stream: a commit at the start is skipped", edge: 1, pkg: source, test: "TestEdge01SharedPositions",
 		edits: []edit{{"cdc/postgres/decode.go", "d.skip = txn.Commit < d.from", "d.skip = txn.Commit <= d.from"}},
 	},
 	{
-		name: "stream: 2 rows are skipped by their own position", pkg: source, test: "TestEdge02LongTransaction",
+		name: "stream: rows are skipped by their own position", edge: 2, pkg: source, test: "TestEdge02LongTransaction",
 		edits: []edit{{
 			"cdc/postgres/stream_read.go", "		msg := body[walDataHeader:]\n",
 			"		if cdc.LSN(binary.BigEndian.Uint64(body[1:])) < s.cfg.from {\n			return nil\n		}\n		msg := body[walDataHeader:]\n",
 		}},
 	},
 	{
-		name: "stream: 14 status only when something is acknowledged", pkg: source, test: "TestEdge14SlowCaller",
+		name: "stream: status only when something is acknowledged", edge: 14, pkg: source, test: "TestEdge14SlowCaller",
 		edits: []edit{{"cdc/postgres/feedback.go", "f.interval = max(min(senderTimeout/3, maxFeedbackInterval), 10*time.Millisecond)", "f.interval = time.Hour"}},
 	},
 	{
-		name: "stream: 14 the server's requests are not heard", pkg: source, test: "TestEdge14ShutdownDuringAReplay",
+		name: "stream: the server's requests are not heard", edge: 14, pkg: source, test: "TestEdge14ShutdownDuringAReplay",
 		edits: []edit{{"cdc/postgres/inbox.go", "					in.feedback.ping(cdc.LSN(at))\n", ""}},
 	},
 	{
-		name: "stream: 15 silence is waited out", pkg: source, test: "TestEdge15SilentServer",
+		name: "stream: silence is waited out", edge: 15, pkg: source, test: "TestEdge15SilentServer",
 		edits: []edit{{"cdc/postgres/feedback.go", "		if waited > f.silence {", "		if false {"}},
 	},
 	{
-		name: "stream: 27 an aborted savepoint takes the transaction along", pkg: source, test: "TestEdge27Subtransactions", sample: true,
+		name: "stream: an aborted savepoint takes the transaction along", edge: 27, pkg: source, test: "TestEdge27Subtransactions", sample: true,
 		edits: []edit{{"cdc/postgres/decode_stream.go", "	return t.spool.abort(sub)\n", "	d.drop(t)\n	return nil\n"}},
 	},
 	{
-		name: "stream: 27 an aborted savepoint stays", pkg: source, test: "TestEdge27SavepointsOnAServer",
+		name: "stream: an aborted savepoint stays", edge: 27, pkg: source, test: "TestEdge27SavepointsOnAServer",
 		edits: []edit{{"cdc/postgres/decode_stream.go", "	return t.spool.abort(sub)\n", "	return nil\n"}},
 	},
 	{
-		name: "stream: 27 what was aborted is read back from the disk", pkg: source, test: "TestSpool",
+		name: "stream: what was aborted is read back from the disk", pkg: source, test: "TestSpool",
 		edits: []edit{{"cdc/postgres/spool_file.go", "		if !s.aborted.has(xid) {", "		if !s.aborted.has(xid) || true {"}},
 	},
 	{
-		name: "stream: 27 aborted savepoints are not cut off", pkg: source, test: "TestEdge27AbortedSavepointsTakeNoRoom",
+		name: "stream: aborted savepoints are not cut off", edge: 27, pkg: source, test: "TestEdge27AbortedSavepointsTakeNoRoom",
 		edits: []edit{{"cdc/postgres/spool_file.go", "n > 0 && s.aborted.has(s.runs[n-1].xid); n--", "n > 0 && false; n--"}},
 	},
 	{
-		name: "stream: 27 the catalogue is asked for each announcement", pkg: source, test: "TestEdge27RepeatedAnnouncements",
+		name: "stream: the catalogue is asked for each announcement", edge: 27, pkg: source, test: "TestEdge27RepeatedAnnouncements",
 		edits: []edit{{"cdc/postgres/relcache.go", "known != nil && bytes.Equal(known.told, body) {", "known != nil && false {"}},
 	},
 	{
-		name: "stream: 28 large transactions stay in memory", pkg: source, test: "TestEdge28OnDiskUntilTheCommit", sample: true,
+		name: "stream: large transactions stay in memory", edge: 28, pkg: source, test: "TestEdge28OnDiskUntilTheCommit", sample: true,
 		edits: []edit{{"cdc/postgres/spool.go", "	if !s.disk && s.in.length()", "	if false && s.in.length()"}},
 	},
 	{
-		name: "stream: 28 a full spool is tried again", pkg: source, test: "TestEdge28SpoolIsFull",
+		name: "stream: a full spool is tried again", edge: 28, pkg: source, test: "TestEdge28SpoolIsFull",
 		edits: []edit{{"cdc/postgres/start.go", "s.config.Streaming == StreamingOn && !off", "s.config.Streaming == StreamingOn && (!off || off)"}},
 	},
 	{
-		name: "stream: 28 a full spool is never tried again", pkg: source, test: "TestEdge28SpoolIsFull",
+		name: "stream: a full spool is never tried again", edge: 28, pkg: source, test: "TestEdge28SpoolIsFull",
 		edits: []edit{{"cdc/postgres/pressure.go", "	delete(p.xids, xid)\n}\n\n// off", "	_ = xid\n}\n\n// off"}},
 	},
 	{
-		name: "stream: 29 transactions in progress share the tables of others", pkg: source, test: "TestEdge29RelationsInProgress",
+		name: "stream: transactions in progress share the tables of others", edge: 29, pkg: source, test: "TestEdge29RelationsInProgress",
 		edits: []edit{{"cdc/postgres/decode_stream.go", "d.playing, d.view, d.last = t, t.own, nil", "d.playing, d.view, d.last = t, d.relations, nil"}},
 	},
 	{
-		name: "stream: 29 Origin is read with an xid", pkg: source, test: "TestEdge34Origins",
+		name: "stream: Origin is read with an xid", edge: 34, pkg: source, test: "TestEdge34Origins",
 		edits: []edit{{"cdc/postgres/decode_stream.go", "	case msgOrigin: // the only one without an xid\n		return known(kind, c)\n", ""}},
 	},
 	{
-		name: "stream: 30 a stray abort ends the stream", pkg: source, test: "TestEdge30Kinds",
+		name: "stream: a stray abort ends the stream", edge: 30, pkg: source, test: "TestEdge30Kinds",
 		edits: []edit{{"cdc/postgres/decode_stream.go", "		// sent need not be taken back.\n		return nil\n", "		// sent need not be taken back.\n		return errors.New(\"stray\")\n"}},
 	},
 	{
-		name: "stream: 30 unknown messages are ignored", pkg: source, test: "TestEdge30Kinds",
+		name: "stream: unknown messages are ignored", edge: 30, pkg: source, test: "TestEdge30Kinds",
 		edits: []edit{{"cdc/postgres/decode.go", "	return errors.New(\"unknown kind; nothing of the stream after it could be trusted\")\n", "	return nil\n"}},
 	},
 	{
-		name: "stream: 31 only commits move the cut", pkg: source, test: "TestEdge31NoCommitsOfOurs",
+		name: "stream: only commits move the cut", edge: 31, pkg: source, test: "TestEdge31NoCommitsOfOurs",
 		edits: []edit{{"cdc/postgres/decode.go", "	if !d.open && !d.hasRows() && end > d.cut {", "	if false {"}},
 	},
 	{
-		name: "stream: 31 a transaction in progress holds the cut", pkg: source, test: "TestEdge31NoCommitsOfOurs",
+		name: "stream: a transaction in progress holds the cut", edge: 31, pkg: source, test: "TestEdge31NoCommitsOfOurs",
 		edits: []edit{{"cdc/postgres/decode.go", "	if !d.open && !d.hasRows() && end > d.cut {", "	if !d.open && len(d.progress) == 0 && !d.hasRows() && end > d.cut {"}},
 	},
 	{
-		name: "stream: 32 prepared transactions are asked for", pkg: source, test: "TestEdge32PreparedOnAServer",
+		name: "stream: prepared transactions are asked for", edge: 32, pkg: source, test: "TestEdge32PreparedOnAServer",
 		edits: []edit{{"cdc/postgres/stream_start.go", "\", streaming 'on'\"", "\", streaming 'on', two_phase 'on'\""}},
 	},
 	{
-		name: "stream: 33 free messages need a transaction", pkg: source, test: "TestEdge33Messages",
+		name: "stream: free messages need a transaction", edge: 33, pkg: source, test: "TestEdge33Messages",
 		edits: []edit{{"cdc/postgres/decode.go", "	if transactional && !d.open && d.block == nil {", "	if (transactional || true) && !d.open && d.block == nil {"}},
 	},
 	{
-		name: "stream: 33 a message in a block has no xid", pkg: source, test: "TestEdge33Messages",
+		name: "stream: a message in a block has no xid", edge: 33, pkg: source, test: "TestEdge33Messages",
 		edits: []edit{{"cdc/postgres/decode_stream.go", "		return d.logical(c)\n", "		return d.logical(cursor{b: body})\n"}},
 	},
 	{
-		name: "stream: 34 the origin is not asked for, nor refused", pkg: source, test: "TestEdge34OriginsOnAServer",
+		name: "stream: the origin is not asked for, nor refused", edge: 34, pkg: source, test: "TestEdge34OriginsOnAServer",
 		edits: []edit{
 			{"cdc/postgres/stream_start.go", "		options += \", origin 'none'\"\n", ""},
 			{"cdc/postgres/stream_start.go", "	if cfg.originNone && cfg.serverVersion < 160000 {", "	if false {"},
 		},
 	},
 	{
-		name: "stream: 35 a missing publication is gone over", pkg: source, test: "TestEdge35PublicationOfThePast",
+		name: "stream: a missing publication is gone over", edge: 35, pkg: source, test: "TestEdge35PublicationOfThePast",
 		edits: []edit{
 			{"cdc/postgres/stream_read.go", "	if m.Routine == \"LoadPublications\" {", "	if false {"},
 			{"cdc/postgres/stream_read.go", "	if m.Code == codeUndefinedObject && ", "	if false && "},
 		},
 	},
 	{
-		name: "stream: 37 what an old key leaves out is NULL", pkg: source, test: "TestEdge37Unchanged", sample: true,
+		name: "stream: what an old key leaves out is NULL", edge: 37, pkg: source, test: "TestEdge37Unchanged", sample: true,
 		edits: []edit{{"cdc/postgres/rowwalk.go", "before != nil && before[col].data != nil {", "before != nil {"}},
 	},
 	{
-		name: "stream: 37 old values are not used", pkg: source, test: "TestEdge37UnchangedOnAServer",
+		name: "stream: old values are not used", edge: 37, pkg: source, test: "TestEdge37UnchangedOnAServer",
 		edits: []edit{{"cdc/postgres/rowwalk.go", "	if v.form == valueUnchanged && before != nil", "	if false && before != nil"}},
 	},
 	{
-		name: "stream: 37 a row may leave out anything", pkg: source, test: "TestEdge37Unchanged",
+		name: "stream: a row may leave out anything", edge: 37, pkg: source, test: "TestEdge37Unchanged",
 		edits: []edit{{"cdc/postgres/rowwalk.go", "		if op != cdc.OpUpdate {", "		if false {"}},
 	},
 	{
-		name: "stream: 38 the first identity stays", pkg: source, test: "TestEdge38Identities",
+		name: "stream: the first identity stays", edge: 38, pkg: source, test: "TestEdge38Identities",
 		edits: []edit{{"cdc/postgres/relcache.go", "		if known.same(r) {", "		if known.columns == r.columns {"}},
 	},
 	{
-		name: "stream: 39 a changed key is a deletion", pkg: source, test: "TestEdge39ChangedKeys",
+		name: "stream: a changed key is a deletion", edge: 39, pkg: source, test: "TestEdge39ChangedKeys",
 		edits: []edit{{"cdc/postgres/decode_row.go", "d.row(r, cdc.OpBefore, p, nil)", "d.row(r, cdc.OpDelete, p, nil)"}},
 	},
 	{
-		name: "stream: 39 the old key is left out", pkg: source, test: "TestEdge39ChangedKeyOnAServer",
+		name: "stream: the old key is left out", edge: 39, pkg: source, test: "TestEdge39ChangedKeyOnAServer",
 		edits: []edit{{"cdc/postgres/decode_row.go", "		before, p, err = d.oldTuple(r, p[1:])\n", "		p, err = func(p []byte) ([]byte, error) {\n			p = p[2:]\n			for range r.columns {\n				_, p, _ = nextValue(p)\n			}\n			return p, nil\n		}(p[1:])\n"}},
 	},
 	{
-		name: "stream: 41 a truncate overtakes the rows before it", pkg: source, test: "TestEdge41Truncate", sample: true,
+		name: "stream: a truncate overtakes the rows before it", edge: 41, pkg: source, test: "TestEdge41Truncate", sample: true,
 		edits: []edit{{"cdc/postgres/decode_row.go", "		if r.rows.in != nil {\n", "		if false {\n"}},
 	},
 	{
-		name: "stream: 41 only the first table is truncated", pkg: source, test: "TestEdge41TruncateOnAServer",
+		name: "stream: only the first table is truncated", edge: 41, pkg: source, test: "TestEdge41TruncateOnAServer",
 		edits: []edit{{"cdc/postgres/decode_row.go", "		d.bytes += 64\n", "		d.bytes += 64\n		return nil\n"}},
 	},
 	{
-		name: "stream: 42 the shape that commits last counts", pkg: source, test: "TestEdge42Shapes",
+		name: "stream: the shape that commits last counts", edge: 42, pkg: source, test: "TestEdge42Shapes",
 		edits: []edit{{"cdc/postgres/decode_stream.go", "known == nil || known.arrived < r.arrived {", "known == nil || true {"}},
 	},
 	{
-		name: "stream: 42 the table of the last row is kept too long", pkg: source, test: "TestEdge42Shapes",
+		name: "stream: the table of the last row is kept too long", edge: 42, pkg: source, test: "TestEdge42Shapes",
 		edits: []edit{{"cdc/postgres/relcache.go", "	d.last = nil\n", ""}},
 	},
 	{
-		name: "stream: 29 the table of the last row is kept over a commit", pkg: source, test: "TestEdge29RelationsInProgress",
+		name: "stream: the table of the last row is kept over a commit", edge: 29, pkg: source, test: "TestEdge29RelationsInProgress",
 		edits: []edit{{"cdc/postgres/decode_stream.go", "d.playing, d.view, d.last = t, t.own, nil", "d.playing, d.view = t, t.own"}},
 	},
 	{
-		name: "stream: 42 the modifier is no part of the type", pkg: source, test: "TestEdge42Shapes",
+		name: "stream: the modifier is no part of the type", edge: 42, pkg: source, test: "TestEdge42Shapes",
 		edits: []edit{{"cdc/relation.go", " || a.TypeMod != b.TypeMod", ""}},
 	},
 	{
-		name: "stream: 42 a table's shapes are handed out in a row", pkg: source, test: "TestEdge42Shapes",
+		name: "stream: a table's shapes are handed out in a row", edge: 42, pkg: source, test: "TestEdge42Shapes",
 		edits: []edit{{"cdc/postgres/decode_row.go", "			d.flush(last)\n", "			_ = last\n"}},
 	},
 	{
