@@ -98,15 +98,15 @@ const (
 // restore takes up what the copy's logs tell. They have to tell the same: a
 // crash between the commits of two of them leaves the copy of no use.
 func (c *rangeCopy) restore(writers []writer) error {
+	found := make([]int, len(writers))
 	for n, w := range writers {
-		found := 0
 		for txn := range w.Snapshot().Txns() {
 			what, view, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(txn.AppID, markRange), markPoint), "/")
 			isRange, isPoint := strings.HasPrefix(txn.AppID, markRange), strings.HasPrefix(txn.AppID, markPoint)
 			if !isRange && !isPoint {
 				continue
 			}
-			found++
+			found[n]++
 			v, err := cdc.ParseView(view)
 			if err == nil {
 				err = c.restoreMark(isRange, what, v)
@@ -115,9 +115,9 @@ func (c *rangeCopy) restore(writers []writer) error {
 				return fmt.Errorf("the log of the copy of %s has the mark %q: %w: %w", c.rel, txn.AppID, tablefmt.ErrCorrupt, err)
 			}
 		}
-		if n > 0 && found != c.gate.marks() {
-			return fmt.Errorf("the logs of the copy of %s tell different ranges: %w", c.rel, cdc.ErrTableChanged)
-		}
+	}
+	if slices.ContainsFunc(found, func(n int) bool { return n != c.gate.marks() }) {
+		return fmt.Errorf("the logs of the copy of %s tell different ranges: %w", c.rel, cdc.ErrTableChanged)
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ var copyMutations = []mutation{
 	},
 	{
 		name: "copy: two tables of a copy may tell different ranges", edge: 59, pkg: engine, test: "TestEdge59ACopyInTwoModes",
-		edits: []edit{{"lakehouse/rangecopy.go", "		if n > 0 && found != c.gate.marks() {", "		if n < 0 {"}},
+		edits: []edit{{"lakehouse/rangecopy.go", "return n != c.gate.marks() }) {", "return false }) {"}},
 	},
 	{
 		name: "copy: changes that a view holds are applied", edge: 60, pkg: engine, test: "TestEdge60ChangesWhileARangeIsRead",

@@ -28,6 +28,11 @@ func TestEdge22FedFromAStandby(t *testing.T) {
 			marked := &harness.Pipeline{DB: &harness.Database{Server: p.primary, Name: p.db.Name, DSN: writable}, Name: p.pipe.Name, Lake: p.pipe.Lake}
 			marked.Sync(t, e)
 			streams := len(e.Events("stream_started"))
+			harness.Await(t, "the primary to know what the standby needs", func() (bool, string) { // which it is told once a second
+				rows, err := p.primary.SQL(t.Context(), "SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'physical' AND catalog_xmin IS NOT NULL")
+				require.NoError(t, err)
+				return rows[0][0] == "1", e.Log()
+			})
 			require.NoError(t, p.standby.Restart(t.Context()))
 			harness.Await(t, "a new stream", func() (bool, string) { return len(e.Events("stream_started")) > streams, e.Log() })
 			marked.Sync(t, e)
