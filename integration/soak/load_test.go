@@ -21,7 +21,7 @@ import (
 	"github.com/lakeload/lakeload/integration/harness"
 )
 
-// tables are those that there are in the beginning, one of each sort.
+// firstTables are those that there are in the beginning, one of each sort.
 const firstTables = `
 create type mood as enum ('sad', 'ok', 'happy');
 create type pair as (a integer, b text);
