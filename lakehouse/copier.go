@@ -218,7 +218,10 @@ func (c *copier) underSnapshot(ctx context.Context, oids []uint32) error {
 		return err
 	}
 	defer func() { // also when ctx has ended: nobody else may be there to do it then, nor to need it
-		_ = e.do(ctx, func(context.Context) error { e.hold = 0; return nil })
+		_ = e.do(ctx, func(context.Context) error {
+			e.hold, e.rejoin = 0, e.rejoin || e.unopened != 0 // of some tables the copies may be whole, whatever became of the others
+			return nil
+		})
 	}()
 	looks, err := e.lookAtIDs(ctx, oids)
 	if err != nil {
@@ -248,13 +251,7 @@ func (c *copier) underSnapshot(ctx context.Context, oids []uint32) error {
 		c.forgetDivision(oid)
 		c.later(oid)
 	}
-	if len(changed) == len(oids) {
-		return nil
-	}
-	return e.do(ctx, func(context.Context) error {
-		e.rejoin = true
-		return nil
-	})
+	return nil
 }
 
 // byRanges copies a table by its key ranges, and returns when it is published.

@@ -189,7 +189,13 @@ func (e *Engine) copyUnderOne(ctx context.Context, turn turn, snap cdc.Snapshot,
 	if err != nil {
 		return false, err
 	}
-	return false, turn(ctx, func(ctx context.Context) error { return e.setLive(ctx, rel.OID, snap.Point()) })
+	return false, turn(ctx, func(ctx context.Context) error {
+		err := e.setLive(ctx, rel.OID, snap.Point())
+		if err == nil && (e.unopened == 0 || snap.Point() < e.unopened) {
+			e.unopened = snap.Point()
+		}
+		return err
+	})
 }
 
 // stopCopy stops a table that cannot be copied; the others go on.

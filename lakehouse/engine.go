@@ -28,6 +28,7 @@ type Engine struct {
 	shown    cdc.LSN // the cut that every table that goes on shows
 	hold     cdc.LSN // what is acknowledged stays before it; 0: nothing asks for that
 	rejoin   bool    // the stream has to go back to where tables are
+	unopened cdc.LSN // where the first of the tables is that were copied and are not opened yet; 0: there is none
 	watched  cdc.LSN // the watcher waits for this position
 	tasks    chan *task
 	copier   *copier
@@ -100,7 +101,7 @@ func (e *Engine) identifyPatiently(ctx context.Context, why error) error {
 
 func (e *Engine) run(ctx context.Context) error {
 	// Another server may have taken the place of the one before.
-	e.shown, e.hold, e.rejoin, e.watched, e.copier = 0, 0, false, 0, newCopier(e)
+	e.shown, e.hold, e.rejoin, e.unopened, e.watched, e.copier = 0, 0, false, 0, 0, newCopier(e)
 	if err := e.prepare(ctx); err != nil {
 		return err
 	}
@@ -133,6 +134,7 @@ func (e *Engine) reopen(ctx context.Context) error {
 	if err := e.openTables(ctx); err != nil {
 		return err
 	}
+	e.unopened = 0
 	if len(e.tables) == 0 && len(e.copyingTables()) == 0 {
 		return &Error{
 			Op: "following the source", Object: e.opt.Name, Kind: KindPreflight, Err: errors.New("no table is left to follow"),

@@ -279,5 +279,8 @@ func (e *Engine) resumeAt() cdc.LSN {
 	if e.hold != 0 {
 		lower(e.hold)
 	}
+	if e.unopened != 0 {
+		lower(e.unopened)
+	}
 	return at
 }
