@@ -218,7 +218,10 @@ func (c *copier) underSnapshot(ctx context.Context, oids []uint32) error {
 		return err
 	}
 	defer func() { // also when ctx has ended: nobody else may be there to do it then, nor to need it
-		_ = e.do(ctx, func(context.Context) error { e.hold = 0; return nil })
+		_ = e.do(ctx, func(context.Context) error {
+			e.hold, e.rejoin = 0, e.rejoin || e.unopened != 0 // of some tables the copies may be whole, whatever became of the others
+			return nil
+		})
 	}()
 	looks, err := e.lookAtIDs(ctx, oids)
 	if err != nil {
@@ -236,15 +239,6 @@ func (c *copier) underSnapshot(ctx context.Context, oids []uint32) error {
 	if closeErr := snap.Close(); err == nil {
 		err = closeErr
 	}
-	for _, oid := range changed {
-		c.forgetDivision(oid)
-		c.later(oid)
-	}
-	// Some may be published where others have failed.
-	rejoinErr := e.do(ctx, func(context.Context) error {
-		e.rejoin = e.rejoin || len(e.waiting) > 0
-		return nil
-	})
 	if err != nil {
 		return err
 	}
@@ -253,7 +247,11 @@ func (c *copier) underSnapshot(ctx context.Context, oids []uint32) error {
 			delete(c.begun, oid)
 		}
 	}
-	return rejoinErr
+	for _, oid := range changed {
+		c.forgetDivision(oid)
+		c.later(oid)
+	}
+	return nil
 }
 
 // byRanges copies a table by its key ranges, and returns when it is published.

@@ -191,8 +191,8 @@ func (e *Engine) copyUnderOne(ctx context.Context, turn turn, snap cdc.Snapshot,
 	}
 	return false, turn(ctx, func(ctx context.Context) error {
 		err := e.setLive(ctx, rel.OID, snap.Point())
-		if err == nil {
-			e.waiting[rel.OID] = snap.Point()
+		if err == nil && (e.unopened == 0 || snap.Point() < e.unopened) {
+			e.unopened = snap.Point()
 		}
 		return err
 	})

@@ -27,13 +27,11 @@ type Engine struct {
 	tables   []*fedTable
 	shown    cdc.LSN // the cut that every table that goes on shows
 	hold     cdc.LSN // what is acknowledged stays before it; 0: nothing asks for that
-	// waiting are the positions of tables that were copied beside the stream and
-	// are not fed yet: it has to go back to them.
-	waiting map[uint32]cdc.LSN
-	rejoin  bool    // the stream has to go back to where tables are
-	watched cdc.LSN // the watcher waits for this position
-	tasks   chan *task
-	copier  *copier
+	rejoin   bool    // the stream has to go back to where tables are
+	unopened cdc.LSN // where the first of the tables is that were copied and are not opened yet; 0: there is none
+	watched  cdc.LSN // the watcher waits for this position
+	tasks    chan *task
+	copier   *copier
 
 	mu     sync.Mutex // guards status
 	status Status
@@ -103,7 +101,7 @@ func (e *Engine) identifyPatiently(ctx context.Context, why error) error {
 
 func (e *Engine) run(ctx context.Context) error {
 	// Another server may have taken the place of the one before.
-	e.shown, e.hold, e.rejoin, e.watched, e.copier, e.waiting = 0, 0, false, 0, newCopier(e), map[uint32]cdc.LSN{}
+	e.shown, e.hold, e.rejoin, e.unopened, e.watched, e.copier = 0, 0, false, 0, 0, newCopier(e)
 	if err := e.prepare(ctx); err != nil {
 		return err
 	}
@@ -136,6 +134,7 @@ func (e *Engine) reopen(ctx context.Context) error {
 	if err := e.openTables(ctx); err != nil {
 		return err
 	}
+	e.unopened = 0
 	if len(e.tables) == 0 && len(e.copyingTables()) == 0 {
 		return &Error{
 			Op: "following the source", Object: e.opt.Name, Kind: KindPreflight, Err: errors.New("no table is left to follow"),

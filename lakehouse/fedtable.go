@@ -87,7 +87,6 @@ func (e *Engine) openTables(ctx context.Context) error {
 			}
 		}
 	}
-	clear(e.waiting) // all are fed now
 	return nil
 }
 
@@ -277,11 +276,11 @@ func (e *Engine) resumeAt() cdc.LSN {
 			lower(max(t.state.StoppedAt, t.position()))
 		}
 	}
-	for _, p := range e.waiting {
-		lower(p)
-	}
 	if e.hold != 0 {
 		lower(e.hold)
+	}
+	if e.unopened != 0 {
+		lower(e.unopened)
 	}
 	return at
 }

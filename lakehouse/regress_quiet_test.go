@@ -204,3 +204,43 @@ func TestEdge58ACopyIsFinishedBetweenTwoStreams(t *testing.T) {
 		require.Empty(t, r.stopped())
 	})
 }
+
+// Of two tables that are copied under one snapshot the second cannot be read:
+// the first is copied, and nothing of it is let go before the stream has gone
+// back for it.
+func TestEdge58TheSecondCopyUnderASnapshotFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keyed("t"))
+		failing := 5
+		r.options = func(o *lakehouse.Options) {
+			finished := o.Events.CopyFinished
+			o.Events.CopyFinished = func(ev lakehouse.CopyFinished) {
+				finished(ev)
+				if ev.Table != "public.one" || failing == 0 {
+					return
+				}
+				r.insert("one", 10, 15)
+				r.insert("t", 10, 15)
+				for ; failing > 0; failing-- {
+					r.world.InjectFault(cdctest.Fault{Op: "Plan"})
+				}
+			}
+		}
+		r.insert("t", 0, 10)
+		stop := r.start()
+		for _, name := range []string{"one", "two"} {
+			_, err := r.world.CreateTable(keyless(name))
+			require.NoError(t, err)
+			r.insert(name, 0, 10)
+		}
+		for i := range 300 {
+			time.Sleep(time.Second)
+			r.insert("t", 20+i, 21+i)
+		}
+		require.NoError(t, stop())
+		r.catchUp()
+		r.same("t", "one", "two")
+		require.Empty(t, r.world.Violations())
+		require.Empty(t, r.stopped())
+	})
+}

@@ -345,7 +345,8 @@ func (s *session) flushLoop(ctx context.Context) {
 		if err := f.flush(ctx, b); err != nil {
 			r.err = fmt.Errorf("flushing up to %s: %w", b.cut, err)
 		}
-		r.cut, r.staged, r.rejoin = b.cut, f.staged, s.e.rejoin
+		// Within a transaction all that was staged would be for nothing.
+		r.cut, r.staged, r.rejoin = b.cut, f.staged, s.e.rejoin && !f.staged
 		r.awaits, r.held, r.copying = f.awaits(), f.held(), s.e.copies()
 		b.release()
 		s.flushed <- r

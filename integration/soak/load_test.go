@@ -21,7 +21,7 @@ import (
 	"github.com/lakeload/lakeload/integration/harness"
 )
 
-// tables are those that there are in the beginning, one of each sort.
+// firstTables are those that there are in the beginning, one of each sort.
 const firstTables = `
 create type mood as enum ('sad', 'ok', 'happy');
 create type pair as (a integer, b text);
@@ -179,8 +179,8 @@ func (l *load) workOn(ctx context.Context, who string, conn *pgx.Conn, do func(*
 		switch {
 		case err == nil:
 			l.transactions.Add(1)
-		case errors.As(err, &sql) && (slices.Contains([]string{"40P01", "23505", "55P03", "25P02"}, sql.Code) || strings.HasPrefix(sql.Code, "57")):
-			// A deadlock, a key that another writer took, a lock that did not come, a server that goes down.
+		case errors.As(err, &sql) && (slices.Contains([]string{"40P01", "40001", "23505", "55P03"}, sql.Code) || strings.HasPrefix(sql.Code, "57")):
+			// A deadlock, a row that has moved to another partition, a key that another writer took, a lock that did not come, a server that goes down.
 			l.failed.Add(1)
 		case conn.IsClosed() || ctx.Err() != nil:
 			return err

@@ -19,7 +19,6 @@ type model struct {
 	tables []*table   // in the order in which they are locked
 	labels []string   // of the enum
 	last   int        // of names
-	taken  map[string]bool
 }
 
 // table is a table of the source that the generator writes to.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -22,8 +23,9 @@ import (
 	"github.com/lakeload/lakeload/internal/pgserver/pgtest"
 )
 
-// TestMain ignores what toxiproxy leaves of a connection that a toxic has ended while data were on their way.
+// TestMain ignores what toxiproxy leaves of a connection that a toxic has ended while data were on their way, and what it says of its own.
 func TestMain(m *testing.M) {
+	zerolog.SetGlobalLevel(zerolog.Disabled)
 	os.Exit(harness.Main(m, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"),
 		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run")))
 }
@@ -31,7 +33,7 @@ func TestMain(m *testing.M) {
 // How long the statements work, and how often the lake is compared meanwhile.
 const (
 	shortly, shortChecks = 24 * time.Second, 3
-	long, longChecks     = 10 * time.Minute, 20
+	long, longChecks     = 10 * time.Minute, 12
 )
 
 // configured leaves nothing to a person, and makes small what is large in earnest: copies go by many ranges, transactions go to the disk.
@@ -54,7 +56,7 @@ type run struct {
 	pipe             *harness.Pipeline
 	engine           *harness.Engine
 	engines          []*harness.Engine // all, in order
-	keepsColumns     bool // dropped ones stay in the lake
+	keepsColumns     bool              // dropped ones stay in the lake
 	promoted         bool
 
 	faults   map[string]int
@@ -64,7 +66,7 @@ type run struct {
 
 func (r *run) at() string { return time.Since(r.begun).Round(10 * time.Millisecond).String() }
 
-// fatalf ends the test, and says how to have the same again.
+// fatalf ends the test, and says when it came to that.
 func (r *run) fatalf(format string, args ...any) {
 	r.t.Helper()
 	r.t.Fatalf(r.at()+": "+format, args...)

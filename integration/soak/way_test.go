@@ -19,11 +19,15 @@ type way struct {
 
 func newWay(t *testing.T, name string, port int) *way {
 	t.Helper()
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
-	w := &way{t: t, proxy: toxiproxy.NewProxy(server, name, "127.0.0.1:0", fmt.Sprintf("127.0.0.1:%d", port))}
-	require.NoError(t, w.proxy.Start())
+	w := &way{t: t, proxy: newProxy(name, "127.0.0.1:0", fmt.Sprintf("127.0.0.1:%d", port))}
+	w.mend()
 	t.Cleanup(w.cut)
 	return w
+}
+
+func newProxy(name, listen, upstream string) *toxiproxy.Proxy {
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
+	return toxiproxy.NewProxy(server, name, listen, upstream)
 }
 
 // address is where the program connects to; it stays the same.
@@ -45,5 +49,10 @@ func (w *way) toxic(kind, stream, attributes string) {
 	require.NoError(w.t, err)
 }
 
-// clean takes all harm away. Connections that were harmed so that they can never be whole again end.
-func (w *way) clean() { w.proxy.Toxics.ResetToxics(w.t.Context()) }
+// clean takes all harm away, and with it the connections: to take a toxic from one that is at work can wait for it for ever.
+func (w *way) clean() {
+	w.t.Helper()
+	w.cut()
+	w.proxy = newProxy(w.proxy.Name, w.proxy.Listen, w.proxy.Upstream)
+	w.mend()
+}
