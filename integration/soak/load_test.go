@@ -92,7 +92,7 @@ func (l *load) run(seed uint64, every time.Duration) {
 	l.wg.Go(func() {
 		for n := 0; ctx.Err() == nil; n++ {
 			l.pause.RLock()
-			l.bench("-n", "-c", "2", "-R", "40", "-T", "2", "--random-seed", fmt.Sprint(seed%(1<<30)+uint64(n)))
+			l.bench("-n", "-c", "2", "-R", "20", "-T", "2", "--random-seed", fmt.Sprint(seed%(1<<30)+uint64(n)))
 			l.pause.RUnlock()
 			rest(ctx, 100*time.Millisecond)
 		}
@@ -212,7 +212,7 @@ func locked(tables []*table, exclusive bool, do func() error) error {
 
 // write makes a transaction about the rows of some tables.
 func (l *load) write(ctx context.Context, conn *pgx.Conn, h *hand, i int) error {
-	rest(ctx, time.Duration(h.IntN(25))*time.Millisecond)
+	rest(ctx, time.Duration(h.IntN(100))*time.Millisecond)
 	all := l.m.all()
 	h.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	all = all[:min(len(all), 1+h.IntN(3))]

@@ -126,6 +126,7 @@ func start(t *testing.T, seed uint64) *run {
 	}
 	r.primary = pgtest.Start(t, pgserver.Options{Version: pgtest.Version(18), Settings: map[string]string{
 		"logical_decoding_work_mem": "64kB", "wal_sender_timeout": "10s", "deadlock_timeout": "200ms",
+		"full_page_writes": "off", // the log is to be of what the statements do
 	}})
 	one := harness.NewDatabase(t, r.primary)
 	var err error
