@@ -42,17 +42,25 @@ func (w *way) mend() {
 	require.NoError(w.t, w.proxy.Start())
 }
 
-// toxic puts a kind of harm into one direction: "downstream" is from the server.
+// toxic ends all connections and does a kind of harm to those that come: "downstream" is from the server. Toxics are put into a proxy that has
+// no connection yet, and never taken out of one: both can wait for ever for a connection that is at work, or has ended halfway.
 func (w *way) toxic(kind, stream, attributes string) {
 	w.t.Helper()
+	w.renew()
 	_, err := w.proxy.Toxics.AddToxicJson(strings.NewReader(fmt.Sprintf(`{"type": %q, "stream": %q, "attributes": {%s}}`, kind, stream, attributes)))
 	require.NoError(w.t, err)
+	w.mend()
 }
 
-// clean takes all harm away, and with it the connections: to take a toxic from one that is at work can wait for it for ever.
+// clean takes all harm away, and with it the connections.
 func (w *way) clean() {
 	w.t.Helper()
+	w.renew()
+	w.mend()
+}
+
+// renew puts a new proxy in the place of the old one, at the same address. It takes no connections yet.
+func (w *way) renew() {
 	w.cut()
 	w.proxy = newProxy(w.proxy.Name, w.proxy.Listen, w.proxy.Upstream)
-	w.mend()
 }
