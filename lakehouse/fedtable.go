@@ -25,6 +25,7 @@ type fedTable struct {
 	// looked says that a look at the catalogue has been kept, all in this run.
 	truncates []uint32
 	looked    bool
+	last      cdc.Txn // of the changes of this run
 }
 
 // epochKey names a table in an epoch.

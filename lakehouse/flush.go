@@ -126,6 +126,7 @@ func (f *flusher) apply(ctx context.Context, b *batch) error {
 	f.warnUnknown(b)
 	return f.each(ctx, func(ctx context.Context, t *fedTable) error {
 		items := b.tables[t.state.OID]
+		t.noteLast(items)
 		t.truncated(items)
 		if t.copy != nil {
 			return t.copy.apply(ctx, t, items, f.source)

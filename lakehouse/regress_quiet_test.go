@@ -3,6 +3,7 @@ package lakehouse_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -242,5 +243,57 @@ func TestEdge58TheSecondCopyUnderASnapshotFails(t *testing.T) {
 		r.same("t", "one", "two")
 		require.Empty(t, r.world.Violations())
 		require.Empty(t, r.stopped())
+	})
+}
+
+// lateSource does something right after the first look at a table, before its
+// position is asked for.
+type lateSource struct {
+	*cdctest.Source
+	once *sync.Once
+	do   func()
+}
+
+func (s *lateSource) Look(ctx context.Context, oids []uint32) (map[uint32]cdc.Look, error) {
+	looks, err := s.Source.Look(ctx, oids)
+	s.once.Do(s.do)
+	return looks, err
+}
+
+// A look that is older than a change does not take the change's columns back,
+// though the position that it is acted upon at is a later one.
+func TestEdge42ALookThatIsOlderThanAChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keyed("t"), keyed("u"))
+		r.insert("t", 0, 10)
+		r.catchUp()
+		armed := &atomic.Bool{}
+		late := &lateSource{once: &sync.Once{}, do: func() {}} // it is armed while the watcher sleeps
+		r.source = func() cdc.Source {
+			late.Source = r.world.Source()
+			return late
+		}
+		stop := r.start()
+		time.Sleep(time.Minute)
+		r.copied()
+		late.do = func() {
+			armed.Store(true)
+			r.tx(func(tx *cdctest.Tx) error { return tx.AddColumn("t", cdctest.Text("n"), nil) })
+			r.tx(func(tx *cdctest.Tx) error {
+				return tx.Insert("t", cdctest.Row{"id": 1001, "v": "x", "n": "seven"})
+			})
+		}
+		late.once = &sync.Once{}
+		r.tx(func(tx *cdctest.Tx) error { return tx.AddColumn("u", cdctest.Text("n"), nil) }) // so that the look is acted upon
+		for range 600 {
+			time.Sleep(100 * time.Millisecond)
+			if armed.Load() && r.world.Head() == r.acknowledged() {
+				r.same("t")
+			}
+		}
+		require.True(t, armed.Load())
+		r.same("t", "u")
+		require.Empty(t, r.copied())
+		require.NoError(t, stop())
 	})
 }

@@ -80,12 +80,13 @@ func (w *watcher) run(ctx context.Context) {
 
 // seen is what one look has found.
 type seen struct {
-	at      cdc.LSN // where the source's log ended after it
-	known   []TableState
-	tables  []*cdc.Relation
-	members map[uint32]uint64
-	looks   map[uint32]cdc.Look
-	notices map[uint32][]cdc.Notice
+	from, at cdc.LSN   // where the source's log ended before and after it
+	view     *cdc.View // of which transactions it knew, at least; nil where the source does not tell
+	known    []TableState
+	tables   []*cdc.Relation
+	members  map[uint32]uint64
+	looks    map[uint32]cdc.Look
+	notices  map[uint32][]cdc.Notice
 }
 
 func (w *watcher) look(ctx context.Context) error {
@@ -112,6 +113,9 @@ func (w *watcher) look(ctx context.Context) error {
 	oids := make([]uint32, len(s.known))
 	for i := range s.known {
 		oids[i] = s.known[i].OID
+	}
+	if err = w.before(ctx, s); err != nil {
+		return err
 	}
 	if s.looks, err = w.source.Look(ctx, oids); err != nil {
 		return err
@@ -145,6 +149,23 @@ func (w *watcher) look(ctx context.Context) error {
 		return err
 	}
 	return w.newTables(ctx, s)
+}
+
+// before notes what a look that comes next will know at least. A standby's
+// position tells it: what it has replayed is visible there.
+func (w *watcher) before(ctx context.Context, s *seen) error {
+	slot, err := w.source.Slot(ctx)
+	if err != nil {
+		return err
+	}
+	s.from = slot.Current
+	source, ok := w.source.(cdc.KeyReader)
+	if !ok || w.e.identity.Standby {
+		return nil
+	}
+	v, err := source.Seen(ctx)
+	s.view = &v
+	return err
 }
 
 // concerned reports whether looks at the table are of any concern. One that has
@@ -213,16 +234,23 @@ func (e *Engine) noticed(ctx context.Context, known *TableState, s *seen) error 
 			return e.stopNow(ctx, t, mustCopy("%s, which no change tells", n.Text))
 		}
 	}
-	if t.quietSince(s.at) && !t.fits(is.Relation) {
+	if t.quietSince(s) && !t.fits(is.Relation) {
 		return e.followLook(ctx, t, is.Relation)
 	}
 	return e.keepLook(ctx, t, is)
 }
 
-// quietSince reports whether no change of the table has been applied that is
-// newer than a position: its columns are then those of the source there.
-func (t *fedTable) quietSince(at cdc.LSN) bool {
-	return t.reached() <= at && !slices.ContainsFunc(t.writers, func(w writer) bool { return w.pending() })
+// quietSince reports whether a look has seen everything that has been applied to
+// the table: what is new in the look is then still to come. A change that was
+// committed before the look may have been invisible to it for all that.
+func (t *fedTable) quietSince(s *seen) bool {
+	switch {
+	case slices.ContainsFunc(t.writers, func(w writer) bool { return w.pending() }):
+		return false
+	case s.view != nil && t.last != cdc.Txn{}:
+		return s.view.Holds(t.last)
+	}
+	return t.reached() <= s.from
 }
 
 // followLook gives a table the columns that a look has found. A table to which
@@ -292,6 +320,19 @@ func (e *Engine) mismatched(ctx context.Context, t *fedTable, why *stopError) er
 		return e.recopyTable(ctx, t, copyAgain("%s, and it has been altered meanwhile", why.reason))
 	}
 	return e.stopNow(ctx, t, why)
+}
+
+// noteLast remembers the last transaction among a table's changes.
+func (t *fedTable) noteLast(items []cdc.Item) {
+	if len(items) == 0 {
+		return
+	}
+	switch it := &items[len(items)-1]; {
+	case it.Truncate != nil:
+		t.last = it.Truncate.Txn
+	case it.Batch.Len() > 0:
+		t.last = txnOf(it.Batch, it.Batch.Len()-1)
+	}
 }
 
 // truncatesMost bounds the TRUNCATEs that are remembered.

@@ -5,6 +5,10 @@ const columns = "./lakehouse/typemap"
 // changeMutations are faults in following changes of columns, tables and partitions, by the edge cases that they bring back.
 var changeMutations = []mutation{
 	{
+		name: "change: a look that is older than a change takes its columns back", edge: 42, pkg: engine, test: "TestEdge42ALookThatIsOlderThanAChange", sample: true,
+		edits: []edit{{"lakehouse/watch.go", "		return s.view.Holds(t.last)\n", "		return true\n"}},
+	},
+	{
 		name: "change: rows that an ALTER TABLE wrote anew are not seen", edge: 43, pkg: source, test: "TestEdge43And46Watched",
 		edits: []edit{{"cdc/postgres/watch.go", "			found = alteredSame\n", "			_ = alteredSame\n"}},
 	},
