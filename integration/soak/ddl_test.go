@@ -9,9 +9,9 @@ import (
 
 // alteration is a kind of DDL. make gives its statements about a table that is locked; nil where the table is not fit for it.
 //
-// What is left out cannot be followed without a person, or not at all, and is documented to be so: changing a composite's attributes,
-// ALTER TYPE ... RENAME VALUE, unlogged tables, a name that a table had when the lake first met it and that another table takes while the
-// first lives on, and rows that a savepoint wrote before an ATTACH in the same transaction.
+// Left out is what needs a person or is not followed: changes of a composite's attributes, ALTER TYPE ... RENAME VALUE, unlogged tables, rows
+// that a savepoint wrote before an ATTACH in the same transaction, and a table that takes the name under which the lake holds another one, which
+// lives on renamed.
 type alteration struct {
 	name string
 	make func(h *hand, t *table) []string
