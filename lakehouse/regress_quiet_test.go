@@ -3,7 +3,6 @@ package lakehouse_test
 import (
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -246,17 +245,18 @@ func TestEdge58TheSecondCopyUnderASnapshotFails(t *testing.T) {
 	})
 }
 
-// lateSource does something right after the first look at a table, before its
+// lateSource does something, once, right after a look at tables, before its
 // position is asked for.
 type lateSource struct {
 	*cdctest.Source
-	once *sync.Once
-	do   func()
+	do atomic.Pointer[func()]
 }
 
 func (s *lateSource) Look(ctx context.Context, oids []uint32) (map[uint32]cdc.Look, error) {
 	looks, err := s.Source.Look(ctx, oids)
-	s.once.Do(s.do)
+	if do := s.do.Swap(nil); do != nil {
+		(*do)()
+	}
 	return looks, err
 }
 
@@ -268,7 +268,7 @@ func TestEdge42ALookThatIsOlderThanAChange(t *testing.T) {
 		r.insert("t", 0, 10)
 		r.catchUp()
 		armed := &atomic.Bool{}
-		late := &lateSource{once: &sync.Once{}, do: func() {}} // it is armed while the watcher sleeps
+		late := &lateSource{}
 		r.source = func() cdc.Source {
 			late.Source = r.world.Source()
 			return late
@@ -276,15 +276,15 @@ func TestEdge42ALookThatIsOlderThanAChange(t *testing.T) {
 		stop := r.start()
 		time.Sleep(time.Minute)
 		r.copied()
-		late.do = func() {
+		do := func() {
 			armed.Store(true)
 			r.tx(func(tx *cdctest.Tx) error { return tx.AddColumn("t", cdctest.Text("n"), nil) })
 			r.tx(func(tx *cdctest.Tx) error {
 				return tx.Insert("t", cdctest.Row{"id": 1001, "v": "x", "n": "seven"})
 			})
 		}
-		late.once = &sync.Once{}
 		r.tx(func(tx *cdctest.Tx) error { return tx.AddColumn("u", cdctest.Text("n"), nil) }) // so that the look is acted upon
+		late.do.Store(&do)
 		for range 600 {
 			time.Sleep(100 * time.Millisecond)
 			if armed.Load() && r.world.Head() == r.acknowledged() {

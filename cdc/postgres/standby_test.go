@@ -101,7 +101,7 @@ func TestEdge22Standby(t *testing.T) {
 	}
 	require.NoError(t, stream.Close())
 	require.Len(t, held[first], 100)
-	require.Greater(t, len(streamed), 100)
+	require.Greater(t, len(streamed), 10, "hardly anything was written meanwhile")
 	for point, got := range held {
 		want := slices.Clone(held[first])
 		for id, commit := range streamed {

@@ -48,6 +48,11 @@ func newPair(t *testing.T, version int, args ...string) *pair {
 	p.standby, err = p.primary.Standby(ctx, pgserver.Options{Settings: settings})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.standby.Stop(t.Context())) })
+	harness.Await(t, "the standby's feedback", func() (bool, string) { // before it the primary removes what a slot on the standby would need
+		rows, err := p.primary.SQL(ctx, "SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'physical' AND xmin IS NOT NULL")
+		require.NoError(t, err)
+		return rows[0][0] == "1", ""
+	})
 	dsn := fmt.Sprintf("postgres://postgres@127.0.0.1:%d,127.0.0.1:%d/%s?sslmode=disable&target_session_attrs=read-write", p.primary.Port(), p.standby.Port(), one.Name)
 	p.db = &harness.Database{Server: p.primary, Name: one.Name, DSN: dsn}
 	p.bank = harness.NewBank(t, p.db, uint64(version))
