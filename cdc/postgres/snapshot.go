@@ -114,7 +114,13 @@ func (s *Source) takeSnapshot(ctx context.Context, slot string, temporary bool) 
 // takeOver imports a snapshot and exports it under a name of its own.
 func (r *reader) takeOver(ctx context.Context, snapshot string) (string, error) {
 	if err := r.enter(ctx, snapshot); err != nil {
-		return "", fmt.Errorf("importing the slot's snapshot: %w", err)
+		err = fmt.Errorf("importing the slot's snapshot: %w", err)
+		// Until PostgreSQL 16 it is called an invalid identifier. A standby ends the
+		// connection that has made the slot when its replay is held up for too long.
+		if code := sqlState(err); code == codeUndefinedObject || code == codeInvalidParameter {
+			return "", retryLater("taking over a snapshot", "", "", fmt.Errorf("it is gone with the connection that had exported it: %w", err))
+		}
+		return "", err
 	}
 	rows, err := query(ctx, r.conn, "SELECT pg_export_snapshot()")
 	if err != nil {

@@ -404,3 +404,23 @@ func TestReadErrors(t *testing.T) {
 		t.Fatal("Close did not wait for Read")
 	}
 }
+
+// A snapshot that is gone with the connection that had exported it, as a standby
+// may end any, is made again.
+func TestEdge58ExportedSnapshotIsGone(t *testing.T) {
+	d := newDatabase(t)
+	exporter := dial(t, d.dsn)
+	mustExec(t, exporter, "BEGIN ISOLATION LEVEL REPEATABLE READ")
+	name := mustExec(t, exporter, "SELECT pg_export_snapshot()")[0].str(0)
+	closeConn(exporter)
+	s := d.open()
+	r, err := s.connector.openReader(testContext(t))
+	require.NoError(t, err)
+	defer closeConn(r.conn)
+	require.Eventually(t, func() bool { // the server may take a moment to end the session
+		_, err = r.takeOver(testContext(t), name)
+		mustExec(t, r.conn, "ROLLBACK")
+		return err != nil
+	}, 10*time.Second, 10*time.Millisecond)
+	require.True(t, cdc.Retryable(err), "%v", err)
+}
