@@ -116,6 +116,7 @@ func (o *Options) EnsureDefaults() {
 	if o.OnNewTable == "" {
 		o.OnNewTable = NewTableCopy
 	}
+	o.OnSchemaChange.EnsureDefaults()
 	if o.WatchInterval == 0 {
 		o.WatchInterval = 10 * time.Second
 	}

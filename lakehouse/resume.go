@@ -138,31 +138,38 @@ func (e *Engine) withRenamed(ctx context.Context, tables []*cdc.Relation) ([]*cd
 // publishEach puts new tables into the publication one by one, where not all
 // of them may be put there: those are left out, and the others go on.
 func (e *Engine) publishEach(ctx context.Context, tables []*cdc.Relation, members map[uint32]uint64, states []TableState) error {
-	var in []*cdc.Relation
-	for _, rel := range tables {
-		if members[rel.OID] != 0 {
-			in = append(in, rel)
+	missing := slices.DeleteFunc(slices.Clone(tables), func(rel *cdc.Relation) bool { return members[rel.OID] != 0 })
+	denied, err := e.publishOneByOne(ctx, tables, missing)
+	if err != nil {
+		return err
+	}
+	for i := range states {
+		if t, why := &states[i], denied[states[i].OID]; why != nil {
+			t.detach()
+			t.Reason, t.Remedy, t.Since = "it may not be put into the publication: "+why.Error(), hintOf(why), time.Now().UTC()
+			e.tellStopped(t)
 		}
 	}
-	for _, rel := range tables {
-		if members[rel.OID] != 0 {
-			continue
-		}
-		err := e.publish(ctx, append(slices.Clone(in), rel), states)
-		if err == nil {
+	return e.noteMembers(ctx, states)
+}
+
+// publishOneByOne publishes those of fresh that may be, and says of the others
+// why they may not. tables has them all, and what is published already.
+func (e *Engine) publishOneByOne(ctx context.Context, tables, fresh []*cdc.Relation) (denied map[uint32]error, err error) {
+	denied = map[uint32]error{}
+	in := slices.DeleteFunc(slices.Clone(tables), func(rel *cdc.Relation) bool { return slices.Contains(fresh, rel) })
+	for _, rel := range fresh {
+		err := e.opt.Source.Publish(ctx, append(slices.Clone(in), rel))
+		switch {
+		case err == nil:
 			in = append(in, rel)
-			continue
+		case errors.Is(err, cdc.ErrDenied):
+			denied[rel.OID] = err
+		default:
+			return nil, err
 		}
-		if !errors.Is(err, cdc.ErrDenied) {
-			return err
-		}
-		i := slices.IndexFunc(states, func(t TableState) bool { return t.OID == rel.OID })
-		t := &states[i]
-		t.detach()
-		t.Reason, t.Remedy, t.Since = "it may not be put into the publication: "+err.Error(), hintOf(err), time.Now().UTC()
-		e.tellStopped(t)
 	}
-	return nil
+	return denied, nil
 }
 
 // publish puts the tables into the publication, and notes the memberships of
@@ -171,6 +178,10 @@ func (e *Engine) publish(ctx context.Context, tables []*cdc.Relation, states []T
 	if err := e.opt.Source.Publish(ctx, tables); err != nil {
 		return err
 	}
+	return e.noteMembers(ctx, states)
+}
+
+func (e *Engine) noteMembers(ctx context.Context, states []TableState) error {
 	members, err := e.opt.Source.Published(ctx)
 	if err != nil {
 		return err
@@ -222,7 +233,7 @@ func (e *Engine) reconcile(s *State, tables []*cdc.Relation, members map[uint32]
 // says.
 func (e *Engine) renamed(t *TableState, rel *cdc.Relation) {
 	action := e.opt.OnSchemaChange.Rename
-	if rel.String() == t.SourceName() || t.Phase != PhaseLive || action == typemap.Follow || action == "" {
+	if rel.String() == t.SourceName() || t.Phase != PhaseLive || action == typemap.Follow {
 		t.follow(rel)
 		return
 	}

@@ -24,8 +24,8 @@ const (
 	propKey      = "lakeload.key"    // JSON list of the key's columns, [] for none
 	propMode     = "lakeload.mode"
 	propBag      = "lakeload.multiset" // "true" for a mirror without a key whose rows go one copy at a time
-	propPieces   = "lakeload.pieces"   // how many these are
 	propRanges   = "lakeload.ranges"   // of a copy's log: the ranges of keys that it is read by
+	propPieces   = "lakeload.pieces"   // how many these are
 )
 
 // writer keeps one table of the lake. It is used by one goroutine at a time.

@@ -213,7 +213,7 @@ func (e *Engine) noticed(ctx context.Context, known *TableState, s *seen) error 
 		return nil // it was copied since
 	case s.members[known.OID] != st.Membership:
 		return e.stopNow(ctx, t, mustCopy("it was taken out of the publication: changes are missing"))
-	case is.Relation.String() != st.SourceName() && e.opt.OnSchemaChange.Rename != typemap.Follow && e.opt.OnSchemaChange.Rename != "":
+	case is.Relation.String() != st.SourceName() && e.opt.OnSchemaChange.Rename != typemap.Follow:
 		return nil // its next change says so, in its place
 	}
 	for _, n := range s.notices[known.OID] {
@@ -534,10 +534,10 @@ func (e *Engine) takeIn(ctx context.Context, known []TableState, selected, fresh
 		i := slices.IndexFunc(known, func(t TableState) bool { return t.OID == rel.OID })
 		return !slices.Contains(publish, rel) && (i < 0 || known[i].Phase == PhaseOffered)
 	})
-	denied := map[uint32]error{}
+	var denied map[uint32]error
 	err = e.opt.Source.Publish(ctx, wanted)
-	if errors.Is(err, cdc.ErrDenied) && len(publish) > 1 { // perhaps not all of them
-		err = e.publishOneByOne(ctx, wanted, publish, denied)
+	if errors.Is(err, cdc.ErrDenied) { // perhaps not all of them
+		denied, err = e.publishOneByOne(ctx, wanted, publish)
 	}
 	var members map[uint32]uint64
 	if err == nil {
@@ -555,24 +555,6 @@ func (e *Engine) takeIn(ctx context.Context, known []TableState, selected, fresh
 		}
 	}
 	return states, nil
-}
-
-// publishOneByOne publishes those of fresh that may be, and says of the others
-// why they may not. wanted has them all, and what is published already.
-func (e *Engine) publishOneByOne(ctx context.Context, wanted, fresh []*cdc.Relation, denied map[uint32]error) error {
-	in := slices.DeleteFunc(slices.Clone(wanted), func(rel *cdc.Relation) bool { return slices.Contains(fresh, rel) })
-	for _, rel := range fresh {
-		err := e.opt.Source.Publish(ctx, append(slices.Clone(in), rel))
-		switch {
-		case err == nil:
-			in = append(in, rel)
-		case errors.Is(err, cdc.ErrDenied):
-			denied[rel.OID] = err
-		default:
-			return err
-		}
-	}
-	return nil
 }
 
 const remedyOffered = "`lakeload resync SCHEMA.TABLE` has it copied and followed from the next start on; or exclude it"

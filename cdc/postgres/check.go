@@ -104,11 +104,21 @@ type checker struct {
 	conn    *pgconn.PgConn
 	version int
 	managed service
+	infos   []*tableInfo      // of the selected tables, from the step tables on
 	set     map[string]string // the server's settings
 	begun   time.Time         // when walAt was the end of the log
 	walAt   cdc.LSN
 	// longAfter is how old a transaction has to be to be called long.
 	longAfter string
+}
+
+// relations are the selected tables, from the step tables on.
+func (c *checker) relations() []*cdc.Relation {
+	rels := make([]*cdc.Relation, len(c.infos))
+	for i, t := range c.infos {
+		rels[i] = t.rel
+	}
+	return rels
 }
 
 func (c *checker) query(ctx context.Context, sql string, params ...string) ([]row, error) {

@@ -39,6 +39,7 @@ func (c *checker) tables(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.infos = infos
 	c.ok("tables", fmt.Sprintf("%d selected", len(infos)))
 	for _, t := range infos {
 		c.identity(t.rel)
@@ -246,21 +247,9 @@ func published(have map[string]*pubState, oid uint32) bool {
 
 // publications tells what Publish would refuse.
 func (c *checker) publications(ctx context.Context) error {
-	sel, err := c.selector.find(ctx, c.conn)
-	if err != nil {
-		return err
-	}
-	infos, err := c.describeTables(ctx, c.conn, sel.oids())
-	if err != nil {
-		return err
-	}
 	all := c.config
 	all.Keyless = KeylessInsertOnly // those without identity have a finding already
-	rels := make([]*cdc.Relation, len(infos))
-	for i, t := range infos {
-		rels[i] = t.rel
-	}
-	wants, err := all.wanted(rels)
+	wants, err := all.wanted(c.relations())
 	if err != nil {
 		return err
 	}

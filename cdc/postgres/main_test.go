@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/internal/pgserver"
+	"github.com/lakeload/lakeload/internal/pgserver/pgtest"
 )
 
 func TestMain(m *testing.M) {
@@ -50,11 +50,10 @@ var shared struct {
 // testVersion is the major version that LAKELOAD_TEST_PG chooses. Else it is 15
 // where all real parts have to be there, and 0, the machine's newest.
 func testVersion() int {
-	v, _ := strconv.Atoi(os.Getenv("LAKELOAD_TEST_PG"))
-	if v == 0 && os.Getenv("LAKELOAD_REAL") != "" {
-		return 15
+	if pgtest.Real() {
+		return pgtest.Version(15)
 	}
-	return v
+	return pgtest.Version(0)
 }
 
 // testServer gives the server, or leaves the test out where there is none.
@@ -67,7 +66,7 @@ func testServer(t testing.TB) *pgserver.Server {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		shared.server, shared.err = pgserver.Start(ctx, pgserver.Options{
-			Version: testVersion(), Offline: os.Getenv("LAKELOAD_REAL") == "", Password: testPassword,
+			Version: testVersion(), Offline: !pgtest.Real(), Password: testPassword,
 			Settings: map[string]string{"max_replication_slots": "60", "max_wal_senders": "60", "max_prepared_transactions": "5"},
 		})
 	})

@@ -95,23 +95,8 @@ func (ps typePolicies) of(schema, table, column string) TypePolicy {
 }
 
 // typePolicies looks whether the policies of columns fit the tables.
-func (c *checker) typePolicies(ctx context.Context) error {
-	if len(c.resolver.policies) == 0 {
-		return nil
-	}
-	sel, err := c.selector.find(ctx, c.conn)
-	if err != nil {
-		return err
-	}
-	infos, err := c.describeTables(ctx, c.conn, sel.oids())
-	if err != nil {
-		return err
-	}
-	rels := make([]*cdc.Relation, len(infos))
-	for i, t := range infos {
-		rels[i] = t.rel
-	}
-	c.list = append(c.list, c.resolver.policies.findings(rels)...)
+func (c *checker) typePolicies(context.Context) error {
+	c.list = append(c.list, c.resolver.policies.findings(c.relations())...)
 	return nil
 }
 

@@ -270,6 +270,11 @@ func TestDemo(t *testing.T) {
 	pgtest.Start(t, pgserver.Options{}) // skips where there is no server
 	lake := filepath.Join(t.TempDir(), "lake")
 	var out, told bytes.Buffer
+	own, err := os.MkdirTemp("", "lakeload-test-") // what the demo leaves there is told from what other tests make
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(own)) })
+	require.NoError(t, os.Chmod(own, 0o755)) // the server's user enters it
+	t.Setenv("TMPDIR", own)
 	t.Setenv(runsAsLakeload, "1") // for the engines that the demo starts
 	c := &console{
 		out: &out, err: &told, getenv: os.LookupEnv, now: time.Now,

@@ -103,6 +103,7 @@ func (f *runFlags) run(ctx context.Context, c *console) (err error) {
 	n := newNarrator(c)
 	defer n.close()
 	o.Events, o.Log = listen(n.tell), n.log
+	o.EnsureDefaults()
 	limitMemory(o.Memory)
 	err = mirror(ctx, s, o, n.log)
 	stopped := pipelineStopped{Pipeline: s.name, Code: int(exitCodeOf(err))}
@@ -117,15 +118,9 @@ func (f *runFlags) run(ctx context.Context, c *console) (err error) {
 // near what its budget leads to: buffers, indexes of files and the program
 // itself come on top of it. GOMEMLIMIT wins.
 func limitMemory(budget int64) {
-	if os.Getenv("GOMEMLIMIT") != "" {
-		return
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(budget + budget/2 + 48<<20)
 	}
-	if budget == 0 {
-		o := lakehouse.Options{}
-		o.EnsureDefaults()
-		budget = o.Memory
-	}
-	debug.SetMemoryLimit(budget + budget/2 + 48<<20)
 }
 
 // mirror runs the engine over a source that has passed its preflight.

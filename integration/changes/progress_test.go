@@ -16,9 +16,6 @@ import (
 	"github.com/lakeload/lakeload/internal/pgserver/pgtest"
 )
 
-// long says that the tests are to run in their full size (LAKELOAD_LONG=1).
-var long = os.Getenv("LAKELOAD_LONG") == "1"
-
 const (
 	progressMemory = "128MiB"
 	// progressResident is what the process may take, whatever the transaction.
@@ -58,7 +55,7 @@ func caughtUp(t *testing.T, db *harness.Database, pipe *harness.Pipeline, e *har
 // TestEdge28MillionsOfRows: one transaction of millions of rows, much larger than what the process may take.
 func TestEdge28MillionsOfRows(t *testing.T) {
 	rows := 500_000
-	if long {
+	if harness.Long() {
 		rows = 5_000_000
 	}
 	db, pipe, e := inProgress(t, "id bigint primary key, a text, b numeric(12,2), c text, n int not null default 0")
@@ -83,7 +80,7 @@ func TestEdge28MillionsOfRows(t *testing.T) {
 // TestEdge27HundredThousandSavepoints: one transaction of very many savepoints, every other of which is rolled back.
 func TestEdge27HundredThousandSavepoints(t *testing.T) {
 	savepoints := 20_000
-	if long {
+	if harness.Long() {
 		savepoints = 100_000
 	}
 	db, pipe, e := inProgress(t, "id bigint primary key, v text")
