@@ -226,11 +226,13 @@ func TestEdge11TheSecondEngineWaits(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		second := make(chan error, 1)
-		r.insert("t", 5, 7)
-		time.Sleep(time.Minute) // the first epoch after the copy is there
-		before := r.pipeline()
+		session := r.pipeline().Session
 		go func() { second <- r.engine(ctx, false) }()
 		time.Sleep(5 * time.Minute)
+		r.insert("t", 5, 7) // the first records that its copy is in an epoch, which is no taking over
+		time.Sleep(5 * time.Minute)
+		before := r.pipeline()
+		require.Equal(t, session, before.Session)
 		r.insert("t", 7, 10)
 		time.Sleep(time.Minute)
 		require.Equal(t, before, r.pipeline())

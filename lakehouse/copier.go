@@ -123,7 +123,7 @@ func (c *copier) pass(ctx context.Context) (again bool, err error) {
 	if errors.Is(err, errCopyEnded) {
 		return true, nil
 	}
-	return true, c.e.pause(ctx, "copying", err, retryFirst)
+	return true, c.e.backOff(ctx, "copying", err, retryFirst)
 }
 
 // errCopyEnded says that the copy that was worked on is no more: the session
@@ -382,7 +382,7 @@ func (c *copier) readRanges(ctx context.Context, oid uint32, rc *rangeCopy) erro
 		case rc.life.Err() != nil:
 			return c.ended(rc)
 		case ctx.Err() == nil && cdc.Retryable(err) && !errors.Is(err, cdc.ErrTableChanged):
-			if err := c.e.pause(ctx, "copying "+rc.rel.String(), err, wait); err != nil {
+			if err := c.e.backOff(ctx, "copying "+rc.rel.String(), err, wait); err != nil {
 				return c.lifeOr(rc, err)
 			}
 			wait = min(2*wait, retryMost)

@@ -23,6 +23,7 @@ type Engine struct {
 	history  []cdc.Switch // of identity.Timeline
 	descent  descent      // of identity from state
 	state    *State       // nil: the lake does not know this pipeline yet
+	saved    bool         // the state is of our making
 	epochs   *epoch.Log
 	tables   []*fedTable
 	shown    cdc.LSN // the cut that every table that goes on shows
@@ -167,51 +168,53 @@ func (e *Engine) prepare(ctx context.Context) error {
 	}
 }
 
-// pause tells of a failure that can pass and waits, for a time that varies, so
-// that many engines do not come back at once. It ends an engine whose place
-// another one has taken meanwhile.
+// pause tells of a failure that can pass and waits. It ends an engine whose
+// place another one has taken meanwhile.
 func (e *Engine) pause(ctx context.Context, what string, why error, wait time.Duration) error {
-	wait, err := e.again(ctx, what, why, wait)
-	if err != nil {
+	if err := e.backOff(ctx, what, why, wait); err != nil {
 		return err
 	}
+	return e.superseded(ctx)
+}
+
+// backOff does so for what works beside the stream, and must not touch the
+// state.
+func (e *Engine) backOff(ctx context.Context, what string, why error, wait time.Duration) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	select {
-	case <-time.After(wait):
+	case <-time.After(e.tellRetrying(what, why, wait)):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// again makes sure that what has failed is to be tried again, tells of it, and
-// gives the wait before that.
-func (e *Engine) again(ctx context.Context, what string, why error, wait time.Duration) (time.Duration, error) {
-	if ctx.Err() != nil {
-		return 0, ctx.Err()
-	}
-	if err := e.superseded(ctx); err != nil {
-		return 0, err
-	}
+// tellRetrying tells of a failure that can pass, and gives the wait after it. It
+// varies, so that many engines do not come back at once.
+func (e *Engine) tellRetrying(what string, why error, wait time.Duration) time.Duration {
 	wait = wait/2 + rand.N(wait)
-	e.tellRetrying(what, why, wait)
-	return wait, nil
-}
-
-func (e *Engine) tellRetrying(what string, why error, wait time.Duration) {
 	if e.opt.Events.Retrying != nil {
 		e.opt.Events.Retrying(Retrying{What: what, Err: why.Error(), After: wait})
 	}
 	e.opt.Log.Warn(what+" broke off and is begun again", "error", why, "after", wait)
+	return wait
 }
 
-// superseded reports whether another engine has taken the next step in the
-// lake. A lake that cannot be read just now says nothing.
+// superseded reports whether another engine has taken this one's place. One that
+// has written nothing yet waits for another's slot: it goes on from what that
+// one has recorded meanwhile. A lake that cannot be read just now says nothing.
 func (e *Engine) superseded(ctx context.Context) error {
 	if e.state == nil || e.state.number == 0 {
 		return nil
 	}
 	newest, err := ReadState(ctx, e.opt.Lake, e.opt.Name)
-	if err != nil || newest.number == e.state.number {
+	switch {
+	case err != nil || newest.number == e.state.number:
+		return nil
+	case !e.saved && newest.Session == e.state.Session:
+		e.state = newest
 		return nil
 	}
 	return &Error{
@@ -287,7 +290,7 @@ func (e *Engine) save(ctx context.Context, change func(s *State)) error {
 	if err := saveState(ctx, e.opt.Lake, next); err != nil {
 		return err
 	}
-	e.state = next
+	e.state, e.saved = next, true
 	e.setStatus(func(s *Status) { s.Tables = slices.Clone(next.Tables) })
 	return nil
 }

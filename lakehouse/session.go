@@ -100,11 +100,10 @@ func (e *Engine) undo() {
 
 // rest tells of a failure that can pass, and waits. Tasks are done meanwhile.
 func (e *Engine) rest(ctx context.Context, what string, why error, wait time.Duration) error {
-	wait, err := e.again(ctx, what, why, wait)
-	if err != nil {
-		return err
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(e.tellRetrying(what, why, wait))
 	defer timer.Stop()
 	for {
 		select {
@@ -113,7 +112,7 @@ func (e *Engine) rest(ctx context.Context, what string, why error, wait time.Dur
 		case err := <-e.copier.failed:
 			return err
 		case <-timer.C:
-			return nil
+			return e.superseded(ctx)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -38,8 +38,12 @@ var slotMutations = []mutation{
 		edits: []edit{{"cdc/postgres/slot.go", "	return s.awaitFree(ctx, info, false, 0)\n", "	return s.awaitFree(ctx, info, true, dropWait)\n"}},
 	},
 	{
+		name: "slot: an engine that waits takes the first one's records for a taking over", edge: 11, pkg: engine, test: "TestEdge11TheSecondEngineWaits",
+		edits: []edit{{"lakehouse/engine.go", "	case !e.saved && newest.Session == e.state.Session:", "	case false:"}},
+	},
+	{
 		name: "slot: an engine that was replaced goes on", edge: 11, pkg: engine, test: "TestEdge11TheOneThatWasReplacedEnds",
-		edits: []edit{{"lakehouse/engine.go", "	if err != nil || newest.number == e.state.number {", "	if err != nil || newest.number >= e.state.number {"}},
+		edits: []edit{{"lakehouse/engine.go", "	case err != nil || newest.number == e.state.number:", "	case err != nil || newest.number >= e.state.number:"}},
 	},
 	{
 		name: "slot: the second engine does not wait for the first", edge: 11, pkg: engine, test: "TestEdge11TheSecondEngineWaits",
