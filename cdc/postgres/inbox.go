@@ -45,8 +45,9 @@ const (
 // the decoder has done with all its messages. A message that is larger than a
 // block gets a block of its own, of which there is one at a time.
 type inbox struct {
-	r        io.Reader
-	line     waterline
+	r        relief
+	socket   socket
+	every    *time.Ticker // for relief
 	feedback *feedback
 	quit     <-chan struct{}
 	nap      time.Duration // inboxNap; 0 in tests
@@ -85,11 +86,11 @@ type view struct {
 	slab *slab
 }
 
-// newInbox goes on where the framing of the handshake has stopped; line is the
-// socket's.
-func newInbox(f *framing, line waterline, fb *feedback, from cdc.LSN, told *atomic.Int64, quit <-chan struct{}) *inbox {
+// newInbox goes on where the framing of the handshake has stopped; sock is the
+// connection's.
+func newInbox(f *framing, sock socket, fb *feedback, from cdc.LSN, told *atomic.Int64, quit <-chan struct{}) *inbox {
 	in := &inbox{
-		r: f.r, line: line, feedback: fb, told: told, quit: quit, nap: inboxNap, views: make(chan view, inboxViews), free: make(chan *slab, inboxSlabs),
+		r: relief{r: f.r, socket: sock}, socket: sock, feedback: fb, told: told, quit: quit, nap: inboxNap, views: make(chan view, inboxViews), free: make(chan *slab, inboxSlabs),
 		large: make(chan struct{}, 1), eager: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	for range inboxSlabs - 1 {
@@ -111,6 +112,8 @@ func (in *inbox) idle() time.Duration { return time.Since(time.Unix(0, in.arrive
 // run is the goroutine.
 func (in *inbox) run() {
 	defer close(in.done)
+	in.every = time.NewTicker(reliefEvery)
+	defer in.every.Stop()
 	in.err = in.pump()
 	close(in.views)
 	if errors.Is(in.err, errInboxQuit) {
@@ -132,20 +135,18 @@ func (in *inbox) pump() error {
 		}
 		if in.whole > in.sent {
 			in.cur.refs.Add(1)
-			select {
-			case in.views <- view{in.cur.buf[in.sent:in.whole:in.whole], in.cur}:
-				in.sent = in.whole
-			case <-in.quit:
-				return errInboxQuit
+			if _, err := hold(in, in.views, nil, view{in.cur.buf[in.sent:in.whole:in.whole], in.cur}); err != nil {
+				return err
 			}
+			in.sent = in.whole
 		}
 		if len(in.views) > 0 && !in.pause(timer, inboxPatience, in.eager) {
 			return errInboxQuit
 		}
 		if in.hasty && in.nap > 0 {
-			in.line.set(inboxDeaf)
+			in.socket.wakeAt(inboxDeaf)
 			slept := in.pause(timer, in.nap, nil)
-			in.line.set(1)
+			in.socket.wakeAt(1)
 			if !slept {
 				return errInboxQuit
 			}
@@ -169,6 +170,23 @@ func (in *inbox) pump() error {
 		now := time.Now()
 		in.hasty = n < inboxPlenty && now.Sub(last) < inboxBusy
 		last = now
+	}
+}
+
+// hold sends v to one channel or takes it from the other, whichever there is.
+// As long as it has to wait, it sees to it that the server hears us.
+func hold[T any](in *inbox, to chan<- T, from <-chan T, v T) (T, error) {
+	for {
+		select {
+		case to <- v:
+			return v, nil
+		case v = <-from:
+			return v, nil
+		case <-in.every.C:
+			in.r.step()
+		case <-in.quit:
+			return v, errInboxQuit
+		}
 	}
 }
 
@@ -254,18 +272,15 @@ func (in *inbox) room() error {
 		return nil
 	}
 	var next *slab
+	var err error
 	switch {
 	case need <= framingBuffer:
-		select {
-		case next = <-in.free:
-		case <-in.quit:
-			return errInboxQuit
+		if next, err = hold(in, nil, in.free, nil); err != nil {
+			return err
 		}
 	case !in.cur.large:
-		select {
-		case in.large <- struct{}{}:
-		case <-in.quit:
-			return errInboxQuit
+		if _, err = hold(in, in.large, nil, struct{}{}); err != nil {
+			return err
 		}
 		next = &slab{large: true, buf: make([]byte, min(need, 2*framingBuffer))}
 	default:
@@ -295,7 +310,7 @@ func (in *inbox) release(s *slab) {
 // goodbye, until it has ended the stream, or until the deadline that Close has
 // set.
 func (in *inbox) drain() {
-	f := framing{r: in.r, buf: append(make([]byte, 0, framingBuffer), in.cur.buf[in.sent:in.wp]...)}
+	f := framing{r: &in.r, buf: append(make([]byte, 0, framingBuffer), in.cur.buf[in.sent:in.wp]...)}
 	f.wp = len(f.buf)
 	f.buf = f.buf[:cap(f.buf)]
 	for {

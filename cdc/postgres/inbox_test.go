@@ -18,14 +18,19 @@ import (
 // newTestInbox reads r as the stream's connection, with what the handshake has
 // read beyond itself.
 func newTestInbox(r io.Reader, left []byte) (*inbox, *feedback, context.CancelFunc) {
+	in, cancel := pausedInbox(r, left...)
+	go in.run()
+	return in, in.feedback, cancel
+}
+
+// pausedInbox is one that is to be run.
+func pausedInbox(r io.Reader, left ...byte) (*inbox, context.CancelFunc) {
 	f := &framing{r: r, buf: append([]byte(nil), left...)}
 	f.wp = len(left)
-	fb := newFeedback(nil, 1, 0, nil)
 	ctx, cancel := context.WithCancel(context.Background())
-	in := newInbox(f, waterline{}, fb, 1, &atomic.Int64{}, ctx.Done())
+	in := newInbox(f, socket{}, newFeedback(nil, 1, 0, nil), 1, &atomic.Int64{}, ctx.Done())
 	in.nap = 0
-	go in.run()
-	return in, fb, cancel
+	return in, cancel
 }
 
 // TestInbox: however the bytes are cut, and however late they are asked for,

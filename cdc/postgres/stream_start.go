@@ -74,7 +74,7 @@ func newStream(cfg streamConfig, conn *pgconn.PgConn, frames *framing, object st
 	s.stats.streaming.Store(cfg.streaming)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.feedback = newFeedback(conn.Conn(), cfg.from, cfg.senderTimeout, s.kill)
-	s.inbox = newInbox(frames, newWaterline(conn.Conn()), s.feedback, cfg.from, &s.stats.lastData, s.ctx.Done())
+	s.inbox = newInbox(frames, newSocket(conn.Conn()), s.feedback, cfg.from, &s.stats.lastData, s.ctx.Done())
 	if h := cfg.heartbeat; h != nil {
 		h.idle = s.inbox.idle
 		s.decoder.heard = h.heard

@@ -24,6 +24,17 @@ var streamMutations = []mutation{
 		edits: []edit{{"cdc/postgres/inbox.go", "					in.feedback.ping(cdc.LSN(at))\n", ""}},
 	},
 	{
+		name: "stream: a server that cannot hear us is left deaf", edge: 14, pkg: source, test: "TestEdge14DeafServer",
+		edits: []edit{{"cdc/postgres/inbox.go", "			in.r.step()\n", ""}},
+	},
+	{
+		name: "stream: what is read for a deaf server is read without bound", edge: 14, pkg: source, test: "TestEdge14DeafServer",
+		edits: []edit{
+			{"cdc/postgres/relief.go", " && l.size < reliefMost", ""},
+			{"cdc/postgres/relief.go", "min(reliefStep, reliefMost-l.size)", "reliefStep"},
+		},
+	},
+	{
 		name: "stream: silence is waited out", edge: 15, pkg: source, test: "TestEdge15SilentServer",
 		edits: []edit{{"cdc/postgres/feedback.go", "		if waited > f.silence {", "		if false {"}},
 	},
