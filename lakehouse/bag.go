@@ -13,6 +13,7 @@ import (
 	"github.com/lakeload/lakeload/lakehouse/keyindex"
 	"github.com/lakeload/lakeload/lakehouse/mirror"
 	"github.com/lakeload/lakeload/lakehouse/typemap"
+	"github.com/lakeload/lakeload/tablefmt"
 )
 
 // A table without a key whose whole old rows are sent (REPLICA IDENTITY FULL)
@@ -69,10 +70,10 @@ func (h *rowHasher) copyHash(row keyindex.Hash, n int) keyindex.Hash {
 // isBag reports whether a relation is mirrored as a multiset.
 func isBag(rel *cdc.Relation) bool { return len(rel.Key) == 0 && rel.Identity == cdc.IdentityFull }
 
-// bagColumns are the columns of a table that tell its rows apart: the source's.
-func (t *table) bagColumns() []string {
+// bagColumns are the columns of a table's schema that tell its rows apart: the source's.
+func (t *table) bagColumns(schema *tablefmt.Schema) []string {
 	var names []string
-	for _, f := range t.schema.Fields {
+	for _, f := range schema.Fields {
 		if !t.own(f.Name) && !typemap.Dropped(&f) {
 			names = append(names, f.Name)
 		}
@@ -83,7 +84,7 @@ func (t *table) bagColumns() []string {
 // hashBatch hashes the whole rows of a batch of the relation that the table is
 // adapted to.
 func (h *rowHasher) hashBatch(t *table, b *cdc.Batch, from int, out []keyindex.Hash) error {
-	names := t.bagColumns()
+	names := t.bagColumns(t.schema)
 	cols, places := make([]arrow.Array, len(names)), make([]int, len(names))
 	for i, name := range names {
 		places[i] = slices.IndexFunc(b.Relation.Columns, func(c cdc.Column) bool { return c.Name == name })

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -15,8 +14,7 @@ import (
 	"github.com/lakeload/lakeload/tablefmt"
 )
 
-// openMirror makes the writer of a mirror: it opens the key index, or
-// rebuilds it from the table where it is missing or shows another state.
+// openMirror makes the writer of a mirror, with a key index that shows it.
 func openMirror(ctx context.Context, t *table) (*mirrorWriter, error) {
 	m := &mirrorWriter{table: t, views: map[keyindex.FileID]*fileView{}}
 	m.bag = t.snap.Property(propBag) == "true"
@@ -25,16 +23,15 @@ func openMirror(ctx context.Context, t *table) (*mirrorWriter, error) {
 	}
 	m.hasher.hasher = newHasher(t.snap.Metadata())
 	if t.spec.indexDir != "" {
-		index, err := keyindex.Open(ctx, indexOptions(&t.spec), stampOf(t.snap))
-		if err == nil {
-			m.index = index
-			return m, nil
-		}
-		if !errors.Is(err, keyindex.ErrUnfit) {
+		index, err := keyindex.OpenAny(ctx, indexOptions(&t.spec))
+		if err != nil && !errors.Is(err, keyindex.ErrUnfit) {
 			return nil, fmt.Errorf("opening the key index of %s: %w", &t.spec, err)
 		}
+		if err == nil {
+			m.index = index
+		}
 	}
-	if err := m.rebuildIndex(ctx); err != nil {
+	if err := m.fitIndex(ctx); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
@@ -85,71 +82,6 @@ func (m *mirrorWriter) freshIndex(ctx context.Context) error {
 	index, err := createIndex(ctx, &m.spec)
 	m.index = index
 	return err
-}
-
-// rebuildIndex reads the key columns of all rows of the table.
-func (m *mirrorWriter) rebuildIndex(ctx context.Context) error {
-	if err := m.freshIndex(ctx); err != nil {
-		return err
-	}
-	change := m.index.Change()
-	defer change.Rollback()
-	columns := slices.Clone(m.key)
-	if m.bag {
-		columns = m.bagColumns()
-	}
-	rows := rowHasher{hasher: m.hasher.hasher}
-	names := columns
-	hasExact := m.snap.Schema().Index(typemap.Exact) >= 0
-	if hasExact {
-		columns = append(columns, typemap.Exact)
-	}
-	var (
-		hashes  []keyindex.Hash
-		entries []keyindex.Entry
-	)
-	for add := range m.snap.Files() {
-		id := m.index.FileID(add.Path)
-		deleted, err := m.snap.DeletionVector(ctx, add)
-		if err != nil {
-			return fmt.Errorf("rebuilding the key index of %s: %w", &m.spec, err)
-		}
-		err = m.snap.ReadFile(ctx, add, tablefmt.ReadOptions{Columns: columns, IncludeDeleted: true}, func(rec arrow.RecordBatch, first int64) error {
-			n := int(rec.NumRows())
-			hashes = append(hashes[:0], make([]keyindex.Hash, n)...)
-			live := func(i int) keyindex.Loc {
-				row := uint32(first) + uint32(i)
-				if deleted != nil && deleted.Contains(uint64(row)) {
-					return keyindex.Loc{}
-				}
-				return keyindex.Loc{File: id, Row: row}
-			}
-			if m.bag {
-				if err := rows.hashStored(names, rec, hasExact, hashes); err != nil {
-					return err
-				}
-				return rows.put(ctx, change, hashes, live)
-			}
-			cols, exact := storedKey(rec, m.key, hasExact)
-			if err := m.hasher.hashRows(cols, exact, 0, hashes); err != nil {
-				return err
-			}
-			entries = entries[:0]
-			for i, h := range hashes {
-				if l := live(i); l != (keyindex.Loc{}) {
-					entries = append(entries, keyindex.Entry{Hash: h, Loc: l})
-				}
-			}
-			return change.Put(ctx, entries)
-		})
-		if err != nil {
-			return fmt.Errorf("rebuilding the key index of %s: %w", &m.spec, err)
-		}
-	}
-	if err := change.Commit(ctx, stampOf(m.snap)); err != nil {
-		return fmt.Errorf("rebuilding the key index of %s: %w", &m.spec, err)
-	}
-	return nil
 }
 
 // storedKey finds the key's columns, and their exact texts, in rows of the

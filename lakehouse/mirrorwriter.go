@@ -123,10 +123,8 @@ func (m *mirrorWriter) beginChange(ctx context.Context) error {
 	if m.change != nil {
 		return nil
 	}
-	if m.index.Stamp() != stampOf(m.snap) {
-		if err := m.rebuildIndex(ctx); err != nil {
-			return err
-		}
+	if err := m.fitIndex(ctx); err != nil {
+		return err
 	}
 	m.change = m.index.Change()
 	return nil
@@ -229,7 +227,7 @@ func (m *mirrorWriter) Commit(ctx context.Context, cut cdc.LSN) (bool, error) {
 	}
 	if snap.Version() != m.snap.Version()+1 && m.index != nil {
 		// Another program has rearranged files, and our commit followed it: the
-		// places that the index knows are gone. It is rebuilt when it is needed.
+		// places that the index knows are gone. It catches up when it is needed.
 		if m.change != nil {
 			m.change.Rollback()
 			m.change = nil

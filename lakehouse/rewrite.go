@@ -153,22 +153,14 @@ func (m *mirrorWriter) indexStored(ctx context.Context, rec arrow.RecordBatch, a
 	if m.index == nil {
 		return nil
 	}
-	hasExact := m.schema.Index(typemap.Exact) >= 0
-	run := keyRun{at, make([]keyindex.Hash, rec.NumRows())}
+	names := m.key
 	if m.bag {
-		rows, id := rowHasher{hasher: m.hasher.hasher}, m.index.FileID(at.path)
-		if err := rows.hashStored(m.bagColumns(), rec, hasExact, run.hashes); err != nil {
-			return err
-		}
-		return rows.put(ctx, m.change, run.hashes, func(i int) keyindex.Loc {
-			return keyindex.Loc{File: id, Row: uint32(at.first) + uint32(i)}
-		})
+		names = m.bagColumns(m.schema)
 	}
-	cols, exact := storedKey(rec, m.key, hasExact)
-	if err := m.hasher.hashRows(cols, exact, 0, run.hashes); err != nil {
-		return err
-	}
-	return m.change.Put(ctx, appendEntries(nil, m.index, run))
+	id := m.index.FileID(at.path)
+	return m.newIndexer(m.change, names, m.schema).record(ctx, rec, func(i int) keyindex.Loc {
+		return keyindex.Loc{File: id, Row: uint32(at.first) + uint32(i)}
+	})
 }
 
 // rewriter turns rows of the old columns into rows of the new ones. It is pure.

@@ -267,7 +267,14 @@ func (s *simulation) engine(last bool) {
 type pausing struct {
 	*cdctest.Source
 	rng *rand.Rand
-	mu  sync.Mutex // of rng, for reads
+	mu  sync.Mutex // of rng
+}
+
+// fork gives a generator to one goroutine.
+func (p *pausing) fork(stream uint64) *rand.Rand {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return rand.New(rand.NewPCG(p.rng.Uint64(), stream))
 }
 
 type pausingStream struct {
@@ -280,7 +287,7 @@ func (p *pausing) Stream(ctx context.Context, from cdc.LSN) (cdc.Stream, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &pausingStream{st, p.rng}, nil
+	return &pausingStream{st, p.fork(5)}, nil
 }
 
 func (st *pausingStream) Next(ctx context.Context) (*cdc.Chunk, error) {
@@ -300,9 +307,7 @@ func (p *pausing) BeginRead(ctx context.Context, rel *cdc.Relation, ranges cdc.K
 	if err != nil {
 		return nil, err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return &pausingRead{r, rand.New(rand.NewPCG(p.rng.Uint64(), 4))}, nil
+	return &pausingRead{r, p.fork(4)}, nil
 }
 
 type pausingRead struct {

@@ -174,11 +174,17 @@ func openTable(ctx context.Context, spec tableSpec) (*table, error) {
 
 // readKey takes the key's columns from the table's properties.
 func (t *table) readKey() error {
-	t.key = nil
-	if err := json.Unmarshal([]byte(t.snap.Property(propKey)), &t.key); err != nil {
-		return mustCopy("its property %s is damaged: %v", propKey, err)
+	var err error
+	t.key, err = storedKeyColumns(t.snap)
+	return err
+}
+
+// storedKeyColumns are the key's columns by a table's properties.
+func storedKeyColumns(snap *tablefmt.Snapshot) (key []string, err error) {
+	if err := json.Unmarshal([]byte(snap.Property(propKey)), &key); err != nil {
+		return nil, mustCopy("its property %s is damaged: %v", propKey, err)
 	}
-	return nil
+	return key, nil
 }
 
 // checkOwner refuses a table that something else feeds.

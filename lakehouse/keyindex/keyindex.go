@@ -75,8 +75,9 @@ type Index interface {
 	// persistent as a whole.
 	Change() Change
 
-	// Forget says that no key is in this file any more: its id may be
-	// dropped. The caller has moved or removed all keys that were in it.
+	// Forget says that the table does not have this file any more: its id may
+	// be dropped. An entry that is left in it keeps the id, which has no path
+	// then and never names another file.
 	Forget(id FileID)
 
 	// Close waits for merges and releases everything. It does not commit.
