@@ -30,7 +30,8 @@ const (
 // then. A range that nobody reads yet will be read under a later view: its
 // changes are dropped, and each view that is taken has to hold the
 // transactions that were dropped so, which only fails where a commit is in the
-// log and not visible yet.
+// log and not visible yet. Views are taken by several readers at a time, and may
+// be accepted in another order.
 //
 // Transactions are held whole, with everything that follows, so that what is
 // applied is always a prefix of the stream.
@@ -43,8 +44,10 @@ type rangeGate struct {
 	// range's: a row that moved into a range without all of its values.
 	points map[keyindex.Hash]cdc.View
 	// dropped are transactions of which a change was dropped because its range
-	// was not read yet, since the last view.
-	dropped map[cdc.LSN]cdc.Txn
+	// was not read yet, by their commits: those that a view may still lack.
+	dropped map[cdc.LSN]*droppedTxn
+	opened  []int   // by range: which opening its last one was, counting from 1
+	opens   int     // how many openings there were
 	left    int     // ranges that are not done
 	horizon cdc.LSN // of all views: a stream that has passed it has nothing to drop
 }
@@ -53,7 +56,7 @@ type rangeGate struct {
 func newRangeGate(ranges cdc.KeyRanges, from cdc.LSN) *rangeGate {
 	return &rangeGate{
 		ranges: ranges, from: from, state: make([]rangeState, ranges.Len()), views: make([]cdc.View, ranges.Len()),
-		points: map[keyindex.Hash]cdc.View{}, dropped: map[cdc.LSN]cdc.Txn{}, left: ranges.Len(),
+		points: map[keyindex.Hash]cdc.View{}, dropped: map[cdc.LSN]*droppedTxn{}, opened: make([]int, ranges.Len()), left: ranges.Len(),
 	}
 }
 
@@ -64,7 +67,10 @@ func (g *rangeGate) next() (int, bool) {
 }
 
 // open says that the range's view is about to be taken.
-func (g *rangeGate) open(i int) { g.state[i] = rangeOpened }
+func (g *rangeGate) open(i int) {
+	g.opens++
+	g.state[i], g.opened[i] = rangeOpened, g.opens
+}
 
 // putBack says that the range is not being read after all.
 func (g *rangeGate) putBack(i int) { g.state[i] = rangeTodo }
@@ -72,22 +78,48 @@ func (g *rangeGate) putBack(i int) { g.state[i] = rangeTodo }
 // accept takes the view of a range, or refuses one that does not hold what was
 // dropped already.
 func (g *rangeGate) accept(i int, v cdc.View) bool {
-	if !g.settled(&v) {
-		return false
-	}
 	g.state[i], g.views[i] = rangeReading, v
-	return true
+	if g.settled(&v) {
+		return true
+	}
+	g.state[i] = rangeOpened
+	return false
 }
 
+// droppedTxn is a transaction of which a change was dropped.
+type droppedTxn struct {
+	txn cdc.Txn
+	// held is how many openings there had been when a view first held it, 0 if
+	// none has: the views of later openings hold it, too.
+	held int
+}
+
+func (g *rangeGate) drop(t cdc.Txn) { g.dropped[t.Commit] = &droppedTxn{txn: t} }
+
 // settled reports whether a view holds every transaction that was dropped. It
-// forgets those that it holds, as every later view does too.
+// forgets those that all views hold that are still to come: a range that is
+// open may have its view already, and an older one.
 func (g *rangeGate) settled(v *cdc.View) bool {
-	for at, txn := range g.dropped {
-		if v.Holds(txn) {
+	oldest := g.opens + 1 // of the open ranges
+	for i, s := range g.state {
+		if s == rangeOpened {
+			oldest = min(oldest, g.opened[i])
+		}
+	}
+	all := true
+	for at, d := range g.dropped {
+		switch {
+		case !v.Holds(d.txn):
+			all = false
+			continue
+		case d.held == 0:
+			d.held = g.opens
+		}
+		if d.held < oldest {
 			delete(g.dropped, at)
 		}
 	}
-	return len(g.dropped) == 0
+	return all
 }
 
 // done says that the range's rows are staged, or were in an earlier session.
@@ -177,8 +209,8 @@ func (g *rangeGate) sieve(items []cdc.Item, hash func(b *cdc.Batch, row int) key
 	enter := func(t *cdc.Txn, item, row int) {
 		if first.txn.Commit != t.Commit || first.txn.XID != t.XID {
 			first.txn, first.item, first.row = *t, item, row
-			for at, d := range dropped { // the one before is not held
-				g.dropped[at] = d
+			for _, d := range dropped { // the one before is not held
+				g.drop(d)
 			}
 			clear(dropped)
 		}
@@ -193,7 +225,7 @@ func (g *rangeGate) sieve(items []cdc.Item, hash func(b *cdc.Batch, row int) key
 				out.again = true
 				return out
 			}
-			g.dropped[it.Truncate.Txn.Commit] = it.Truncate.Txn
+			g.drop(it.Truncate.Txn)
 			continue
 		}
 		ops, held := g.sieveBatch(it.Batch, hash, func(t *cdc.Txn, row int) { enter(t, i, row) }, dropped)
@@ -204,8 +236,8 @@ func (g *rangeGate) sieve(items []cdc.Item, hash func(b *cdc.Batch, row int) key
 			return out
 		}
 	}
-	for at, d := range dropped {
-		g.dropped[at] = d
+	for _, d := range dropped {
+		g.drop(d)
 	}
 	out.apply = cutItems(made, len(items), 0)
 	return out

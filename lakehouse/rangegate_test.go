@@ -213,3 +213,20 @@ func TestEdge60AKeyThatChangesWhileRangesAreReadEndsTheCopy(t *testing.T) {
 		})
 	}
 }
+
+// Two readers take views at a time: the older one has to hold what was dropped
+// before it, also when it is accepted after another that does.
+func TestEdge60ViewsAcceptedInAnotherOrder(t *testing.T) {
+	hidden := cdc.View{Xmin: 5, Xmax: 6, Running: []uint64{5}, Horizon: 140}
+	seen := cdc.View{Xmin: 6, Xmax: 6, Horizon: 150}
+	g := newRangeGate(intRanges{10, 20}, 0)
+	g.sieve(gateItems(t, "txn 100/5: insert 3, insert 12"), nil)
+	g.open(0)
+	g.open(1)
+	require.True(t, g.accept(1, seen))
+	require.False(t, g.accept(0, hidden), "its rows lack an insert that was dropped")
+	g.putBack(0)
+	g.open(0)
+	require.True(t, g.accept(0, seen))
+	require.Empty(t, g.dropped, "every view to come holds it")
+}

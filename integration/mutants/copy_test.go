@@ -92,7 +92,11 @@ var copyMutations = []mutation{
 	},
 	{
 		name: "copy: a view is taken that lacks a commit", edge: 60, pkg: engine, test: "TestEdge60ACommitThatIsNotVisibleYet", sample: true,
-		edits: []edit{{"lakehouse/rangegate.go", "	return len(g.dropped) == 0\n", "	return true\n"}},
+		edits: []edit{{"lakehouse/rangegate.go", "			all = false\n", ""}},
+	},
+	{
+		name: "copy: a commit is forgotten that a view on its way lacks", edge: 60, pkg: engine, test: "TestEdge60ViewsAcceptedInAnotherOrder",
+		edits: []edit{{"lakehouse/rangegate.go", "		if d.held < oldest {\n", "		if d.held > 0 {\n"}},
 	},
 	{
 		name: "copy: when the last range is read, nothing is left to be dropped", edge: 60, pkg: engine, test: "TestEdge60TheStreamIsBehindTheViews",
