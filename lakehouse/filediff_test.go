@@ -73,14 +73,14 @@ func TestFilesWithNewRows(t *testing.T) {
 		{0, 1}: nil, {1, 2}: nil, {0, 2}: nil, {2, 3}: {"a"}, {1, 3}: {"a"}, {3, 4}: {"a"}, {1, 4}: {"a"}, {2, 1}: {"a"},
 		{0, 4}: nil, {4, 5}: {"c"}, {5, 6}: nil, {0, 6}: {"c"}, {1, 6}: {"a", "c"}, {6, 5}: {"b"},
 	}
-	for v, names1 := range want {
+	for v, expected := range want {
 		files, err := filesWithNewRows(ctx, versions[v[0]], versions[v[1]])
 		require.NoError(t, err)
 		var got []string
 		for _, f := range files {
 			got = append(got, names[f.Path])
 		}
-		require.ElementsMatch(t, names1, got, "from version %d to %d", v[0], v[1])
+		require.ElementsMatch(t, expected, got, "from version %d to %d", v[0], v[1])
 	}
 
 	// A vector that is gone tells nothing of the version that had it: the file
@@ -95,12 +95,8 @@ func TestFilesWithNewRows(t *testing.T) {
 	})
 	files, err := filesWithNewRows(ctx, versions[7], versions[1])
 	require.NoError(t, err)
-	require.Contains(t, files, mustFile(versions[1], a.Path))
+	then, _ := versions[1].File(a.Path)
+	require.Contains(t, files, then)
 	_, err = filesWithNewRows(ctx, versions[1], versions[7])
 	require.ErrorIs(t, err, tablefmt.ErrCorrupt)
-}
-
-func mustFile(snap *tablefmt.Snapshot, path string) *tablefmt.AddFile {
-	f, _ := snap.File(path)
-	return f
 }

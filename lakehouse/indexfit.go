@@ -1,6 +1,7 @@
 package lakehouse
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,12 +127,7 @@ func filesWithNewRows(ctx context.Context, was, now *tablefmt.Snapshot) ([]*tabl
 			files = append(files, p.now)
 		}
 	}
-	slices.SortFunc(files, func(a, b *tablefmt.AddFile) int {
-		if a.Path < b.Path {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(files, func(a, b *tablefmt.AddFile) int { return cmp.Compare(a.Path, b.Path) })
 	return files, nil
 }
 
