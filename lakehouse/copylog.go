@@ -34,7 +34,8 @@ func newCopyLog(lake objstore.Store, spec tableSpec) *copyLog {
 	return c
 }
 
-// clear removes the log, not the files that it names.
+// clear removes the log, not the files that it names, in the order of its
+// listing.
 func (c *copyLog) clear(ctx context.Context) error {
 	for info, err := range c.store.List(ctx, "", "") {
 		if err == nil {
@@ -43,6 +44,7 @@ func (c *copyLog) clear(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("removing the log of an old copy of %s: %w", &c.spec, err)
 		}
+		crashpoint.At(crashpoint.CopyClearing)
 	}
 	return nil
 }
@@ -67,12 +69,15 @@ func (c *copyLog) begin(ctx context.Context, md *tablefmt.Metadata, schema *tabl
 	return snap, nil
 }
 
-// load opens the log as an earlier session left it; nil where there is none, or
-// it is of before the lake was taken over to another source.
+// load opens the log as an earlier session left it; nil where there is none, it
+// is of before the lake was taken over to another source, or clear was cut off
+// in it. clear goes from the oldest version on, so what it leaves is the whole
+// content until it is nothing that can be read, and never an older state, which
+// would have the copy go on from before what was acknowledged.
 func (c *copyLog) load(ctx context.Context) (*tablefmt.Snapshot, error) {
 	snap, err := tablefmt.Load(ctx, c.loc)
-	if errors.Is(err, tablefmt.ErrNoTable) {
-		return nil, nil
+	if errors.Is(err, tablefmt.ErrNoTable) || errors.Is(err, tablefmt.ErrCorrupt) {
+		return nil, nil // the table shows nothing of it: it is copied again
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the copy of %s: %w", &c.spec, err)

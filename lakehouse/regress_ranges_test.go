@@ -296,6 +296,94 @@ func TestEdge59ACopyGoesOnWhereItWasCutOff(t *testing.T) {
 	})
 }
 
+// cutOffCopy plays a copy of four ranges until the last one is read, and gives
+// what a crash there leaves.
+func (r *rig) cutOffCopy(s *staged) *objstore.Memory {
+	store := objstore.NewMemory()
+	r.store = store
+	s.read = func(i int) {
+		if i == 3 {
+			settle()
+			r.world.Crash()
+			store.Crash()
+		}
+	}
+	require.Error(r.t, r.engine(r.t.Context(), true))
+	s.read = nil
+	store = store.Survivor(rand.New(rand.NewPCG(1, 1)))
+	r.store = store
+	return store
+}
+
+// copyLogs are the files of the logs of copies, as they are listed.
+func copyLogs(t *testing.T, store objstore.Store) (paths []string) {
+	for info, err := range store.List(t.Context(), "_lakeload/", "") {
+		require.NoError(t, err)
+		if strings.Contains(info.Path, "/copies/") {
+			paths = append(paths, info.Path)
+		}
+	}
+	return paths
+}
+
+// The log of a copy is removed file by file. What a crash in the middle leaves
+// is no copy that goes on, and no damage either.
+func TestEdge59ACopysLogThatIsRemovedInPart(t *testing.T) {
+	for part, files := 1, 2; part <= files; part++ {
+		synctest.Test(t, func(t *testing.T) {
+			r, s := newRangeRig(t)
+			store := r.cutOffCopy(s)
+			log := copyLogs(t, store)
+			files = len(log)
+			require.Greater(t, files, 2)
+			for _, path := range log[:part] {
+				require.NoError(t, store.Delete(t.Context(), path))
+			}
+			r.update("t", 5, "changed while it was away")
+			r.catchUp()
+			r.same("t")
+			require.Empty(t, r.stopped())
+		})
+	}
+}
+
+// vanishing removes the logs of copies when one of their commits is asked for:
+// the copy was published after they were listed.
+type vanishing struct {
+	objstore.Store
+	t *testing.T
+}
+
+func (v vanishing) Get(ctx context.Context, path string) ([]byte, error) {
+	if strings.Contains(path, "/copies/") && strings.HasSuffix(path, ".json") {
+		for _, path := range copyLogs(v.t, v.Store) {
+			require.NoError(v.t, v.Delete(ctx, path))
+		}
+	}
+	return v.Store.Get(ctx, path)
+}
+
+func TestEdge59StatusWhileACopyIsPublished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newRangeRig(t)
+		store := r.cutOffCopy(s)
+		state := func(store objstore.Store) *lakehouse.CopyState {
+			lake, err := lakehouse.OpenLake(t.Context(), store, "")
+			require.NoError(t, err)
+			for _, table := range lake.State().Tables {
+				if table.Name() == "public.t" {
+					c, err := lake.CopyState(t.Context(), &table)
+					require.NoError(t, err)
+					return c
+				}
+			}
+			return nil
+		}
+		require.Equal(t, &lakehouse.CopyState{Ranges: 4, Done: 3, Rows: 30}, state(store))
+		require.Nil(t, state(vanishing{store, t}))
+	})
+}
+
 // Both tables of a copy in two modes have to tell the same; a crash between
 // their commits lets the copy begin again, and nothing is there twice.
 func TestEdge59ACopyInTwoModes(t *testing.T) {

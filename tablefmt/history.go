@@ -30,16 +30,25 @@ type CommitSummary struct {
 // History gives the versions that the log still has, newest first, at most
 // limit of them (0: all).
 func History(ctx context.Context, loc Location, limit int) ([]CommitSummary, error) {
-	commits, err := listCommits(ctx, loc.log())
+	log := loc.log()
+	out, err := steady(ctx, log, func() ([]CommitSummary, error) { return historyListed(ctx, log, limit) })
 	if err != nil {
 		return nil, fmt.Errorf("reading the history of table %s: %w", loc, err)
+	}
+	return out, nil
+}
+
+func historyListed(ctx context.Context, log objstore.Store, limit int) ([]CommitSummary, error) {
+	commits, err := listCommits(ctx, log)
+	if err != nil {
+		return nil, err
 	}
 	if limit > 0 && len(commits) > limit {
 		commits = commits[len(commits)-limit:]
 	}
 	out := make([]CommitSummary, 0, len(commits))
 	first := commits[0].version
-	err = readCommits(ctx, loc.log(), first, commits[len(commits)-1].version, func(v int64, data []byte) error {
+	err = readCommits(ctx, log, first, commits[len(commits)-1].version, func(v int64, data []byte) error {
 		actions, err := collectActions(data, v)
 		if err != nil {
 			return err
@@ -48,7 +57,7 @@ func History(ctx context.Context, loc Location, limit int) ([]CommitSummary, err
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading the history of table %s: %w", loc, err)
+		return nil, err
 	}
 	slices.Reverse(out)
 	return out, nil
@@ -119,7 +128,8 @@ func listCommits(ctx context.Context, log objstore.Store) ([]commitFile, error) 
 // the table keeps them, else the commit files' times, each at least a
 // millisecond after the one before. ErrNoVersion where all versions are newer.
 func LoadAsOf(ctx context.Context, loc Location, t time.Time) (*Snapshot, error) {
-	v, err := versionAsOf(ctx, loc.log(), t)
+	log := loc.log()
+	v, err := steady(ctx, log, func() (int64, error) { return versionAsOf(ctx, log, t) })
 	if err != nil {
 		return nil, fmt.Errorf("loading table %s as of %s: %w", loc, t.UTC().Format(time.RFC3339Nano), err)
 	}

@@ -33,6 +33,11 @@ func loadSnapshot(ctx context.Context, loc Location, want int64) (*Snapshot, err
 
 func loadState(ctx context.Context, loc Location, want int64) (*state, error) {
 	log := loc.log()
+	return steady(ctx, log, func() (*state, error) { return loadListed(ctx, log, want) })
+}
+
+// loadListed reads what a listing of the log shows.
+func loadListed(ctx context.Context, log objstore.Store, want int64) (*state, error) {
 	plans, err := findSegments(ctx, log, want)
 	if err != nil {
 		return nil, err
@@ -282,5 +287,8 @@ func followFar(ctx context.Context, loc Location, st *state) (*state, error) {
 		st, err = st.next(v, actions, len(data))
 		return err
 	})
+	if errors.Is(err, objstore.ErrNotFound) {
+		return loadState(ctx, loc, -1) // cleanup went past us since the listing
+	}
 	return st, err
 }

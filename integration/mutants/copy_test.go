@@ -83,6 +83,14 @@ var copyMutations = []mutation{
 		edits: []edit{{"lakehouse/rangecopy.go", "return n != c.gate.marks() }) {", "return false }) {"}},
 	},
 	{
+		name: "copy: a log that is removed in part is damage", edge: 59, pkg: engine, test: "TestEdge59ACopysLogThatIsRemovedInPart",
+		edits: []edit{{"lakehouse/copylog.go", "errors.Is(err, tablefmt.ErrNoTable) || errors.Is(err, tablefmt.ErrCorrupt) {", "errors.Is(err, tablefmt.ErrNoTable) {"}},
+	},
+	{
+		name: "copy: a log that is gone since it was listed is damage", edge: 59, pkg: engine, test: "TestEdge59StatusWhileACopyIsPublished",
+		edits: []edit{{"tablefmt/steady.go", "		if err == nil || ", "		if err != nil || "}, {"lakehouse/copylog.go", "errors.Is(err, tablefmt.ErrNoTable) || errors.Is(err, tablefmt.ErrCorrupt) {", "errors.Is(err, tablefmt.ErrNoTable) {"}},
+	},
+	{
 		name: "copy: changes that a view holds are applied", edge: 60, pkg: engine, test: "TestEdge60ChangesWhileARangeIsRead",
 		edits: []edit{{"lakehouse/rangegate.go", "	case g.views[r].Holds(*t):\n		return verdictDrop\n", ""}},
 	},

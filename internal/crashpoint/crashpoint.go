@@ -17,6 +17,7 @@ const (
 	CopyRangeLogged  Point = "copy-range-logged"  // a range is in the copy log
 	CopyBeforeSwap   Point = "copy-before-swap"   // the copy is complete and not published
 	CopyAfterSwap    Point = "copy-after-swap"    // the copy is published, no epoch names it
+	CopyClearing     Point = "copy-clearing"      // a part of an old copy's log is removed
 	ChunkReceived    Point = "chunk-received"     // a chunk came from the source, nothing is done with it
 	FlushBegin       Point = "flush-begin"        // a flush has its cut, nothing is written
 	DataFileWritten  Point = "data-file-written"  // a data file is durable, no commit names it

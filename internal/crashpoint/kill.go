@@ -17,7 +17,7 @@ const EnvVar = "LAKELOAD_CRASHPOINT"
 // all is in the order in which one flush passes the points.
 var all = []Point{
 	SlotCreating, SlotCreated, SlotReady,
-	CopyRangeStaged, CopyRangeLogged, CopyBeforeSwap, CopyAfterSwap,
+	CopyRangeStaged, CopyRangeLogged, CopyBeforeSwap, CopyAfterSwap, CopyClearing,
 	ChunkReceived, FlushBegin, DataFileWritten, VectorsWritten, BeforeCommit, AfterCommit,
 	IndexCommitted, TablesCommitted, EpochCommitted, Acknowledged,
 	IdleBefore, IdleAfter,
