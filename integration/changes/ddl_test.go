@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -90,7 +91,7 @@ const watching = "source: {watch_interval: 300ms}\n"
 func tryChanges(t *testing.T, edge string) {
 	harness.Need(t)
 	db := harness.NewDatabase(t, pgtest.Shared(t, pgtest.Version(18)))
-	list := changes[edge]
+	list := slices.Clone(changes[edge])
 	for _, c := range list {
 		if c.table != "late" {
 			db.Exec(t, "create table "+c.table+" (id int primary key, v text); insert into "+c.table+" select i, 'row ' || i from generate_series(1, 10) i")
