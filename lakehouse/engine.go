@@ -302,6 +302,7 @@ func (e *Engine) spec(t *TableState, mode Mode) tableSpec {
 		state: *t, mode: mode, loc: location(e.opt.Lake, mode, t),
 		targetSize:  e.opt.TargetFileSize,
 		policy:      e.opt.OnSchemaChange,
+		indexing:    e.opt.Events.IndexProgress,
 		indexMemory: e.opt.Memory / 4 / int64(max(1, len(e.state.Tables))),
 	}
 	if e.opt.CacheDir != "" && mode == ModeMirror {

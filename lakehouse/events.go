@@ -16,6 +16,7 @@ type Events struct {
 	CopyFinished    func(CopyFinished)
 	StreamStarted   func(StreamStarted)
 	BatchCommitted  func(BatchCommitted)
+	IndexProgress   func(IndexProgress)
 	TableStopped    func(TableStopped)
 	TableChanged    func(TableChanged)
 	TableResync     func(TableResync)
@@ -56,6 +57,19 @@ type CopyFinished struct {
 	Rows    int64         `json:"rows"`
 	Elapsed time.Duration `json:"elapsed_ns"`
 	Version int64         `json:"version"` // of the mirror
+}
+
+// IndexProgress is told once a second while the key index of a table is read
+// from the table, and at the end, if that takes a second at all. The table
+// waits for it.
+type IndexProgress struct {
+	Table string `json:"table"`
+	// Rebuilt says that all rows are read; else only those of files that the
+	// index does not know.
+	Rebuilt   bool          `json:"rebuilt"`
+	Rows      int64         `json:"rows"`       // whose keys were read
+	TotalRows int64         `json:"total_rows"` // that will be
+	Elapsed   time.Duration `json:"elapsed_ns"`
 }
 
 // StreamStarted is told when streaming begins or begins again.

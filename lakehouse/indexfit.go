@@ -68,7 +68,7 @@ func (m *mirrorWriter) catchUpIndex(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	clear(m.views)
-	if err := m.indexFiles(ctx, files); err != nil {
+	if err := m.indexFiles(ctx, files, false); err != nil {
 		return false, err
 	}
 	for add := range was.Files() {
@@ -136,12 +136,12 @@ func (m *mirrorWriter) rebuildIndex(ctx context.Context) error {
 	if err := m.freshIndex(ctx); err != nil {
 		return err
 	}
-	return m.indexFiles(ctx, slices.Collect(m.snap.Files()))
+	return m.indexFiles(ctx, slices.Collect(m.snap.Files()), true)
 }
 
 // indexFiles notes where the keys of these files' rows are, and makes the index
-// show the snapshot.
-func (m *mirrorWriter) indexFiles(ctx context.Context, files []*tablefmt.AddFile) error {
+// show the snapshot. rebuilt says that they are all of the table's.
+func (m *mirrorWriter) indexFiles(ctx context.Context, files []*tablefmt.AddFile, rebuilt bool) error {
 	names, err := m.identity(m.snap)
 	if err != nil {
 		return err
@@ -149,12 +149,17 @@ func (m *mirrorWriter) indexFiles(ctx context.Context, files []*tablefmt.AddFile
 	change := m.index.Change()
 	defer change.Rollback()
 	x := m.newIndexer(change, names, m.snap.Schema())
+	x.progress = newIndexProgress(&m.spec, files, rebuilt)
 	for _, add := range files {
 		if err := x.file(ctx, add); err != nil {
 			return err
 		}
 	}
-	return change.Commit(ctx, stampOf(m.snap))
+	if err := change.Commit(ctx, stampOf(m.snap)); err != nil {
+		return err
+	}
+	x.progress.end()
+	return nil
 }
 
 // identity are the columns that tell the rows of a snapshot apart.
@@ -173,6 +178,7 @@ type indexer struct {
 	columns  []string // that are read
 	hasExact bool
 	rows     rowHasher
+	progress *indexProgress // nil: nobody is told
 
 	hashes  []keyindex.Hash
 	entries []keyindex.Entry
@@ -196,6 +202,7 @@ func (x *indexer) file(ctx context.Context, add *tablefmt.AddFile) error {
 		return err
 	}
 	return x.m.snap.ReadFile(ctx, add, tablefmt.ReadOptions{Columns: x.columns, IncludeDeleted: true}, func(rec arrow.RecordBatch, first int64) error {
+		defer x.progress.read(rec.NumRows())
 		return x.record(ctx, rec, func(i int) keyindex.Loc {
 			row := uint32(first) + uint32(i)
 			if deleted != nil && deleted.Contains(uint64(row)) {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -259,4 +260,41 @@ func TestIndexCatchesUpFromAnyState(t *testing.T) {
 			})
 		})
 	}
+}
+
+// slowReads makes each read of a data file take a while.
+type slowReads struct{ objstore.Store }
+
+func (s slowReads) Open(ctx context.Context, path string) (objstore.Reader, error) {
+	if strings.HasSuffix(path, ".parquet") {
+		time.Sleep(700 * time.Millisecond)
+	}
+	return s.Store.Open(ctx, path)
+}
+
+func TestIndexThatIsReadFromItsTableTellsHowFarItIs(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newCacheRig(t, dir, keyed("t"))
+		for i := range 4 { // as many files
+			r.insert("t", 10*i, 10*i+10)
+			r.catchUp()
+		}
+		require.NoError(t, os.RemoveAll(dir))
+		r.store = slowReads{r.store}
+		var told []lakehouse.IndexProgress
+		options := r.options
+		r.options = func(o *lakehouse.Options) {
+			options(o)
+			o.Events.IndexProgress = func(e lakehouse.IndexProgress) { told = append(told, e) }
+		}
+		r.catchUp()
+		r.same("t")
+		require.GreaterOrEqual(t, len(told), 2)
+		require.Equal(t, lakehouse.IndexProgress{Table: "public.t", Rebuilt: true, Rows: 20, TotalRows: 40, Elapsed: 1400 * time.Millisecond}, told[0])
+		require.Equal(t, lakehouse.IndexProgress{Table: "public.t", Rebuilt: true, Rows: 40, TotalRows: 40, Elapsed: 2800 * time.Millisecond}, told[len(told)-1])
+		told = nil
+		r.catchUp()
+		require.Empty(t, told, "what takes no time is not told")
+	})
 }

@@ -76,6 +76,8 @@ type tableSpec struct {
 	indexDir    string // empty: the index is kept in memory
 	indexMemory int64
 	policy      typemap.Policy
+	// indexing is told of the index as it is read from the table; nil: nobody is.
+	indexing func(IndexProgress)
 	// newer are the files of the source's table as of the present columns, if
 	// they are newer than what state.Files tells.
 	newer map[uint32]uint32

@@ -20,6 +20,7 @@ const (
 	eventSnapshotFinished = "snapshot_finished"
 	eventStreamStarted    = "stream_started"
 	eventBatchCommitted   = "batch_committed"
+	eventIndexProgress    = "index_progress"
 	eventTableStopped     = "table_stopped"
 	eventTableChanged     = "table_changed"
 	eventTableResync      = "table_resync"
@@ -45,6 +46,7 @@ func listen(tell func(name string, event any)) lakehouse.Events {
 		CopyFinished:    func(e lakehouse.CopyFinished) { tell(eventSnapshotFinished, e) },
 		StreamStarted:   func(e lakehouse.StreamStarted) { tell(eventStreamStarted, e) },
 		BatchCommitted:  func(e lakehouse.BatchCommitted) { tell(eventBatchCommitted, e) },
+		IndexProgress:   func(e lakehouse.IndexProgress) { tell(eventIndexProgress, e) },
 		TableStopped:    func(e lakehouse.TableStopped) { tell(eventTableStopped, e) },
 		TableChanged:    func(e lakehouse.TableChanged) { tell(eventTableChanged, e) },
 		TableResync:     func(e lakehouse.TableResync) { tell(eventTableResync, e) },
@@ -113,6 +115,8 @@ func (l *textLines) tell(event any) {
 		l.log.Info("streaming", "from", e.From.String())
 	case lakehouse.BatchCommitted:
 		l.batch(e)
+	case lakehouse.IndexProgress:
+		l.log.Info("reading the key index from the table", "table", e.Table, "rows", e.Rows, "of", e.TotalRows, "elapsed", e.Elapsed.Round(time.Millisecond))
 	case lakehouse.TableStopped:
 		l.log.Error("table stopped", "table", e.Table, "reason", e.Reason, "what_to_do", e.Remedy)
 	case lakehouse.TableChanged:

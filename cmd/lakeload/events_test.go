@@ -33,6 +33,7 @@ func tellAll(tell func(name string, event any)) {
 		Epoch: 2, LSN: 0x2000000010, CommitTime: at, Transactions: 3, Rows: 12,
 		Tables: map[string]int64{"public.orders": 1, "public.customers": 7}, Elapsed: 20 * time.Millisecond, Freshness: 250 * time.Millisecond,
 	})
+	e.IndexProgress(lakehouse.IndexProgress{Table: "public.orders", Rebuilt: true, Rows: 500, TotalRows: 1001, Elapsed: 1500 * time.Millisecond})
 	e.TableStopped(lakehouse.TableStopped{Table: "public.events", Reason: "its key changed", Remedy: "copy it again"})
 	e.TableChanged(lakehouse.TableChanged{Table: "public.orders", Mode: lakehouse.ModeMirror, Changes: []string{`column "note" was added`, `column "a" is now called "b"`}, LSN: 0x2000000010, Version: 8})
 	e.TableResync(lakehouse.TableResync{Table: "public.events", Reason: "a partition was attached with rows"})
