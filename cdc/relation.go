@@ -1,6 +1,8 @@
 package cdc
 
 import (
+	"slices"
+
 	"github.com/apache/arrow-go/v18/arrow"
 )
 
@@ -98,6 +100,37 @@ type Relation struct {
 	// Dropped is the highest Column.ID of a column that is gone, 0 for none or
 	// where nobody can tell. IDs are given in ascending order.
 	Dropped int32
+	// Later is, where the ids of the columns are not known, what the catalogue has
+	// gone on to; nil where they are known, or nobody can tell.
+	Later *Later
+}
+
+// Later is what a catalogue tells of a table whose columns are not those of a
+// relation any more.
+type Later struct {
+	Columns []LaterColumn
+	Dropped int32 // as Relation.Dropped
+}
+
+// LaterColumn is a column that the table has later on, perhaps by another name.
+type LaterColumn struct {
+	ID      int32
+	TypeOID uint32
+	TypeMod int32
+}
+
+// Has reports whether a column is still there.
+func (l *Later) Has(id int32) bool {
+	return slices.ContainsFunc(l.Columns, func(c LaterColumn) bool { return c.ID == id })
+}
+
+// MayReplace reports whether a column of a type may be another one than a
+// column that was there, of the same name: that one is gone, and one came after
+// all those up to highest that has the type, or is gone, too.
+func (l *Later) MayReplace(id int32, c *Column, highest int32) bool {
+	return !l.Has(id) && (l.Dropped > highest || slices.ContainsFunc(l.Columns, func(is LaterColumn) bool {
+		return is.ID > highest && is.TypeOID == c.TypeOID && is.TypeMod == c.TypeMod
+	}))
 }
 
 // Rewritten reports whether rows of the table were written anew since it was

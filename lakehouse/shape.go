@@ -66,15 +66,15 @@ func byPolicy(resync bool, format string, args ...any) error {
 	return stopf(remedyResync, format, args...)
 }
 
-// sameIDs reports whether two relations of one shape have the very same
-// columns, as far as is known.
+// sameIDs reports whether two relations of one shape are known to have the very
+// same columns.
 func sameIDs(a, b *cdc.Relation) bool {
 	for i := range a.Columns {
-		if x, y := a.Columns[i].ID, b.Columns[i].ID; x != y && x != 0 && y != 0 {
+		if x, y := a.Columns[i].ID, b.Columns[i].ID; x != y || x == 0 {
 			return false
 		}
 	}
-	return identified(a) || !identified(b)
+	return true
 }
 
 // identified reports whether the ids of all columns are known.

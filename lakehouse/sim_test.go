@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -73,17 +75,33 @@ func TestSimulationCrashesEverywhere(t *testing.T) {
 	t.Logf("%d crashes in all", total)
 }
 
-// TestSimulationRandomCrashes crashes again and again at random points.
+// envSimulation is the range of seeds that TestSimulationRandomCrashes plays,
+// "5000-6000"; one seed is played as "5000".
+const envSimulation = "LAKELOAD_SIMULATION"
+
+// TestSimulationRandomCrashes crashes again and again at random points. A
+// history is its seed.
 func TestSimulationRandomCrashes(t *testing.T) {
-	histories := 60
+	from, to := uint64(1000), uint64(1060)
 	if testing.Short() {
-		histories = 15
+		to = 1015
 	}
-	crashes := 0
-	for seed := range uint64(histories) {
-		crashes += runHistory(t, 1000+seed, crashRandomly(1000+seed))
+	if text := os.Getenv(envSimulation); text != "" {
+		first, last, more := strings.Cut(text, "-")
+		if !more {
+			last = first
+		}
+		var err1, err2 error
+		from, err1 = strconv.ParseUint(first, 10, 32)
+		to, err2 = strconv.ParseUint(last, 10, 32)
+		require.NoError(t, errors.Join(err1, err2), envSimulation)
+		to++
 	}
-	t.Logf("%d histories, %d crashes", histories, crashes)
+	crashes, begun := 0, time.Now()
+	for seed := from; seed < to && !t.Failed(); seed++ {
+		crashes += runHistory(t, seed, crashRandomly(seed))
+	}
+	t.Logf("%d histories, %d crashes, %.0f histories a minute", to-from, crashes, float64(to-from)/time.Since(begun).Minutes())
 	require.Positive(t, crashes)
 }
 
@@ -114,12 +132,14 @@ func runHistory(t *testing.T, seed uint64, crash func(crashpoint.Point) bool) (c
 	synctest.Test(t, func(t *testing.T) {
 		s := newSimulation(t, seed)
 		s.crash = crash
+		defer func() { // also of a requirement that ends the test
+			if t.Failed() {
+				t.Logf("seed %d, crashed at %v", seed, s.crashed)
+			}
+		}()
 		s.run()
 		s.verify()
 		crashes = len(s.crashed)
-		if t.Failed() {
-			t.Logf("seed %d, crashed at %v", seed, s.crashed)
-		}
 	})
 	return crashes
 }

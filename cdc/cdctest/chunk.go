@@ -69,15 +69,26 @@ func (w *World) shown(rel *cdc.Relation) *cdc.Relation {
 			rel.Columns[i].ID = 0
 			rel.Columns[i].Missing = cdc.Missing{Kind: cdc.MissingUnknown}
 		}
+		if t != nil && t.dropped == 0 {
+			rel.Later = &cdc.Later{Dropped: t.highestDropped()}
+			for _, c := range t.content.rel.Columns {
+				rel.Later.Columns = append(rel.Later.Columns, cdc.LaterColumn{ID: c.ID, TypeOID: c.TypeOID, TypeMod: c.TypeMod})
+			}
+		}
 		return rel
 	}
-	rel.Files = map[uint32]uint32{rel.OID: uint32(t.rewritten)}
-	for id := t.columns; id > 0 && rel.Dropped == 0; id-- {
-		if !slices.ContainsFunc(rel.Columns, func(c cdc.Column) bool { return c.ID == id }) {
-			rel.Dropped = id
+	rel.Files, rel.Dropped = map[uint32]uint32{rel.OID: uint32(t.rewritten)}, t.highestDropped()
+	return rel
+}
+
+// highestDropped is the highest id of a column that is gone, 0 for none.
+func (t *table) highestDropped() int32 {
+	for id := t.columns; id > 0; id-- {
+		if !slices.ContainsFunc(t.content.rel.Columns, func(c cdc.Column) bool { return c.ID == id }) {
+			return id
 		}
 	}
-	return rel
+	return 0
 }
 
 // merger collects changes in batches, one a relation, which may span

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 
 	"github.com/lakeload/lakeload/cdc"
 )
@@ -142,5 +143,5 @@ func sameRelation(r, o *cdc.Relation) bool {
 			return false
 		}
 	}
-	return r.Dropped == o.Dropped && (r.Files == nil) == (o.Files == nil) && maps.Equal(r.Files, o.Files)
+	return reflect.DeepEqual(r.Later, o.Later) && r.Dropped == o.Dropped && (r.Files == nil) == (o.Files == nil) && maps.Equal(r.Files, o.Files)
 }

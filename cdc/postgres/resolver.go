@@ -121,6 +121,8 @@ func describe(oid uint32, msg relationMessage, now *shape, types map[uint32]type
 	known := now.begins(msg)
 	if known {
 		t.rel.Files, t.rel.Dropped = now.files, int32(now.dropped)
+	} else if now != nil {
+		t.rel.Later = now.later()
 	}
 	for i, c := range msg.Columns {
 		a, dims := now.attribute(c), 0
@@ -168,6 +170,15 @@ func (s *shape) begins(msg relationMessage) bool {
 		}
 	}
 	return true
+}
+
+// later is what the shape is to a relation that it has gone on from.
+func (s *shape) later() *cdc.Later {
+	l := &cdc.Later{Dropped: int32(s.dropped)}
+	for _, a := range s.columns {
+		l.Columns = append(l.Columns, cdc.LaterColumn{ID: int32(a.num), TypeOID: a.typeOID, TypeMod: a.typeMod})
+	}
+	return l
 }
 
 // attribute is the column of the same name and type, nil where there is none.

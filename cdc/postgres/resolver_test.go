@@ -123,3 +123,32 @@ func TestStreamAndTablesAgree(t *testing.T) {
 		require.Equal(t, rel, seen[rel.OID], rel.String())
 	}
 }
+
+// A shape that the catalogue has gone on from comes with what it has gone on to.
+func TestEdge44ALaterShape(t *testing.T) {
+	d := newDatabase(t)
+	d.exec("CREATE TABLE a (id int PRIMARY KEY, x text, v int)")
+	s := d.open()
+	ctx := testContext(t)
+	rels, err := s.Tables(ctx)
+	require.NoError(t, err)
+	before := rels[0]
+	d.exec("ALTER TABLE a DROP v; ALTER TABLE a ADD v int DEFAULT 7; ALTER TABLE a RENAME v TO w")
+	info, err := s.resolver.tableByOID(ctx, before.OID, message(before))
+	require.NoError(t, err)
+	for _, c := range info.rel.Columns {
+		require.Zero(t, c.ID)
+	}
+	require.Equal(t, &cdc.Later{Dropped: 3, Columns: []cdc.LaterColumn{
+		{ID: 1, TypeOID: 23, TypeMod: -1}, {ID: 2, TypeOID: 25, TypeMod: -1}, {ID: 4, TypeOID: 23, TypeMod: -1},
+	}}, info.rel.Later)
+	require.True(t, info.rel.Later.MayReplace(3, &info.rel.Columns[2], 3))
+	require.False(t, info.rel.Later.MayReplace(2, &info.rel.Columns[1], 3))
+	require.False(t, info.rel.Later.MayReplace(3, &info.rel.Columns[1], 3), "of another type")
+
+	now, err := s.Tables(ctx)
+	require.NoError(t, err)
+	info, err = s.resolver.tableByOID(ctx, before.OID, message(now[0]))
+	require.NoError(t, err)
+	require.Nil(t, info.rel.Later)
+}

@@ -5,6 +5,14 @@ const columns = "./lakehouse/typemap"
 // changeMutations are faults in following changes of columns, tables and partitions, by the edge cases that they bring back.
 var changeMutations = []mutation{
 	{
+		name: "change: a column is the one of its name, whatever came since", edge: 44, pkg: engine, test: "TestEdge44AColumnThatWasMadeAnewAndRenamed",
+		edits: []edit{{"lakehouse/typemap/evolve.go", "if id != 0 && p.Rel.Later.MayReplace(", "if id < 0 && p.Rel.Later.MayReplace("}},
+	},
+	{
+		name: "change: every column that is renamed later is in doubt", edge: 44, pkg: engine, test: "TestEdge44AColumnThatWasRenamedWhileItLagged",
+		edits: []edit{{"cdc/relation.go", "return !l.Has(id) && (", "return true && ("}},
+	},
+	{
 		name: "change: a look that is older than a change takes its columns back", edge: 42, pkg: engine, test: "TestEdge42ALookThatIsOlderThanAChange", sample: true,
 		edits: []edit{{"lakehouse/watch.go", "		return s.view.Holds(t.last)\n", "		return true\n"}},
 	},

@@ -127,6 +127,13 @@ func (p *planner) match() error {
 			p.dropped = append(p.dropped, i)
 		}
 	}
+	if c := p.replaced(); c != "" && !p.Append {
+		action := p.Policy.Rename
+		if action == Follow {
+			action = Resync
+		}
+		return p.refuse(action, c, "the source's catalogue has gone on since: whether these rows are of it, or of another one that had its name, cannot be told")
+	}
 	switch {
 	case added == "" || p.Append:
 		return nil
@@ -151,6 +158,24 @@ func (p *planner) match() error {
 		return &Incompatible{Column: gone, Reason: "it was dropped and another one has its name", Resync: true}
 	}
 	return nil
+}
+
+// replaced gives a column of the relation that may be another one than the
+// table's of the same name; "" where there is none.
+func (p *planner) replaced() string {
+	if p.Rel.Later == nil {
+		return ""
+	}
+	for c, i := range p.pairs {
+		if i < 0 {
+			continue
+		}
+		id := columnID(&p.Table.Fields[i])
+		if id != 0 && p.Rel.Later.MayReplace(id, &p.Rel.Columns[c], p.highest()) {
+			return p.Rel.Columns[c].Name
+		}
+	}
+	return ""
 }
 
 // highest is the highest id that is known to have been a column's.

@@ -118,6 +118,13 @@ func TestPlan(t *testing.T) {
 				in.Rewritten = true
 			case "append":
 				in.Append = true
+			case "later": // what the catalogue has gone on to: columns, and gone=N beside it
+				in.Rel.Later = &cdc.Later{}
+				for _, c := range parseColumns(t, strings.Join(arg.Vals, ";")) {
+					in.Rel.Later.Columns = append(in.Rel.Later.Columns, cdc.LaterColumn{ID: c.ID, TypeOID: c.TypeOID, TypeMod: c.TypeMod})
+				}
+			case "later-gone":
+				in.Rel.Later.Dropped = int32(parseInt(t, arg.Vals[0]))
 			case "gone":
 				in.Rel.Dropped = int32(parseInt(t, arg.Vals[0]))
 			case "highest":
