@@ -27,10 +27,10 @@ func (r *rig) work(seed uint64) (stop func()) {
 			select {
 			case <-quit:
 				return
-			case <-time.After(time.Duration(rng.IntN(20)) * time.Millisecond):
+			case <-time.After(time.Duration(rng.IntN(100)) * time.Millisecond):
 			}
 			n := 1 + rng.IntN(3)
-			if rng.IntN(10) == 0 {
+			if rng.IntN(20) == 0 {
 				n = 100 // more than a chunk
 			}
 			r.tx(func(tx *cdctest.Tx) error {
@@ -80,13 +80,13 @@ func (r *rig) showsExactly(cut lakehouse.Cut, tables ...string) {
 }
 
 func TestCutShowsOnePositionExactly(t *testing.T) {
-	for seed := range uint64(10) {
+	for seed := range uint64(6) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, keyed("t"), keyless("other"))
 			r.insert("t", 0, 20)
 			stop := r.start()
 			rest := r.work(seed)
-			for i := range 20 {
+			for i := range 10 {
 				time.Sleep(time.Duration(seed) * 30 * time.Millisecond)
 				cut, err := r.running.Cut(t.Context(), func(ctx context.Context) (cdc.LSN, error) {
 					time.Sleep(time.Duration(i) * 40 * time.Millisecond) // a snapshot takes a while, and the source goes on

@@ -32,6 +32,7 @@ type Engine struct {
 	unopened cdc.LSN // where the first of the tables is that were copied and are not opened yet; 0: there is none
 	watched  cdc.LSN // the watcher waits for this position
 	tasks    chan *task
+	cuts     chan *cutRequest
 	copier   *copier
 
 	mu     sync.Mutex // guards status
@@ -48,7 +49,7 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	opt.Lake = objstore.Retry(opt.Lake, objstore.RetryPolicy{Notify: func(op, path string, attempt int, err error) {
 		opt.Log.Warn("the store failed; the call is made again", "op", op, "path", path, "attempt", attempt, "error", err)
 	}})
-	e := &Engine{opt: opt, tasks: make(chan *task), descent: descent{same: true}}
+	e := &Engine{opt: opt, tasks: make(chan *task), cuts: make(chan *cutRequest), descent: descent{same: true}}
 	st, err := ReadState(ctx, opt.Lake, opt.Name)
 	if err != nil && !errors.Is(err, ErrNoState) {
 		return nil, err

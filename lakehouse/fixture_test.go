@@ -37,6 +37,8 @@ type rig struct {
 	mu     sync.Mutex // guards what follows
 	stops  []string   // the tables that stopped, in order
 	copies []string   // the tables that were copied, in order
+
+	running *lakehouse.Engine // the one that was opened last
 }
 
 func newRig(t *testing.T, specs ...cdctest.TableSpec) *rig {
@@ -125,6 +127,9 @@ func (r *rig) engine(ctx context.Context, untilCurrent bool) error {
 		_ = opt.Source.Close()
 		return err
 	}
+	r.mu.Lock()
+	r.running = e
+	r.mu.Unlock()
 	err = e.Run(ctx)
 	if closeErr := e.Close(); err == nil {
 		err = closeErr

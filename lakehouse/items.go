@@ -20,28 +20,28 @@ func retainItem(it cdc.Item, from int) cdc.Item {
 	if it.Batch == nil {
 		return it
 	}
-	b := sliceBatch(it.Batch, from)
+	b := sliceBatch(it.Batch, from, it.Batch.Len())
 	return cdc.Item{Relation: it.Relation, Batch: b}
 }
 
-// sliceBatch gives the rows of a batch from one on. It holds a reference of
-// its own to their memory.
-func sliceBatch(b *cdc.Batch, from int) *cdc.Batch {
-	out := &cdc.Batch{Relation: b.Relation, Rows: b.Rows.NewSlice(int64(from), int64(b.Len())), Ops: b.Ops[from:], Seqs: b.Seqs[from:]}
+// sliceBatch gives the rows from..to of a batch. It holds a reference of its
+// own to their memory.
+func sliceBatch(b *cdc.Batch, from, to int) *cdc.Batch {
+	out := &cdc.Batch{Relation: b.Relation, Rows: b.Rows.NewSlice(int64(from), int64(to)), Ops: b.Ops[from:to], Seqs: b.Seqs[from:to]}
 	for i, span := range b.Txns {
-		if end := i + 1; end < len(b.Txns) && b.Txns[end].First <= from {
+		if end := i + 1; end < len(b.Txns) && b.Txns[end].First <= from || span.First >= to {
 			continue
 		}
 		out.Txns = append(out.Txns, cdc.TxnSpan{First: max(0, span.First-from), Txn: span.Txn})
 	}
 	for _, e := range b.Exact {
-		if e.Row >= from {
+		if from <= e.Row && e.Row < to {
 			e.Row -= from
 			out.Exact = append(out.Exact, e)
 		}
 	}
 	for _, f := range b.Faults {
-		if f.Row >= from {
+		if from <= f.Row && f.Row < to {
 			f.Row -= from
 			out.Faults = append(out.Faults, f)
 		}
@@ -50,7 +50,8 @@ func sliceBatch(b *cdc.Batch, from int) *cdc.Batch {
 		out.Unchanged = make([][]int32, len(b.Unchanged))
 		for c, rows := range b.Unchanged {
 			i, _ := slices.BinarySearch(rows, int32(from))
-			for _, r := range rows[i:] {
+			j, _ := slices.BinarySearch(rows, int32(to))
+			for _, r := range rows[i:j] {
 				out.Unchanged[c] = append(out.Unchanged[c], r-int32(from))
 			}
 		}

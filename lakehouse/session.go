@@ -153,6 +153,7 @@ type session struct {
 	busy   bool      // the flusher works
 	staged bool      // a part of an unfinished transaction is staged
 	last   flushResult
+	hold   holding
 }
 
 type flushResult struct {
@@ -224,6 +225,9 @@ func (e *Engine) session(ctx context.Context) (err error) {
 	}
 	refuseTasks(s.next.tasks)
 	s.next.release()
+	if rest := s.hold.end(Cut{}, noCut("the stream has ended meanwhile", errNotNow)); rest != nil {
+		rest.Release()
+	}
 	if closeErr := s.stream.Close(); err == nil {
 		err = closeErr
 	}
@@ -271,8 +275,12 @@ func (s *session) loop(ctx context.Context) error {
 			in    <-chan *cdc.Chunk
 			out   chan<- *batch
 			timer <-chan time.Time
+			cuts  <-chan *cutRequest
 		)
-		if !stopping && s.next.bytes < s.pace.maxBytes && s.last.held < 2*s.pace.maxBytes {
+		if !stopping && s.hold.request == nil {
+			cuts = s.e.cuts
+		}
+		if !stopping && s.hold.receives() && s.next.bytes < s.pace.maxBytes && s.last.held < 2*s.pace.maxBytes {
 			in = s.chunks // else the stream waits: backpressure
 		}
 		if at, ok := s.pace.due(s.next, s.first, s.staged); ok && !s.busy {
@@ -303,6 +311,9 @@ func (s *session) loop(ctx context.Context) error {
 			if r.record {
 				s.pace.lastRecord = time.Now()
 			}
+			if s.hold.full && r.cut == s.hold.at && !r.staged {
+				s.release(s.e.cutAt(r.cut))
+			}
 			if stopping {
 				return nil
 			}
@@ -320,6 +331,12 @@ func (s *session) loop(ctx context.Context) error {
 			return err
 		case t := <-s.e.tasks:
 			s.next.tasks = append(s.next.tasks, t)
+		case r := <-cuts:
+			s.hold.begin(r)
+		case at := <-s.hold.told():
+			s.cutAt(at)
+		case <-s.hold.gone():
+			s.release(Cut{}, context.Canceled)
 		case <-timer:
 		case <-done:
 			stopping, done = true, nil
@@ -327,9 +344,33 @@ func (s *session) loop(ctx context.Context) error {
 	}
 }
 
+// cutAt takes the point of a cut. Nothing that has arrived is beyond it, or
+// it is none.
+func (s *session) cutAt(at cdc.LSN) {
+	switch so := max(s.next.cut, s.last.cut, s.e.shown); {
+	case at < so || at == so && s.next.open:
+		s.release(Cut{}, noCut("the point "+at.String()+" is in the past", fmt.Errorf("the stream is at %s", so)))
+	case at == so: // nothing has to come any more
+		s.hold.at, s.hold.full = at, true
+		s.next.cut, s.next.record = at, true
+	default:
+		s.hold.at = at
+	}
+}
+
+// release ends a cut. What was kept back for it follows.
+func (s *session) release(cut Cut, err error) {
+	if rest := s.hold.end(cut, err); rest != nil {
+		s.take(rest)
+	}
+}
+
 func (s *session) take(c *cdc.Chunk) {
 	if s.next.empty() {
 		s.first = time.Now()
+	}
+	if c = s.hold.split(c); s.hold.full {
+		defer func() { s.next.record = true }()
 	}
 	s.next.add(c)
 	s.e.setStatus(func(st *Status) { st.Received, st.Server = max(st.Received, c.Cut), s.stream.Progress() })
