@@ -48,12 +48,12 @@ func TestLogThatMovesUnderItsReader(t *testing.T) {
 	}
 	remove := func(m *moving, to int64) {
 		for v := range to {
-			require.NoError(t, m.Store.Delete(ctx, commitName(v)))
+			require.NoError(t, m.Delete(ctx, commitName(v)))
 		}
-		for info, err := range m.Store.List(ctx, "", "") {
+		for info, err := range m.List(ctx, "", "") {
 			require.NoError(t, err)
 			if strings.Contains(info.Path, ".checkpoint.") && parseLogName(info.Path).version < to {
-				require.NoError(t, m.Store.Delete(ctx, info.Path))
+				require.NoError(t, m.Delete(ctx, info.Path))
 			}
 		}
 	}
@@ -111,18 +111,18 @@ func TestLogThatMovesUnderItsReader(t *testing.T) {
 	})
 	t.Run("damage under a busy writer", func(t *testing.T) {
 		m, loc := build(t)
-		require.NoError(t, m.Store.Delete(ctx, commitName(4)))
+		require.NoError(t, m.Delete(ctx, commitName(4)))
 		next, reads := int64(16), 0
 		m.then = func() { // a version comes with each reading
 			reads++
-			require.NoError(t, m.Store.PutIfAbsent(ctx, commitName(next), []byte("{}\n")))
+			require.NoError(t, m.PutIfAbsent(ctx, commitName(next), []byte("{}\n")))
 			next++
 		}
 		m.version = 2
-		for info, err := range m.Store.List(ctx, "", "") { // no way around it
+		for info, err := range m.List(ctx, "", "") { // no way around it
 			require.NoError(t, err)
 			if strings.Contains(info.Path, "checkpoint") {
-				require.NoError(t, m.Store.Delete(ctx, info.Path))
+				require.NoError(t, m.Delete(ctx, info.Path))
 			}
 		}
 		_, err := Load(ctx, loc)
