@@ -96,23 +96,55 @@ func restartRangeCopy(t *fedTable) {
 }
 
 // resumeRangeCopy takes up the copy of a table that an earlier session has
-// begun; nil where there is none, or none that can go on: it begins again.
+// begun; nil where there is none, or none that can go on. That one is given up
+// for good before anything else happens: the table holds the acknowledgement no
+// more, so that its logs would be too old if a later session took them up, which
+// has other reasons than this one to think that they fit.
 func (e *Engine) resumeRangeCopy(ctx context.Context, st TableState, rel *cdc.Relation) (*fedTable, error) {
+	var texts []string // one a log that is there
+	for _, mode := range st.Modes {
+		snap, err := newCopyLog(e.opt.Lake, e.spec(&st, mode)).load(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if snap != nil && snap.Property(propRanges) != "" {
+			texts = append(texts, snap.Property(propRanges))
+		}
+	}
+	if len(texts) == 0 {
+		return nil, nil
+	}
+	if len(texts) == len(st.Modes) && len(slices.Compact(slices.Clone(texts))) == 1 {
+		if t, err := e.restoreRangeCopy(ctx, st, rel, texts[0]); t != nil || err != nil {
+			return t, err
+		}
+	}
+	return nil, e.abandonCopy(ctx, st)
+}
+
+// abandonCopy makes what there is of a table's copy one of before.
+func (e *Engine) abandonCopy(ctx context.Context, st TableState) error {
+	err := e.save(ctx, func(s *State) {
+		if t := s.table(st.OID); t != nil {
+			t.Generation++
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("beginning the copy of %s again: %w", st.Name(), err)
+	}
+	for _, mode := range st.Modes {
+		if err := newCopyLog(e.opt.Lake, e.spec(&st, mode)).clear(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restoreRangeCopy takes up a copy from its logs; nil where it cannot go on.
+func (e *Engine) restoreRangeCopy(ctx context.Context, st TableState, rel *cdc.Relation, text string) (*fedTable, error) {
 	source, ok := e.opt.Source.(cdc.KeyReader)
 	if !ok || rel == nil {
 		return nil, nil
-	}
-	text := ""
-	for i, mode := range st.Modes {
-		snap, err := newCopyLog(e.opt.Lake, e.spec(&st, mode)).load(ctx)
-		if err != nil || snap == nil {
-			return nil, err
-		}
-		has := snap.Property(propRanges)
-		if has == "" || i > 0 && has != text {
-			return nil, nil
-		}
-		text = has
 	}
 	ranges, err := source.Restore(ctx, rel, text)
 	if err == nil {
@@ -265,18 +297,5 @@ func (e *Engine) stopCopying(ctx context.Context, oid uint32, why *stopError) er
 func (e *Engine) dropRangeCopy(ctx context.Context, t *fedTable) error {
 	e.tables = slices.DeleteFunc(e.tables, func(o *fedTable) bool { return o == t })
 	t.close(e)
-	for _, mode := range t.state.Modes {
-		if err := newCopyLog(e.opt.Lake, e.spec(&t.state, mode)).clear(ctx); err != nil {
-			return err
-		}
-	}
-	err := e.save(ctx, func(s *State) {
-		if st := s.table(t.state.OID); st != nil {
-			st.Generation++
-		}
-	})
-	if err != nil {
-		return fmt.Errorf("beginning the copy of %s again: %w", t.state.Name(), err)
-	}
-	return nil
+	return e.abandonCopy(ctx, t.state)
 }

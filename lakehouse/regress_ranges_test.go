@@ -29,6 +29,14 @@ type staged struct {
 	read       func(i int)   // before range i is read
 	closed     func(n int32) // after it has ended
 	late       atomic.Bool   // the stream delivers nothing
+	restore    error         // what Restore gives, if not nil
+}
+
+func (s *staged) Restore(ctx context.Context, rel *cdc.Relation, text string) (cdc.KeyRanges, error) {
+	if s.restore != nil {
+		return nil, s.restore
+	}
+	return s.KeyReader.Restore(ctx, rel, text)
 }
 
 func (s *staged) Stream(ctx context.Context, from cdc.LSN) (cdc.Stream, error) {
@@ -299,10 +307,12 @@ func TestEdge59ACopyGoesOnWhereItWasCutOff(t *testing.T) {
 // cutOffCopy plays a copy of four ranges until the last one is read, and gives
 // what a crash there leaves.
 func (r *rig) cutOffCopy(s *staged) *objstore.Memory {
-	store := objstore.NewMemory()
-	r.store = store
+	store, ok := r.store.(*objstore.Memory)
+	require.True(r.t, ok)
 	s.read = func(i int) {
 		if i == 3 {
+			settle()
+			r.insert("other", 20, 23) // an epoch, which the copy's log does not need
 			settle()
 			r.world.Crash()
 			store.Crash()
@@ -345,6 +355,45 @@ func TestEdge59ACopysLogThatIsRemovedInPart(t *testing.T) {
 			require.Empty(t, r.stopped())
 		})
 	}
+}
+
+// A copy that could not go on is given up for good: what a crash brings back of
+// its logs is older than what has been acknowledged since.
+func TestEdge59ACopyThatWasGivenUpDoesNotComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newRangeRig(t)
+		r.store = objstore.NewMemory()
+		r.catchUp()
+		r.resync("t") // while the other table goes on
+		store := r.cutOffCopy(s)
+		was := map[string][]byte{}
+		for _, path := range copyLogs(t, store) {
+			data, err := store.Get(t.Context(), path)
+			require.NoError(t, err)
+			was[path] = data
+		}
+		r.insert("other", 0, 3)
+		s.restore = cdc.ErrTableChanged
+		s.read = func(int) {
+			s.read = nil
+			r.insert("other", 3, 6)
+			settle()
+			r.insert("other", 6, 9)
+			settle()
+			r.world.Crash()
+			store.Crash()
+		}
+		require.Error(t, r.engine(t.Context(), true))
+		store = store.Survivor(rand.New(rand.NewPCG(1, 1)))
+		r.store = store
+		for path, data := range was {
+			_ = store.Delete(t.Context(), path) // where there is another one
+			require.NoError(t, store.PutIfAbsent(t.Context(), path, data))
+		}
+		s.restore, s.read = nil, nil
+		r.catchUp()
+		r.same("t", "other")
+	})
 }
 
 // vanishing removes the logs of copies when one of their commits is asked for:

@@ -83,6 +83,10 @@ var copyMutations = []mutation{
 		edits: []edit{{"lakehouse/rangecopy.go", "return n != c.gate.marks() }) {", "return false }) {"}},
 	},
 	{
+		name: "copy: one that was given up keeps its generation", edge: 59, pkg: engine, test: "TestEdge59ACopyThatWasGivenUpDoesNotComeBack",
+		edits: []edit{{"lakehouse/copyattach.go", "		if t := s.table(st.OID); t != nil {\n			t.Generation++\n", "		if t := s.table(st.OID); t != nil {\n			t.Generation += 0\n"}},
+	},
+	{
 		name: "copy: a log that is removed in part is damage", edge: 59, pkg: engine, test: "TestEdge59ACopysLogThatIsRemovedInPart",
 		edits: []edit{{"lakehouse/copylog.go", "errors.Is(err, tablefmt.ErrNoTable) || errors.Is(err, tablefmt.ErrCorrupt) {", "errors.Is(err, tablefmt.ErrNoTable) {"}},
 	},
