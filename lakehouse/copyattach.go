@@ -150,7 +150,13 @@ func (e *Engine) restoreRangeCopy(ctx context.Context, st TableState, rel *cdc.R
 	if err == nil {
 		var t *fedTable
 		if t, err = e.attachRangeCopy(ctx, st, rel, ranges); err == nil {
-			return t, nil
+			if t.fits(rel) {
+				return t, nil
+			}
+			t.close(e)
+			// What is read from now on has other columns than what the stream makes of
+			// the copy where it stands.
+			err = fmt.Errorf("%w: its columns are not those that its copy was begun with", cdc.ErrTableChanged)
 		}
 	}
 	var stop *stopError

@@ -13,6 +13,11 @@ import (
 
 // include stages files that were written for the table elsewhere.
 func (t *table) include(_ context.Context, in *rangeFiles, mark string, v cdc.View) error {
+	for i := range in.schema.Fields {
+		if f := &in.schema.Fields[i]; f.Name != typemap.Exact && t.schema.Index(f.Name) < 0 {
+			return stopf(remedyResync, "rows were read with a column %q that the copy does not have", f.Name)
+		}
+	}
 	if in.schema.Index(typemap.Exact) >= 0 && t.schema.Index(typemap.Exact) < 0 {
 		if err := t.addExact(); err != nil {
 			return err

@@ -2,6 +2,7 @@ package lakehouse_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -393,6 +394,65 @@ func TestEdge59ACopyThatWasGivenUpDoesNotComeBack(t *testing.T) {
 		s.restore, s.read = nil, nil
 		r.catchUp()
 		r.same("t", "other")
+	})
+}
+
+// watchedStaged is a staged source that can be asked what no stream tells.
+type watchedStaged struct {
+	*staged
+	watcher cdc.Watcher
+}
+
+func (s watchedStaged) Look(ctx context.Context, oids []uint32) (map[uint32]cdc.Look, error) {
+	return s.watcher.Look(ctx, oids)
+}
+
+func (s watchedStaged) Compare(ctx context.Context, was, is cdc.Look) ([]cdc.Notice, error) {
+	return s.watcher.Compare(ctx, was, is)
+}
+
+// A table is altered after its copy was decided on and before it is begun, and
+// the copy is cut off before it has read anything: the next session begins it
+// anew with the columns that there are.
+func TestEdge43AColumnAddedBeforeACopyIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRigOf(t, cdctest.Options{Seed: 1, MaxRows: 40, KeyRows: 10}, keyed("a"), keyed("t"), keyless("other"))
+		r.insert("a", 0, 10)
+		r.insert("t", 0, 40)
+		s := &staged{}
+		r.source = func() cdc.Source {
+			src := r.world.Source()
+			s.KeyReader = src
+			return watchedStaged{s, src}
+		}
+		r.options = func(o *lakehouse.Options) { o.CopyWorkers = 1 }
+		store := objstore.NewMemory()
+		r.store = store
+		s.closed = func(n int32) { // one table has been read, and is not published yet
+			if n == 1 {
+				r.tx(func(tx *cdctest.Tx) error {
+					return errors.Join(tx.AddColumn("t", cdctest.Int64("n"), nil), tx.Insert("t", cdctest.Row{"id": 100, "n": 5}))
+				})
+				r.insert("other", 0, 3)
+				settle()
+			}
+		}
+		s.beforeRead = func(n int32) {
+			if n == 2 {
+				settle()
+				r.world.Crash()
+				store.Crash()
+			}
+		}
+		require.Error(t, r.engine(t.Context(), true))
+		s.beforeRead = nil
+		r.store = store.Survivor(rand.New(rand.NewPCG(1, 1)))
+		require.Equal(t, lakehouse.PhaseLive, r.state("a").Phase)
+		require.NotEmpty(t, copyLogs(t, r.store), "the other one has been begun")
+		r.catchUp()
+		r.catchUp()
+		r.same("a", "t")
+		r.everyVersion("t")
 	})
 }
 

@@ -83,6 +83,13 @@ var copyMutations = []mutation{
 		edits: []edit{{"lakehouse/rangecopy.go", "return n != c.gate.marks() }) {", "return false }) {"}},
 	},
 	{
+		name: "copy: one that was cut off goes on with other columns", edge: 43, pkg: engine, test: "TestEdge43AColumnAddedBeforeACopyIsCutOff",
+		edits: []edit{
+			{"lakehouse/copyattach.go", "			if t.fits(rel) {\n", "			if t.fits(rel) || true {\n"},
+			{"lakehouse/include.go", "t.schema.Index(f.Name) < 0 {", "t.schema.Index(f.Name) < -1 {"},
+		},
+	},
+	{
 		name: "copy: one that was given up keeps its generation", edge: 59, pkg: engine, test: "TestEdge59ACopyThatWasGivenUpDoesNotComeBack",
 		edits: []edit{{"lakehouse/copyattach.go", "		if t := s.table(st.OID); t != nil {\n			t.Generation++\n", "		if t := s.table(st.OID); t != nil {\n			t.Generation += 0\n"}},
 	},
