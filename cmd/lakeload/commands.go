@@ -22,6 +22,7 @@ func commands(c *console) []*cobra.Command {
 		newSlotCommand(c),
 		newStatusCommand(c),
 		newTablesCommand(c),
+		newVerifyCommand(c),
 		newVersionCommand(c),
 	}
 	explain(all)

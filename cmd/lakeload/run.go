@@ -16,6 +16,7 @@ import (
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/cdc/postgres"
+	"github.com/lakeload/lakeload/cmd/lakeload/admin"
 	"github.com/lakeload/lakeload/cmd/lakeload/config"
 	"github.com/lakeload/lakeload/internal/crashpoint"
 	"github.com/lakeload/lakeload/lakehouse"
@@ -98,7 +99,7 @@ func (f *runFlags) run(ctx context.Context, c *console) (err error) {
 	defer func() { err = errors.Join(err, store.Close()) }()
 	o.Lake, o.CacheDir = store, f.cacheDir
 	if o.CacheDir == "" {
-		o.CacheDir = filepath.Join(store.URL(), "_lakeload", s.name, "cache")
+		o.CacheDir = cacheFolder(store.URL(), s.name)
 	}
 	n := newNarrator(c)
 	defer n.close()
@@ -112,6 +113,12 @@ func (f *runFlags) run(ctx context.Context, c *console) (err error) {
 	}
 	n.tell(eventPipelineStopped, stopped)
 	return err
+}
+
+// cacheFolder is where a pipeline keeps what can be rebuilt, if nobody says
+// otherwise.
+func cacheFolder(lake, pipeline string) string {
+	return filepath.Join(lake, "_lakeload", pipeline, "cache")
 }
 
 // limitMemory lets the runtime collect garbage more often when the process comes
@@ -137,7 +144,16 @@ func mirror(ctx context.Context, s *selection, o lakehouse.Options, log *slog.Lo
 	if err != nil {
 		return errors.Join(err, source.Close())
 	}
-	return errors.Join(engine.Run(ctx), engine.Close())
+	socket := admin.SocketPath(o.CacheDir)
+	server, err := admin.Start(socket, engine)
+	if err != nil { // it works without, and so do those that have nothing to ask it
+		log.Warn("other commands cannot talk to this engine", "error", err, "what_to_do", "end the engine that listens there, or choose another --cache-dir")
+	}
+	err = engine.Run(ctx)
+	if server != nil {
+		_ = server.Close() // nobody is left to tell
+	}
+	return errors.Join(err, engine.Close())
 }
 
 // followed tells which tables the lake holds already and follows: what is

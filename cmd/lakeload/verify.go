@@ -1,0 +1,382 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/cdc/postgres"
+	"github.com/lakeload/lakeload/cmd/lakeload/admin"
+	"github.com/lakeload/lakeload/cmd/lakeload/human"
+	"github.com/lakeload/lakeload/lakehouse"
+	"github.com/lakeload/lakeload/tablefmt"
+)
+
+// The results of a table's comparison.
+const (
+	verifyEqual   = "equal"
+	verifyDiffers = "differs"
+	verifySkipped = "skipped" // it cannot be compared, or not now
+)
+
+// verifyJSON is what `verify -o json` prints.
+type verifyJSON struct {
+	Pipeline string            `json:"pipeline"`
+	LSN      cdc.LSN           `json:"lsn"` // that both sides show
+	Epoch    int64             `json:"epoch"`
+	Tables   []verifyTableJSON `json:"tables"`
+}
+
+type verifyTableJSON struct {
+	Table   string `json:"table"`
+	Result  string `json:"result"`
+	Version int64  `json:"version"` // of the lake's table
+	Reason  string `json:"reason,omitempty"`
+	*lakehouse.AuditResult
+	ElapsedNS time.Duration `json:"elapsed_ns"`
+}
+
+// verifyFlags are the flags of verify.
+type verifyFlags struct {
+	source      sourceFlags
+	lake        string
+	cacheDir    string
+	atRest      bool
+	differences int
+	workers     int
+}
+
+func newVerifyCommand(c *console) *cobra.Command {
+	f := &verifyFlags{source: sourceFlags{c: c}}
+	cmd := &cobra.Command{
+		Use:   "verify [TABLE...]",
+		Short: "Compare the source with the lake, row by row, at one position",
+		Long: `Takes a snapshot of the source, has the running engine show exactly what the snapshot
+shows, and compares every row: nothing has to stand still for it, and nothing is
+written to the source. The engine holds the stream for as long as the snapshot takes
+to begin, some milliseconds as a rule. Where rows differ it names them, and the exit
+code is 5. It is 0 only when all tables were compared and are equal; tables of which
+updates are not published are left out, unless they are named.
+
+TABLE is schema.table of the lake; none means all. Without a running engine,
+--at-rest compares with what the lake shows: right only if nothing has changed at
+the source since.`,
+		Example: `  lakeload verify --source postgres://loader@db/shop --lake ./lake
+  lakeload verify public.orders -c lakeload.yaml -o json`,
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), c, args) },
+	}
+	flags := cmd.Flags()
+	f.source.registerSlot(flags)
+	flags.StringVar(&f.lake, "lake", "", "the lake's folder")
+	flags.StringVar(&f.cacheDir, "cache-dir", "", "the engine's --cache-dir, where it has one: its socket lies there")
+	flags.BoolVar(&f.atRest, "at-rest", false, "no engine runs: compare with what the lake shows")
+	flags.IntVar(&f.differences, "differences", 100, "how many differences are told of each table at most")
+	flags.IntVar(&f.workers, "workers", 2, "how many parts of a table are read at a time")
+	return cmd
+}
+
+func (f *verifyFlags) run(ctx context.Context, c *console, args []string) error {
+	if f.differences < 1 || f.workers < 1 {
+		return usageErrorf("give a number of at least 1", "--differences and --workers cannot be less than 1")
+	}
+	s, err := f.source.resolve()
+	if err != nil {
+		return err
+	}
+	s.postgres.Connections = max(s.postgres.Connections, f.workers)
+	lakeFlags := lakeFlags{c: c, lake: first(f.lake, s.conf.Lake.URL), name: s.name}
+	store, err := lakeFlags.store()
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	lake, err := lakehouse.OpenLake(ctx, store, s.name)
+	if err != nil {
+		return err
+	}
+	tables, err := chosenTables(lake, args)
+	if err != nil {
+		return err
+	}
+	n := newNarrator(c)
+	defer n.close()
+	source, err := s.open(ctx, n.log)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	v := &verification{flags: f, source: source, lake: lake, log: n.log, named: len(args) > 0}
+	if !f.atRest {
+		v.engine = admin.NewClient(admin.SocketPath(first(f.cacheDir, cacheFolder(store.URL(), s.name))))
+		defer v.engine.Close()
+	}
+	result, err := v.run(ctx, tables)
+	if err != nil {
+		return err
+	}
+	if err := c.print(result, func(w io.Writer) error { return result.write(w) }); err != nil {
+		return err
+	}
+	return result.failure()
+}
+
+// chosenTables are the mirrors that are meant.
+func chosenTables(lake *lakehouse.Lake, names []string) (list []lakehouse.LakeTable, err error) {
+	for _, name := range names {
+		t, err := lake.Table(name)
+		if err != nil {
+			return nil, err
+		}
+		if t.Mode != lakehouse.ModeMirror {
+			return nil, usageErrorf("name the mirror of the table, if it has one", "%s is a %s: it is not to equal the source", name, t.Mode)
+		}
+		list = append(list, t)
+	}
+	if len(names) > 0 {
+		return list, nil
+	}
+	for _, t := range lake.Tables() {
+		if t.Mode == lakehouse.ModeMirror && t.State.Phase != lakehouse.PhaseDetached && t.State.Phase != lakehouse.PhaseOffered {
+			list = append(list, t)
+		}
+	}
+	return list, nil
+}
+
+// verification compares tables at one position.
+type verification struct {
+	flags  *verifyFlags
+	source *postgres.Source
+	lake   *lakehouse.Lake
+	engine *admin.Client // nil: the lake is at rest
+	log    *slog.Logger
+	named  bool // the tables were
+}
+
+func (v *verification) run(ctx context.Context, tables []lakehouse.LakeTable) (*verifyJSON, error) {
+	rels, err := v.source.Tables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	snap, cut, err := v.cut(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer snap.Close()
+	result := &verifyJSON{Pipeline: v.lake.State().Pipeline, LSN: snap.Point(), Epoch: cut.Epoch, Tables: []verifyTableJSON{}}
+	for _, t := range tables {
+		begun := time.Now()
+		one := verifyTableJSON{Table: t.Name, Result: verifySkipped}
+		i := slices.IndexFunc(rels, func(r *cdc.Relation) bool { return r.OID == t.State.OID })
+		version, shown := cut.Tables[t.Name]
+		switch {
+		case i < 0:
+			one.Reason = "the source has no such table, or this user may not see it"
+		case !shown && v.engine != nil:
+			one.Reason = "the lake does not show it: it is being copied, or has stopped; `lakeload status` says why"
+		default:
+			one.Version = version
+			if err := v.table(ctx, &one, t, rels[i], snap); err != nil {
+				return nil, err
+			}
+		}
+		one.ElapsedNS = time.Since(begun)
+		v.log.Info("compared", "table", t.Name, "result", one.Result, "elapsed", one.ElapsedNS.Round(time.Millisecond))
+		if one.Reason == insertOnlyReason && !v.named {
+			continue
+		}
+		result.Tables = append(result.Tables, one)
+	}
+	return result, nil
+}
+
+const insertOnlyReason = "updates and deletes of it are not published: it has no key and no REPLICA IDENTITY FULL"
+
+// cut takes a snapshot of the source, and what the lake shows at its point.
+func (v *verification) cut(ctx context.Context) (snap cdc.Snapshot, cut lakehouse.Cut, err error) {
+	take := func(ctx context.Context) (at cdc.LSN, err error) {
+		if snap, err = v.source.Snapshot(ctx); err != nil {
+			return 0, err
+		}
+		return snap.Point(), nil
+	}
+	if v.engine == nil {
+		if _, err = take(ctx); err != nil {
+			return nil, cut, err
+		}
+		last, err := v.lake.Epoch(lakehouse.At{})
+		if err != nil {
+			_ = snap.Close()
+			return nil, cut, err
+		}
+		return snap, lakehouse.Cut{Epoch: last.Number, Tables: last.Tables}, nil
+	}
+	if cut, err = v.engine.Cut(ctx, take); err != nil {
+		if snap != nil {
+			_ = snap.Close()
+		}
+		if errors.Is(err, admin.ErrNoEngine) {
+			return nil, cut, failedf("start `lakeload run` on this machine and try again; where nothing changes at the source, --at-rest compares without one",
+				"the lake has to show what the source's snapshot shows, and needs its engine for that: %w", err)
+		}
+		return nil, cut, err
+	}
+	return snap, cut, nil
+}
+
+func (v *verification) table(ctx context.Context, one *verifyTableJSON, t lakehouse.LakeTable, rel *cdc.Relation, snap cdc.Snapshot) error {
+	loc := v.lake.Location(t)
+	lake, err := tablefmt.Load(ctx, loc)
+	if err == nil && v.engine == nil {
+		one.Version = lake.Version()
+	} else if err == nil {
+		if one.Reason, err = v.foreign(ctx, t, loc, one.Version); err == nil {
+			lake, err = tablefmt.LoadAt(ctx, loc, one.Version)
+		}
+	}
+	if errors.Is(err, tablefmt.ErrNoTable) {
+		one.Reason = "it is still being copied"
+		return nil
+	}
+	if err != nil {
+		return explainTable(err, t.Name)
+	}
+	var told atomic.Int64
+	told.Store(time.Now().UnixNano())
+	a := lakehouse.Audit{
+		Relation: rel, Source: snap, Lake: lake, Workers: v.flags.workers, Differences: v.flags.differences,
+		Progress: func(source, lake int64) {
+			now, last := time.Now(), told.Load()
+			if now.Sub(time.Unix(0, last)) > 5*time.Second && told.CompareAndSwap(last, now.UnixNano()) {
+				v.log.Info("comparing", "table", t.Name, "source_rows", source, "lake_rows", lake)
+			}
+		},
+	}
+	result, err := a.Run(ctx)
+	switch {
+	case errors.Is(err, lakehouse.ErrNotAudited):
+		one.Reason = insertOnlyReason
+		return nil
+	case errors.Is(err, cdc.ErrTableChanged):
+		one.Reason = "it was altered while it was compared; try again"
+		return nil
+	case err != nil:
+		return err
+	}
+	one.AuditResult, one.Result = result, verifyDiffers
+	if result.Equal && one.Reason == "" {
+		one.Result = verifyEqual
+	}
+	return nil
+}
+
+// foreign says what another program has made of a table after the version that
+// is compared, which readers see and the comparison does not; "" for nothing.
+func (v *verification) foreign(ctx context.Context, t lakehouse.LakeTable, loc tablefmt.Location, version int64) (string, error) {
+	commits, err := tablefmt.History(ctx, loc, 0)
+	if err != nil {
+		return "", err
+	}
+	ours := fmt.Sprintf("%s/%d/", v.lake.State().Incarnation, t.State.OID)
+	for _, c := range commits {
+		if c.Version > version && c.DataChange && !slices.ContainsFunc(c.Txns, func(x tablefmt.Txn) bool { return strings.HasPrefix(x.AppID, ours) }) {
+			return fmt.Sprintf("another program has changed it since, in version %d", c.Version), nil
+		}
+	}
+	return "", nil
+}
+
+func (r *verifyJSON) write(w io.Writer) error {
+	g := newGrid("TABLE", "RESULT", "SOURCE ROWS", "LAKE ROWS", "TOOK").number(2, 3, 4)
+	for _, t := range r.Tables {
+		source, lake := "", ""
+		if t.AuditResult != nil {
+			source, lake = fmt.Sprint(t.SourceRows), fmt.Sprint(t.LakeRows)
+		}
+		g.add(t.Table, t.Result, source, lake, t.ElapsedNS.Round(time.Millisecond).String())
+	}
+	if err := g.write(w); err != nil {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "at %s, epoch %d\n", r.LSN, r.Epoch)
+	for _, t := range r.Tables {
+		switch {
+		case t.Reason != "" && t.Result == verifySkipped:
+			fmt.Fprintf(&b, "\n%s was not compared: %s\n", t.Table, t.Reason)
+		case t.Reason != "":
+			fmt.Fprintf(&b, "\n%s: %s\n", t.Table, t.Reason)
+		}
+		if t.AuditResult == nil || t.Equal {
+			continue
+		}
+		fmt.Fprintf(&b, "\n%s:\n", t.Table)
+		for _, d := range t.Differences {
+			b.WriteString(differenceText(&d))
+		}
+		if t.More {
+			b.WriteString("  and more; --differences says how many are told\n")
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func differenceText(d *lakehouse.Difference) string {
+	what := "differs in " + strings.Join(d.Columns, ", ")
+	switch {
+	case len(d.Lake) == 0:
+		what = "is missing in the lake"
+	case len(d.Source) == 0 && len(d.Columns) == 0:
+		what = "is in the lake and not in the source, or more often"
+	case len(d.Columns) == 0:
+		what = "differs"
+	}
+	s := fmt.Sprintf("  %s %s\n", d.Key, what)
+	for _, row := range d.Source {
+		s += "    source: " + row + "\n"
+	}
+	for _, row := range d.Lake {
+		s += "    lake:   " + row + "\n"
+	}
+	return s
+}
+
+func tablesAre(n int, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return human.Plural(int64(n), "table") + " " + many
+}
+
+// failure says that not all tables are equal; nil where they are.
+func (r *verifyJSON) failure() error {
+	var differ, skipped []string
+	for _, t := range r.Tables {
+		switch t.Result {
+		case verifyDiffers:
+			differ = append(differ, t.Table)
+		case verifySkipped:
+			skipped = append(skipped, t.Table)
+		}
+	}
+	switch {
+	case len(differ) > 0:
+		return &failure{
+			code: exitDamaged, err: fmt.Errorf("comparing source and lake: %s not equal: %s", tablesAre(len(differ), "is", "are"), strings.Join(differ, ", ")),
+			remedy: "find out who wrote to the tables; `lakeload resync TABLE` copies one again",
+		}
+	case len(skipped) > 0:
+		return failedf("see the reasons above; when the tables are live, try again", "comparing source and lake: %s not compared: %s", tablesAre(len(skipped), "was", "were"), strings.Join(skipped, ", "))
+	}
+	return nil
+}
