@@ -106,7 +106,9 @@ func listen(path string) (net.Listener, error) {
 func (s *Server) Close() error {
 	s.end()
 	err := s.http.Close()
-	_ = <-s.served // that it was closed
+	if ended := <-s.served; !errors.Is(ended, http.ErrServerClosed) {
+		err = errors.Join(err, ended)
+	}
 	s.cuts.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
