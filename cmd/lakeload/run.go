@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -140,20 +141,36 @@ func mirror(ctx context.Context, s *selection, o lakehouse.Options, log *slog.Lo
 		return errors.Join(err, source.Close())
 	}
 	o.Source = source
-	engine, err := lakehouse.Open(ctx, o)
-	if err != nil {
-		return errors.Join(err, source.Close())
+	var (
+		engine *lakehouse.Engine
+		server *admin.Server
+		once   sync.Once
+	)
+	started := o.Events.PipelineStarted
+	o.Events.PipelineStarted = func(e lakehouse.PipelineStarted) {
+		started(e)
+		once.Do(func() { server = answerOthers(o.CacheDir, engine, log) })
 	}
-	socket := admin.SocketPath(o.CacheDir)
-	server, err := admin.Start(socket, engine)
-	if err != nil { // it works without, and so do those that have nothing to ask it
-		log.Warn("other commands cannot talk to this engine", "error", err, "what_to_do", "end the engine that listens there, or choose another --cache-dir")
+	if engine, err = lakehouse.Open(ctx, o); err != nil {
+		return errors.Join(err, source.Close())
 	}
 	err = engine.Run(ctx)
 	if server != nil {
 		_ = server.Close() // nobody is left to tell
 	}
 	return errors.Join(err, engine.Close())
+}
+
+// answerOthers lets other commands talk to an engine: from when its pipeline has
+// started, as one that is refused changes nothing. It works without, and so do
+// those that have nothing to ask it: nil where that cannot be.
+func answerOthers(cache string, engine *lakehouse.Engine, log *slog.Logger) *admin.Server {
+	server, err := admin.Start(admin.SocketPath(cache), engine)
+	if err != nil {
+		log.Warn("other commands cannot talk to this engine", "error", err, "what_to_do", "end the engine that listens there, or choose another --cache-dir")
+		return nil
+	}
+	return server
 }
 
 // followed tells which tables the lake holds already and follows: what is
