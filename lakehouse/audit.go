@@ -134,11 +134,11 @@ func (a *auditing) prepare(ctx context.Context) (err error) {
 func (a *auditing) run(ctx context.Context) (*AuditResult, error) {
 	var source, lake verify.Digest
 	var mu sync.Mutex
-	err := a.both(ctx, func() pass {
+	err := a.bothSides(ctx, func(ofSource bool) pass {
 		d := &verify.Digest{}
 		return pass{
 			row: func(key, row verify.Hash, _ func() auditRow) { d.Add(key, row) },
-			end: func(ofSource bool) {
+			end: func() {
 				mu.Lock()
 				defer mu.Unlock()
 				if ofSource {
@@ -202,7 +202,7 @@ func (a *auditing) find(ctx context.Context, buckets []int) ([]Difference, error
 	a.sourceRows.Store(0)
 	a.lakeRows.Store(0)
 	err := a.bothSides(ctx, func(ofSource bool) pass {
-		return pass{end: func(bool) {}, row: func(key, row verify.Hash, text func() auditRow) {
+		return pass{end: func() {}, row: func(key, row verify.Hash, text func() auditRow) {
 			if !f.Wants(key) {
 				return
 			}
@@ -279,12 +279,7 @@ func (a *auditing) keyOf(r auditRow) string {
 // had its last.
 type pass struct {
 	row func(key, row verify.Hash, text func() auditRow)
-	end func(ofSource bool)
-}
-
-// both reads both sides by the same kind of passes.
-func (a *auditing) both(ctx context.Context, make func() pass) error {
-	return a.bothSides(ctx, func(bool) pass { return make() })
+	end func()
 }
 
 // bothSides reads both sides, one after the other, each by several goroutines.
@@ -301,7 +296,7 @@ func (a *auditing) bothSides(ctx context.Context, make func(ofSource bool) pass)
 				return err
 			}
 		}
-		p.end(true)
+		p.end()
 		return nil
 	})
 	if err != nil {
@@ -323,7 +318,7 @@ func (a *auditing) bothSides(ctx context.Context, make func(ofSource bool) pass)
 				return err
 			}
 		}
-		p.end(false)
+		p.end()
 		return nil
 	})
 }

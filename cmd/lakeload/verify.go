@@ -239,7 +239,7 @@ func (v *verification) table(ctx context.Context, one *verifyTableJSON, t lakeho
 	if err == nil && v.engine == nil {
 		one.Version = lake.Version()
 	} else if err == nil {
-		if one.Reason, err = v.foreign(ctx, t, loc, one.Version); err == nil {
+		if one.Reason, err = v.foreign(ctx, t, lake, one.Version); err == nil && lake.Version() != one.Version {
 			lake, err = tablefmt.LoadAt(ctx, loc, one.Version)
 		}
 	}
@@ -281,8 +281,12 @@ func (v *verification) table(ctx context.Context, one *verifyTableJSON, t lakeho
 
 // foreign says what another program has made of a table after the version that
 // is compared, which readers see and the comparison does not; "" for nothing.
-func (v *verification) foreign(ctx context.Context, t lakehouse.LakeTable, loc tablefmt.Location, version int64) (string, error) {
-	commits, err := tablefmt.History(ctx, loc, 0)
+func (v *verification) foreign(ctx context.Context, t lakehouse.LakeTable, newest *tablefmt.Snapshot, version int64) (string, error) {
+	since := newest.Version() - version
+	if since <= 0 {
+		return "", nil
+	}
+	commits, err := tablefmt.History(ctx, newest.Location(), int(since))
 	if err != nil {
 		return "", err
 	}

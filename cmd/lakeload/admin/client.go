@@ -30,7 +30,6 @@ func (e *Error) Hint() string { return e.Remedy }
 
 // Client asks an engine. It may be used by many goroutines.
 type Client struct {
-	path string
 	http *http.Client
 }
 
@@ -43,7 +42,7 @@ func NewClient(path string) *Client {
 		}
 		return conn, err
 	}
-	return &Client{path: path, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+	return &Client{http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
 }
 
 // Close gives the connections back.
