@@ -80,8 +80,8 @@ func TestEdge53FaultsStopTheirTable(t *testing.T) {
 	for _, resync := range []bool{false, true} {
 		r := newRig(t, keyed("orders"), keyed("other"), keyed("uncopied"))
 		r.options = func(o *lakehouse.Options) {
-			o.Modes = func(*cdc.Relation) []lakehouse.Mode {
-				return []lakehouse.Mode{lakehouse.ModeMirror, lakehouse.ModeChangelog}
+			o.Table = func(*cdc.Relation) lakehouse.TableOptions {
+				return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeMirror, lakehouse.ModeChangelog}}
 			}
 		}
 		good := r.source

@@ -27,8 +27,8 @@ func testLake(t *testing.T) objstore.Store {
 	state := &State{
 		Pipeline: "shop", Phase: PipelineReady, Source: cdc.Identity{SystemID: "7", Database: "shop"}, Slot: "s", Publication: "p",
 		Tables: []TableState{
-			{OID: 2, Schema: "public", Table: "orders", Phase: PhaseLive, Modes: []Mode{ModeMirror, ModeChangelog}},
-			{OID: 3, Schema: "public", Table: "items", Phase: PhaseCopying, Modes: []Mode{ModeMirror}},
+			{OID: 2, Schema: "public", Table: "orders", Phase: PhaseLive, TableOptions: TableOptions{Modes: []Mode{ModeMirror, ModeChangelog}}},
+			{OID: 3, Schema: "public", Table: "items", Phase: PhaseCopying, TableOptions: TableOptions{Modes: []Mode{ModeMirror}}},
 		},
 	}
 	require.NoError(t, saveState(ctx, store, state))

@@ -44,9 +44,9 @@ type Options struct {
 	// continued from another slot. Required.
 	Slot, Publication string
 
-	// Modes gives the kinds of tables that a source table is kept as; nil
-	// means ModeMirror for every table.
-	Modes func(rel *cdc.Relation) []Mode
+	// Table says how a table of the source is kept; nil means the zero value for
+	// every table. It is asked for every table at every start.
+	Table func(rel *cdc.Relation) TableOptions
 
 	// OnSchemaChange says what is done when the columns of a source's table
 	// change. The zero value is the defaults of [typemap.Policy].
@@ -110,8 +110,8 @@ func (o *Options) EnsureDefaults() {
 	if o.Name == "" {
 		o.Name = "default"
 	}
-	if o.Modes == nil {
-		o.Modes = func(*cdc.Relation) []Mode { return []Mode{ModeMirror} }
+	if o.Table == nil {
+		o.Table = func(*cdc.Relation) TableOptions { return TableOptions{} }
 	}
 	if o.OnNewTable == "" {
 		o.OnNewTable = NewTableCopy

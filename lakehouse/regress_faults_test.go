@@ -30,8 +30,8 @@ func TestABrokenCopyDoesNotDoubleTheChangelogsSnapshot(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, keyed("t"))
 				r.options = func(o *lakehouse.Options) {
-					o.Modes = func(*cdc.Relation) []lakehouse.Mode {
-						return []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}
+					o.Table = func(*cdc.Relation) lakehouse.TableOptions {
+						return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}}
 					}
 				}
 				r.insert("t", 0, 10)

@@ -207,11 +207,11 @@ func TestAChangelogWhoseColumnChangedItsTypeFailsItsResyncAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, keyed("t"), keyed("u"))
 		r.options = func(o *lakehouse.Options) {
-			o.Modes = func(rel *cdc.Relation) []lakehouse.Mode {
+			o.Table = func(rel *cdc.Relation) lakehouse.TableOptions {
 				if rel.Name == "t" {
-					return []lakehouse.Mode{lakehouse.ModeChangelog}
+					return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeChangelog}}
 				}
-				return []lakehouse.Mode{lakehouse.ModeMirror}
+				return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeMirror}}
 			}
 		}
 		r.insert("t", 0, 10)

@@ -84,8 +84,8 @@ func TestEdge05ChangesThatComeAgain(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, keyed("t"), keyed("u"))
 				r.options = func(o *lakehouse.Options) {
-					o.Modes = func(rel *cdc.Relation) []lakehouse.Mode {
-						return []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}
+					o.Table = func(rel *cdc.Relation) lakehouse.TableOptions {
+						return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}}
 					}
 				}
 				r.catchUp()
@@ -127,8 +127,8 @@ func TestEdge10TheAnswerToACommitIsLost(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, keyed("t"))
 				r.options = func(o *lakehouse.Options) {
-					o.Modes = func(*cdc.Relation) []lakehouse.Mode {
-						return []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}
+					o.Table = func(*cdc.Relation) lakehouse.TableOptions {
+						return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}}
 					}
 				}
 				faults := r.inject()

@@ -44,8 +44,8 @@ func TestEdge42ColumnsOfAQuietTableAreFollowed(t *testing.T) {
 				r := newRig(t, keyed("t"), keyed("u"))
 				r.policy = typemap.Policy{Drop: typemap.Follow, Type: typemap.Resync}
 				r.options = func(o *lakehouse.Options) {
-					o.Modes = func(*cdc.Relation) []lakehouse.Mode {
-						return []lakehouse.Mode{lakehouse.ModeMirror, lakehouse.ModeChangelog}
+					o.Table = func(*cdc.Relation) lakehouse.TableOptions {
+						return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeMirror, lakehouse.ModeChangelog}}
 					}
 				}
 				r.insert("t", 0, 10)

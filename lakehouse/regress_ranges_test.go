@@ -513,8 +513,8 @@ func TestEdge59ACopyInTwoModes(t *testing.T) {
 				modes := r.options
 				r.options = func(o *lakehouse.Options) {
 					modes(o)
-					o.Modes = func(*cdc.Relation) []lakehouse.Mode {
-						return []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}
+					o.Table = func(*cdc.Relation) lakehouse.TableOptions {
+						return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}}
 					}
 				}
 				store := objstore.NewMemory()

@@ -202,6 +202,7 @@ func (e *Engine) reconcile(s *State, tables []*cdc.Relation, members map[uint32]
 		selected[rel.OID] = true
 		if t := s.table(rel.OID); t != nil {
 			e.renamed(t, rel)
+			e.reconfigure(t, rel)
 		}
 	}
 	s.Tables = slices.DeleteFunc(s.Tables, func(t TableState) bool { return t.Phase == PhaseOffered && !selected[t.OID] })
@@ -244,6 +245,18 @@ func (e *Engine) renamed(t *TableState, rel *cdc.Relation) {
 	}
 	t.Phase, t.Remedy = PhaseStopped, remedyResync
 	t.Reason = "the source's table is now called " + rel.String()
+}
+
+// reconfigure takes over what the configuration says of a table now.
+func (e *Engine) reconfigure(t *TableState, rel *cdc.Relation) {
+	want := e.opt.Table(rel)
+	was := t.Phase
+	if m := t.reconfigure(&want); len(m.notes) > 0 {
+		e.opt.Log.Warn("a table is kept otherwise from now on", "table", t.Name(), "changes", m.String(), "copied_again", m.resync)
+		if t.Phase != was {
+			t.Since = time.Now().UTC()
+		}
+	}
 }
 
 func (t *TableState) detach() {

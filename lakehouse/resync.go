@@ -28,10 +28,8 @@ func Resync(ctx context.Context, lake objstore.Store, pipeline, table string) er
 		if t.Name() != table {
 			continue
 		}
-		// The generation is a new one, which the lake does not hold yet: else the
-		// copy that is there would be taken for the one that is asked for.
-		t.Generation++
-		t.Phase, t.Reason, t.Remedy, t.NeedsCopy, t.StoppedAt, t.Since = PhaseCopying, "", "", false, 0, time.Now().UTC()
+		t.askCopy()
+		t.Since = time.Now().UTC()
 		return saveState(ctx, lake, st)
 	}
 	return &Error{

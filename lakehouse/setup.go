@@ -151,13 +151,13 @@ func kept(before, now []TableState) []TableState {
 }
 
 func (e *Engine) newTable(rel *cdc.Relation) TableState {
-	modes := e.opt.Modes(rel)
-	if len(modes) == 0 {
-		modes = []Mode{ModeMirror}
+	options := e.opt.Table(rel)
+	if len(options.Modes) == 0 {
+		options.Modes = []Mode{ModeMirror}
 	}
 	return TableState{
 		OID: rel.OID, Schema: rel.Schema, Table: rel.Name, Phase: PhaseCopying,
-		Modes: modes, InsertOnly: rel.InsertOnly, Generation: 1, Since: time.Now().UTC(),
+		TableOptions: options, InsertOnly: rel.InsertOnly, Generation: 1, Since: time.Now().UTC(),
 	}
 }
 

@@ -259,11 +259,11 @@ func (s *simulation) engine(last bool) {
 		Source: source, Lake: s.store, Slot: "lakeload", Publication: "lakeload",
 		FlushBytes: s.flushBytes, Freshness: 50 * time.Millisecond, CopyWorkers: 2, UntilCurrent: last, Checkpoints: tablefmt.CheckpointPolicy{MinCommits: 7}, Memory: 16 << 20, TargetFileSize: 1 << 20,
 		OnSchemaChange: typemap.Policy{Drop: typemap.Follow, Type: typemap.Resync}, WatchInterval: 700 * time.Millisecond,
-		Modes: func(rel *cdc.Relation) []lakehouse.Mode {
+		Table: func(rel *cdc.Relation) lakehouse.TableOptions {
 			if rel.Name == "audit" {
-				return []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}
+				return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}}
 			}
-			return []lakehouse.Mode{lakehouse.ModeMirror}
+			return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeMirror}}
 		},
 		Events: lakehouse.Events{TableStopped: func(e lakehouse.TableStopped) {
 			if !s.isCrashed() {

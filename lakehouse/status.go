@@ -33,16 +33,16 @@ const (
 
 // TableState is what the pipeline's state records of a table.
 type TableState struct {
-	OID        uint32     `json:"oid"`
-	Schema     string     `json:"schema"`
-	Table      string     `json:"table"`
-	Source     string     `json:"source,omitempty"` // what the source calls it, where that is another name now
-	Phase      TablePhase `json:"phase"`
-	Modes      []Mode     `json:"modes"`
-	InsertOnly bool       `json:"insert_only,omitempty"`
-	Generation int        `json:"generation"` // each copy of the table is a new one
-	Reason     string     `json:"reason,omitempty"`
-	Remedy     string     `json:"remedy,omitempty"`
+	OID    uint32     `json:"oid"`
+	Schema string     `json:"schema"`
+	Table  string     `json:"table"`
+	Source string     `json:"source,omitempty"` // what the source calls it, where that is another name now
+	Phase  TablePhase `json:"phase"`
+	TableOptions
+	InsertOnly bool   `json:"insert_only,omitempty"`
+	Generation int    `json:"generation"` // each copy of the table is a new one
+	Reason     string `json:"reason,omitempty"`
+	Remedy     string `json:"remedy,omitempty"`
 	// Heir says that the table takes over the folder of one that the source has
 	// dropped, whose name it has.
 	Heir bool `json:"heir,omitempty"`

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -250,7 +249,7 @@ func (f *runFlags) options(s *selection) (lakehouse.Options, error) {
 		o.Memory = n
 	}
 	var err error
-	if o.Modes, err = f.modes(s.conf); err != nil {
+	if o.Table, err = f.tableOptions(s.conf); err != nil {
 		return o, err
 	}
 	// What Validate says of source and lake is not about the flags.
@@ -282,67 +281,3 @@ type (
 	placeholderSource struct{ cdc.Source }
 	placeholderStore  struct{ objstore.Store }
 )
-
-// modes gives the function that says what a table is kept as: --mode for all,
-// else the last rule that matches and says so, else the default.
-func (f *runFlags) modes(conf *config.Config) (func(*cdc.Relation) []lakehouse.Mode, error) {
-	if len(f.mode) > 0 {
-		all, err := asModes(f.mode)
-		return func(*cdc.Relation) []lakehouse.Mode { return all }, err
-	}
-	fallback, err := asModes(conf.Defaults.Mode)
-	if err != nil {
-		return nil, err
-	}
-	if len(fallback) == 0 {
-		fallback = []lakehouse.Mode{lakehouse.ModeMirror}
-	}
-	type rule struct {
-		patterns []postgres.Pattern
-		modes    []lakehouse.Mode
-	}
-	var rules []rule
-	for _, r := range conf.Tables {
-		if len(r.Mode) == 0 {
-			continue
-		}
-		var parsed rule
-		if parsed.modes, err = asModes(r.Mode); err != nil {
-			return nil, err
-		}
-		for _, text := range r.Match {
-			p, err := postgres.ParsePattern(text)
-			if err != nil {
-				return nil, usageErrorf("mend the pattern in "+conf.Path, "%w", err)
-			}
-			parsed.patterns = append(parsed.patterns, p)
-		}
-		rules = append(rules, parsed)
-	}
-	return func(rel *cdc.Relation) []lakehouse.Mode {
-		for _, r := range slices.Backward(rules) {
-			for _, p := range r.patterns {
-				if p.Matches(rel.Schema, rel.Name) {
-					return r.modes
-				}
-			}
-		}
-		return fallback
-	}, nil
-}
-
-func asModes(words []string) ([]lakehouse.Mode, error) {
-	var modes []lakehouse.Mode
-	for _, w := range words {
-		switch m := lakehouse.Mode(w); {
-		case w == "both":
-			modes = append(modes, lakehouse.ModeMirror, lakehouse.ModeChangelog)
-		case m == lakehouse.ModeMirror || m == lakehouse.ModeChangelog:
-			modes = append(modes, m)
-		default:
-			return nil, usageErrorf("use mirror, changelog or both", "the mode %q is not known", w)
-		}
-	}
-	slices.Sort(modes)
-	return slices.Compact(modes), nil
-}

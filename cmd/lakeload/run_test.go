@@ -36,7 +36,7 @@ func TestRunHasDefaults(t *testing.T) {
 	require.Equal(t, "lakeload_default", s.postgres.Publication)
 	require.Equal(t, postgres.KeylessInsertOnly, s.postgres.Keyless, "--all takes tables without a key, too")
 	require.Equal(t, "default", o.Name)
-	require.Equal(t, []lakehouse.Mode{lakehouse.ModeMirror}, o.Modes(&cdc.Relation{Schema: "public", Name: "orders"}))
+	require.Zero(t, o.Table(&cdc.Relation{Schema: "public", Name: "orders"}), "the engine has its own default")
 	require.Zero(t, o.Freshness, "the engine has its own default")
 	require.Equal(t, postgres.StreamingOn, s.postgres.Streaming)
 	require.Equal(t, postgres.OriginAny, s.postgres.Origin)
@@ -87,7 +87,7 @@ func TestRunTakesTheConfigurationAndFlagsWin(t *testing.T) {
 		"offers":    {lakehouse.ModeMirror},
 		"orders":    {lakehouse.ModeChangelog, lakehouse.ModeMirror},
 	} {
-		require.Equal(t, want, o.Modes(&cdc.Relation{Schema: "public", Name: name}), name)
+		require.Equal(t, want, o.Table(&cdc.Relation{Schema: "public", Name: name}).Modes, name)
 	}
 
 	s, o = resolve(t, conf, "--tables", "sales.*", "--freshness", "50ms", "--memory", "64MiB", "--mode", "mirror", "--name", "b",
@@ -100,7 +100,7 @@ func TestRunTakesTheConfigurationAndFlagsWin(t *testing.T) {
 	require.Equal(t, "b", o.Name)
 	require.True(t, o.UntilCurrent)
 	require.Equal(t, 9, o.CopyWorkers)
-	require.Equal(t, []lakehouse.Mode{lakehouse.ModeMirror}, o.Modes(&cdc.Relation{Schema: "public", Name: "customers"}))
+	require.Equal(t, []lakehouse.Mode{lakehouse.ModeMirror}, o.Table(&cdc.Relation{Schema: "public", Name: "customers"}).Modes)
 }
 
 func TestPreflightErrorNamesEveryBlocker(t *testing.T) {
