@@ -267,6 +267,14 @@ type Finding struct {
 	Table string `json:"table,omitempty"`
 }
 
+// Unpublisher is a Source that can take tables out of its stream.
+type Unpublisher interface {
+	// Unpublish makes sure that the changes of tables, by OID, are not sent any
+	// more; those that are not sent anyhow are passed over. ErrDenied where the
+	// role may not do so: the changes are then sent, and nobody needs them.
+	Unpublish(ctx context.Context, tables []uint32) error
+}
+
 // Claimer is a Source whose main slot can be held by another program. Claim
 // gives nil where nobody holds it, and an error for which Retryable is true
 // where somebody does, unless the source was told to end such sessions. It is

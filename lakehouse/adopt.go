@@ -136,7 +136,7 @@ func (t *Takeover) findTables(ctx context.Context) error {
 		return err
 	}
 	for _, st := range t.state.Tables {
-		a := AdoptedTable{Name: st.Name(), OID: st.OID, Phase: st.Phase, Copied: !t.Continuous && st.Phase != PhaseDetached}
+		a := AdoptedTable{Name: st.Name(), OID: st.OID, Phase: st.Phase, Copied: !t.Continuous && !st.gone()}
 		for _, rel := range rels {
 			if rel.String() == st.SourceName() {
 				a.Found, a.Same = true, rel.OID == st.OID
@@ -163,7 +163,7 @@ func (t *Takeover) judge() {
 	if !t.Continuous {
 		t.note("a new incarnation is begun: the slot is dropped, if there is one, and made anew, and every table is copied again; what the lake holds stays readable until then")
 		for _, a := range t.Tables {
-			if !a.Found && a.Phase != PhaseDetached {
+			if !a.Found && a.Phase != PhaseDetached && a.Phase != PhaseDropped {
 				t.note("the source has no table %s, or it is not selected: the lake keeps what it holds of it, and follows it no more", a.Name)
 			}
 		}
@@ -174,7 +174,7 @@ func (t *Takeover) judge() {
 	for i := range t.Tables {
 		a := &t.Tables[i]
 		switch st := t.state.table(a.OID); {
-		case a.Phase == PhaseDetached:
+		case a.Phase == PhaseDetached, a.Phase == PhaseDropped:
 		case !a.Found || !a.Same:
 			t.obstacle("the source's table %s is not the one that the lake was fed from (OID %d)", a.Name, a.OID)
 		case t.members[a.OID] == 0:
@@ -278,7 +278,7 @@ func (t *Takeover) beginAnew(next *State, now time.Time) {
 	next.SlotPoint, next.SlotRestart, next.Rebase = 0, 0, nil
 	for i := range next.Tables {
 		s := &next.Tables[i]
-		if s.Phase == PhaseDetached {
+		if s.gone() {
 			continue
 		}
 		s.Phase, s.Reason, s.Remedy, s.NeedsCopy, s.StoppedAt, s.Since = PhaseCopying, "", "", false, 0, now
@@ -297,7 +297,7 @@ func (t *Takeover) goOn(next *State, now time.Time) {
 	}
 	for i, a := range t.Tables {
 		s := &next.Tables[i]
-		if s.Phase == PhaseDetached {
+		if s.gone() {
 			continue
 		}
 		s.Membership = t.members[s.OID] // a dump and restore of the catalogue gives others

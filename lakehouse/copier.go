@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,12 +32,41 @@ type copier struct {
 	begun  map[uint32]int
 	due    map[uint32]time.Time
 	failed chan error // of capacity 1: why it has ended
+
+	mu sync.Mutex // guards reading
+	// reading are the tables that are read under a snapshot just now, each with
+	// what ends that.
+	reading map[uint32]context.CancelCauseFunc
 }
 
 func newCopier(e *Engine) *copier {
-	c := &copier{e: e, wake: make(chan struct{}, 1), divided: map[uint32]cdc.KeyRanges{}, undivided: map[uint32]bool{}, begun: map[uint32]int{}, due: map[uint32]time.Time{}, failed: make(chan error, 1)}
+	c := &copier{e: e, wake: make(chan struct{}, 1), divided: map[uint32]cdc.KeyRanges{}, undivided: map[uint32]bool{}, begun: map[uint32]int{}, due: map[uint32]time.Time{}, failed: make(chan error, 1), reading: map[uint32]context.CancelCauseFunc{}}
 	c.source, _ = e.opt.Source.(cdc.KeyReader)
 	return c
+}
+
+// abort ends the reading of a table under a snapshot, if it is being read: it is
+// not to be copied any more, or otherwise.
+func (c *copier) abort(oid uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if stop := c.reading[oid]; stop != nil {
+		stop(errCopyEnded)
+	}
+}
+
+// whileReading gives a context that ends with abort.
+func (c *copier) whileReading(ctx context.Context, oid uint32) (context.Context, func()) {
+	ctx, stop := context.WithCancelCause(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reading[oid] = stop
+	return ctx, func() {
+		stop(nil)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.reading, oid)
+	}
 }
 
 // look tells the copier that there may be something to copy.

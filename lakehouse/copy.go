@@ -145,6 +145,9 @@ func (e *Engine) copyUnder(ctx context.Context, turn turn, snap cdc.Snapshot, fi
 		return e.save(ctx, func(s *State) {
 			for _, oid := range todo {
 				t := s.table(oid)
+				if t == nil || t.Phase != PhaseCopying {
+					continue
+				}
 				t.Generation++
 				t.SnapshotTime, t.CopyPoint = time.Now().UTC(), snap.Point()
 				t.follow(rels[oid])
@@ -170,13 +173,22 @@ func (e *Engine) copyUnderOne(ctx context.Context, turn turn, snap cdc.Snapshot,
 	var specs []tableSpec
 	err = turn(ctx, func(context.Context) error {
 		t := e.state.table(rel.OID)
+		if t == nil || t.Phase != PhaseCopying { // somebody has asked for something else
+			return nil
+		}
 		for _, mode := range t.Modes {
 			specs = append(specs, e.spec(t, mode))
 		}
 		return nil
 	})
-	if err == nil {
-		err = e.copyOne(ctx, snap, rel, specs)
+	if err != nil || len(specs) == 0 {
+		return false, err
+	}
+	reading, done := e.copier.whileReading(ctx, rel.OID)
+	defer done()
+	err = e.copyOne(reading, snap, rel, specs)
+	if errors.Is(context.Cause(reading), errCopyEnded) {
+		return false, nil
 	}
 	if errors.Is(err, cdc.ErrTableChanged) {
 		e.opt.Log.Warn("a table was changed while it was being copied; it is begun again", "table", rel.String(), "error", err)
@@ -190,6 +202,9 @@ func (e *Engine) copyUnderOne(ctx context.Context, turn turn, snap cdc.Snapshot,
 		return false, err
 	}
 	return false, turn(ctx, func(ctx context.Context) error {
+		if t := e.state.table(rel.OID); t == nil || t.Phase != PhaseCopying || t.Generation != specs[0].state.Generation {
+			return nil // it was to be paused, or copied again, just as it was done
+		}
 		err := e.setLive(ctx, rel.OID, snap.Point())
 		if err == nil && (e.unopened == 0 || snap.Point() < e.unopened) {
 			e.unopened = snap.Point()
@@ -200,6 +215,9 @@ func (e *Engine) copyUnderOne(ctx context.Context, turn turn, snap cdc.Snapshot,
 
 // stopCopy stops a table that cannot be copied; the others go on.
 func (e *Engine) stopCopy(ctx context.Context, oid uint32, why *stopError) error {
+	if t := e.state.table(oid); t == nil || t.Phase != PhaseCopying {
+		return nil // somebody has asked for something else meanwhile
+	}
 	err := e.save(ctx, func(s *State) {
 		t := s.table(oid)
 		t.Phase, t.Reason, t.Remedy, t.NeedsCopy, t.StoppedAt = PhaseStopped, why.reason, why.remedy, true, 0

@@ -131,4 +131,4 @@ func tableFault(err error) error {
 	return err
 }
 
-const remedyResync = "copy the table again: stop the engine, `lakeload resync SCHEMA.TABLE`, start it; the old content stays readable until the new copy is published"
+const remedyResync = "copy the table again: `lakeload resync SCHEMA.TABLE`; the old content stays readable until the new copy is published"

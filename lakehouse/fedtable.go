@@ -48,7 +48,7 @@ func (e *Engine) openTables(ctx context.Context) error {
 	}
 	for i := range e.state.Tables {
 		t := &fedTable{state: e.state.Tables[i]}
-		if t.state.Phase == PhaseDetached || t.state.Phase == PhaseOffered {
+		if !t.state.Followed() {
 			continue
 		}
 		if t.state.Phase == PhaseCopying { // else the copier begins it
@@ -62,7 +62,7 @@ func (e *Engine) openTables(ctx context.Context) error {
 			continue
 		}
 		e.tables = append(e.tables, t)
-		if t.state.Phase == PhaseStopped && t.state.NeedsCopy {
+		if t.state.Phase == PhasePaused || t.state.Phase == PhaseStopped && t.state.NeedsCopy {
 			if err := e.keepStopped(ctx, t); err != nil {
 				return err
 			}

@@ -255,7 +255,7 @@ func (f *flusher) record(ctx context.Context, b *batch, changed bool) (int64, er
 		}
 	}
 	for _, t := range e.state.Tables {
-		if t.Phase != PhaseDetached && t.Phase != PhaseOffered && !complete[t.OID] {
+		if t.Followed() && !complete[t.OID] {
 			now.Incomplete = append(now.Incomplete, t.Name())
 		}
 	}

@@ -99,7 +99,7 @@ func (e *Engine) greatest(ctx context.Context, epochs *epoch.Log) (reach, error)
 	}
 	for i := range e.state.Tables {
 		t := &e.state.Tables[i]
-		if t.Phase == PhaseDetached {
+		if t.gone() {
 			continue
 		}
 		for _, mode := range t.Modes {

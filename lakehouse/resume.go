@@ -31,7 +31,7 @@ func (e *Engine) resume(ctx context.Context) error {
 		return err
 	}
 	next := e.state.clone()
-	next.Session = uuid.NewString()
+	next.Session, next.Host = uuid.NewString(), hostname()
 	if err := e.crossSwitch(ctx, next); err != nil {
 		return err
 	}
@@ -50,9 +50,12 @@ func (e *Engine) resume(ctx context.Context) error {
 	if err := e.takeInAtStart(ctx, tables); err != nil {
 		return err
 	}
+	if err := e.unpublish(ctx, e.state.Tables); err != nil {
+		return err
+	}
 	fed := slices.DeleteFunc(slices.Clone(tables), func(rel *cdc.Relation) bool {
 		t := e.state.table(rel.OID)
-		return t == nil || t.Phase == PhaseOffered
+		return t == nil || t.Phase == PhaseOffered || t.Phase == PhaseDropped
 	})
 	if !slices.ContainsFunc(fed, func(rel *cdc.Relation) bool { return members[rel.OID] == 0 }) {
 		return nil
@@ -97,7 +100,7 @@ func (e *Engine) takeInAtStart(ctx context.Context, tables []*cdc.Relation) erro
 	if len(fresh) == 0 || e.opt.OnNewTable == NewTableIgnore {
 		return nil
 	}
-	states, err := e.takeIn(ctx, slices.Clone(e.state.Tables), tables, fresh)
+	states, err := e.takeIn(ctx, slices.Clone(e.state.Tables), tables, fresh, false)
 	if err == nil {
 		err = e.save(ctx, func(s *State) { s.add(states) })
 	}
@@ -116,7 +119,7 @@ func (e *Engine) withRenamed(ctx context.Context, tables []*cdc.Relation) ([]*cd
 	}
 	var missing []uint32
 	for _, t := range e.state.Tables {
-		if t.Phase != PhaseDetached && t.Phase != PhaseOffered && !slices.ContainsFunc(tables, func(rel *cdc.Relation) bool { return rel.OID == t.OID }) {
+		if t.Followed() && !slices.ContainsFunc(tables, func(rel *cdc.Relation) bool { return rel.OID == t.OID }) {
 			missing = append(missing, t.OID)
 		}
 	}
@@ -210,14 +213,14 @@ func (e *Engine) reconcile(s *State, tables []*cdc.Relation, members map[uint32]
 		t := &s.Tables[i]
 		was := t.Phase
 		switch {
-		case t.Phase == PhaseOffered:
+		case t.Phase == PhaseOffered, t.Phase == PhaseDropped:
 		case t.Phase != PhaseCopying && !selected[t.OID]:
 			t.detach()
 		case t.Phase == PhaseDetached && selected[t.OID]:
 			t.Phase, t.Reason, t.Remedy = PhaseCopying, "", ""
 			t.Generation++
 			t.Membership = members[t.OID]
-		case (t.Phase == PhaseLive || t.Phase == PhaseStopped && !t.NeedsCopy) && members[t.OID] != t.Membership:
+		case (t.Phase == PhaseLive || (t.Phase == PhaseStopped || t.Phase == PhasePaused) && !t.NeedsCopy) && members[t.OID] != t.Membership:
 			t.Phase, t.NeedsCopy, t.Remedy = PhaseStopped, true, remedyResync
 			t.Reason = "it was taken out of the publication for a time: changes are missing"
 		case t.Phase == PhaseCopying && members[t.OID] != 0:

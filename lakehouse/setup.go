@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -41,7 +42,7 @@ func (e *Engine) create(ctx context.Context) (cdc.Snapshot, error) {
 	}
 	err = e.save(ctx, func(s *State) {
 		s.Phase, s.Source, s.Slot, s.Publication = PipelineCreating, e.identity, e.opt.Slot, e.opt.Publication
-		s.Incarnation, s.Session, s.Tables = uuid.NewString(), uuid.NewString(), kept(before, states)
+		s.Incarnation, s.Session, s.Host, s.Tables = uuid.NewString(), uuid.NewString(), hostname(), kept(before, states)
 		s.Timelines = e.history
 	})
 	if err != nil {
@@ -124,7 +125,7 @@ func (t *TableState) keepName(s *State) {
 		return
 	}
 	for i := range s.Tables {
-		if old := &s.Tables[i]; old.Source != "" && old.Source == t.Name() && old.Phase != PhaseDetached {
+		if old := &s.Tables[i]; old.Source != "" && old.Source == t.Name() && !old.gone() {
 			t.Source, t.Schema, t.Table = old.Source, old.Schema, old.Table
 			return
 		}
@@ -140,7 +141,7 @@ func kept(before, now []TableState) []TableState {
 		if slices.ContainsFunc(now, func(t TableState) bool { return t.Name() == old.Name() }) {
 			continue
 		}
-		if old.Phase != PhaseDetached {
+		if !old.gone() {
 			old.detach()
 			old.Since = time.Now().UTC()
 		}
@@ -148,6 +149,15 @@ func kept(before, now []TableState) []TableState {
 		list = append(list, old)
 	}
 	return list
+}
+
+// hostname is what this machine calls itself; "" where it does not say.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
 }
 
 func (e *Engine) newTable(rel *cdc.Relation) TableState {

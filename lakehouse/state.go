@@ -40,8 +40,11 @@ type State struct {
 	// Incarnation is minted with the slot; it is a part of every txn appId.
 	Incarnation string `json:"incarnation"`
 	// Session is minted by every engine that opens the lake.
-	Session string       `json:"session"`
-	Tables  []TableState `json:"tables"`
+	Session string `json:"session"`
+	// Host is the name of the machine on which it was opened; "" where that is
+	// not known.
+	Host   string       `json:"host,omitempty"`
+	Tables []TableState `json:"tables"`
 
 	// Timelines are the ancestors of Source.Timeline, as the server told them.
 	Timelines []cdc.Switch `json:"timelines,omitempty"`

@@ -29,7 +29,21 @@ const (
 	// PhaseOffered is a table that the source selects and that is not taken in,
 	// because somebody is to be asked first, or it cannot be.
 	PhaseOffered TablePhase = "offered"
+	// PhasePaused is a table that rests because somebody asked for it. The source
+	// keeps what comes, unless the table has to be copied anyhow.
+	PhasePaused TablePhase = "paused"
+	// PhaseDropped is a table that somebody has let go of: the lake keeps what it
+	// held, and it is not taken in again by itself.
+	PhaseDropped TablePhase = "dropped"
 )
+
+// gone reports whether a table is not followed any more: the lake keeps what it
+// held.
+func (t *TableState) gone() bool { return t.Phase == PhaseDetached || t.Phase == PhaseDropped }
+
+// Followed reports whether the stream is to carry the table's changes, now or
+// when it goes on.
+func (t *TableState) Followed() bool { return !t.gone() && t.Phase != PhaseOffered }
 
 // TableState is what the pipeline's state records of a table.
 type TableState struct {
@@ -46,10 +60,11 @@ type TableState struct {
 	// Heir says that the table takes over the folder of one that the source has
 	// dropped, whose name it has.
 	Heir bool `json:"heir,omitempty"`
-	// StoppedAt is, for a table that stopped, the cut that it shows: it is
-	// resumed from there. It outlives the phase until the table has passed it.
+	// StoppedAt is, for a table that stopped or was paused, the cut that it shows:
+	// it is resumed from there. It outlives the phase until the table has passed it.
 	StoppedAt cdc.LSN `json:"stopped_at,omitempty"`
-	// NeedsCopy says of a table that stopped that only a resync can mend it.
+	// NeedsCopy says of a table that stopped that only a resync can mend it, and
+	// of one that was paused that it is copied again when it is resumed.
 	NeedsCopy bool `json:"needs_copy,omitempty"`
 	// Membership is the id of its place in the publication, see
 	// [cdc.Source.Published].

@@ -57,7 +57,9 @@ func (m *optionMove) String() string { return strings.Join(m.notes, "; ") }
 func (t *TableState) reconfigure(want *TableOptions) optionMove {
 	next, m := t.move(want)
 	t.TableOptions = next
-	if m.resync && t.Phase != PhaseDetached && t.Phase != PhaseOffered {
+	if m.resync && t.Phase == PhasePaused {
+		t.NeedsCopy, t.StoppedAt = true, 0 // when it is resumed
+	} else if m.resync && t.Followed() {
 		t.askCopy()
 		t.Reason = "it is to be kept otherwise: " + m.String()
 	}

@@ -137,7 +137,7 @@ func (w *watcher) look(ctx context.Context) error {
 	}
 	err = w.e.do(ctx, func(context.Context) error {
 		for i := range s.known {
-			if t := &s.known[i]; t.concerned() && s.changed(t) {
+			if t := &s.known[i]; t.Followed() && s.changed(t) {
 				w.pending, w.e.watched = s, s.at
 			} else if st := w.e.state.table(t.OID); st != nil && st.Look == s.looks[t.OID].Text {
 				w.e.since(st, s.looks[t.OID].Since)
@@ -168,13 +168,6 @@ func (w *watcher) before(ctx context.Context, s *seen) error {
 	return err
 }
 
-// concerned reports whether looks at the table are of any concern. One that has
-// stopped is let go when the source drops it: nobody can mend it then, and it
-// would hold the acknowledgement for ever.
-func (t *TableState) concerned() bool {
-	return t.Phase != PhaseDetached && t.Phase != PhaseOffered
-}
-
 // changed reports whether a table is not what is known of it.
 func (s *seen) changed(t *TableState) bool {
 	is, exists := s.looks[t.OID]
@@ -201,7 +194,7 @@ func (w *watcher) act(ctx context.Context, s *seen) (done bool, err error) {
 // looked at.
 func (e *Engine) noticed(ctx context.Context, known *TableState, s *seen) error {
 	st := e.state.table(known.OID)
-	if st == nil || !st.concerned() {
+	if st == nil || !st.Followed() {
 		return nil
 	}
 	t := e.fed(known.OID)
@@ -464,13 +457,13 @@ func (w *watcher) newTables(ctx context.Context, s *seen) error {
 	fresh := slices.DeleteFunc(w.e.fresh(known, s.tables), func(rel *cdc.Relation) bool {
 		return slices.ContainsFunc(known, func(t TableState) bool { // it has the name of one that is to be let go first
 			_, exists := s.looks[t.OID]
-			return !exists && t.OID != rel.OID && t.Phase != PhaseDetached && t.Name() == rel.String()
+			return !exists && t.OID != rel.OID && !t.gone() && t.Name() == rel.String()
 		})
 	})
 	if len(fresh) == 0 {
 		return nil
 	}
-	states, err := w.e.takeIn(ctx, known, s.tables, fresh)
+	states, err := w.e.takeIn(ctx, known, s.tables, fresh, false)
 	if err != nil {
 		return err
 	}
@@ -496,13 +489,15 @@ func (w *watcher) newTables(ctx context.Context, s *seen) error {
 func (e *Engine) fresh(known []TableState, selected []*cdc.Relation) []*cdc.Relation {
 	return slices.DeleteFunc(slices.Clone(selected), func(rel *cdc.Relation) bool {
 		i := slices.IndexFunc(known, func(t TableState) bool { return t.OID == rel.OID })
-		return i >= 0 && (known[i].Phase != PhaseOffered || e.opt.OnNewTable != NewTableCopy)
+		return i >= 0 && (known[i].Phase != PhaseOffered || e.opt.OnNewTable != NewTableCopy) ||
+			slices.ContainsFunc(known, func(t TableState) bool { return t.Phase == PhaseDropped && t.Name() == rel.String() })
 	})
 }
 
 // takeIn makes the states of tables that are new, and publishes those that are
-// to be copied. One that cannot be is offered, with the reason.
-func (e *Engine) takeIn(ctx context.Context, known []TableState, selected, fresh []*cdc.Relation) ([]TableState, error) {
+// to be copied. One that cannot be is offered, with the reason; so is any that
+// nobody has asked for, if the policy wants somebody to.
+func (e *Engine) takeIn(ctx context.Context, known []TableState, selected, fresh []*cdc.Relation, asked bool) ([]TableState, error) {
 	looks, err := e.lookAt(ctx, fresh)
 	if err != nil {
 		return nil, err
@@ -512,7 +507,7 @@ func (e *Engine) takeIn(ctx context.Context, known []TableState, selected, fresh
 	for _, rel := range fresh {
 		t := e.newTable(rel)
 		t.keep(looks)
-		t.Heir = slices.ContainsFunc(known, func(o TableState) bool { return o.Phase == PhaseDetached && o.Name() == t.Name() })
+		t.Heir = slices.ContainsFunc(known, func(o TableState) bool { return o.gone() && o.Name() == t.Name() })
 		err := checkColumns(rel, t.Modes)
 		if err == nil {
 			err = e.checkFolders(ctx, []TableState{t})
@@ -520,7 +515,7 @@ func (e *Engine) takeIn(ctx context.Context, known []TableState, selected, fresh
 		switch {
 		case err != nil:
 			t.Phase, t.Reason, t.Remedy = PhaseOffered, err.Error(), hintOf(err)
-		case e.opt.OnNewTable == NewTableAsk:
+		case e.opt.OnNewTable == NewTableAsk && !asked:
 			t.Phase, t.Remedy = PhaseOffered, remedyOffered
 		default:
 			publish = append(publish, rel)
@@ -532,7 +527,7 @@ func (e *Engine) takeIn(ctx context.Context, known []TableState, selected, fresh
 	}
 	wanted := slices.DeleteFunc(slices.Clone(selected), func(rel *cdc.Relation) bool {
 		i := slices.IndexFunc(known, func(t TableState) bool { return t.OID == rel.OID })
-		return !slices.Contains(publish, rel) && (i < 0 || known[i].Phase == PhaseOffered)
+		return !slices.Contains(publish, rel) && (i < 0 || known[i].Phase == PhaseOffered || known[i].Phase == PhaseDropped)
 	})
 	var denied map[uint32]error
 	err = e.opt.Source.Publish(ctx, wanted)
@@ -557,14 +552,14 @@ func (e *Engine) takeIn(ctx context.Context, known []TableState, selected, fresh
 	return states, nil
 }
 
-const remedyOffered = "`lakeload resync SCHEMA.TABLE` has it copied and followed from the next start on; or exclude it"
+const remedyOffered = "`lakeload resync SCHEMA.TABLE` has it copied and followed; or exclude it"
 
 // add takes tables in. One that was dropped and made anew takes the place of
 // the one that is not followed any more.
 func (s *State) add(states []TableState) {
 	for _, t := range states {
 		s.Tables = slices.DeleteFunc(s.Tables, func(o TableState) bool {
-			return o.OID == t.OID || o.Phase == PhaseDetached && o.Name() == t.Name()
+			return o.OID == t.OID || o.gone() && o.Name() == t.Name()
 		})
 		s.Tables = append(s.Tables, t)
 	}

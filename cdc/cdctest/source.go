@@ -178,6 +178,25 @@ func (s *Source) Publish(ctx context.Context, rels []*cdc.Relation) error {
 	return nil
 }
 
+// Unpublish takes tables out of the stream from here on.
+func (s *Source) Unpublish(ctx context.Context, oids []uint32) error {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	late, err := s.enter(ctx, "Unpublish")
+	if err != nil {
+		return err
+	}
+	for _, t := range s.w.tables {
+		if slices.Contains(oids, t.oid) {
+			t.published = 0
+		}
+	}
+	if late != nil {
+		return late.err("Unpublish")
+	}
+	return nil
+}
+
 // Slot tells the state of the slot.
 func (s *Source) Slot(ctx context.Context) (cdc.SlotState, error) {
 	s.w.mu.Lock()

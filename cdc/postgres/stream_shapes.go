@@ -58,7 +58,7 @@ func (w *shapeWatch) look(ctx context.Context, c *cdc.Chunk) error {
 func shapeFault(c *cdc.Column) cdc.Fault {
 	return cdc.Fault{
 		Reason: fmt.Sprintf("the composite type of column %q (%s) was altered while its values were being read, so that fields of the old and the new type can be mistaken for one another", c.Name, c.SourceType),
-		Remedy: "copy the table again: stop the engine, `lakeload resync SCHEMA.TABLE`, start it",
+		Remedy: "copy the table again: `lakeload resync SCHEMA.TABLE`",
 		Resync: true,
 	}
 }

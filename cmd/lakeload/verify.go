@@ -145,7 +145,7 @@ func chosenTables(lake *lakehouse.Lake, names []string) (list []lakehouse.LakeTa
 		return list, nil
 	}
 	for _, t := range lake.Tables() {
-		if t.Mode == lakehouse.ModeMirror && t.State.Phase != lakehouse.PhaseDetached && t.State.Phase != lakehouse.PhaseOffered {
+		if t.Mode == lakehouse.ModeMirror && t.State.Followed() {
 			list = append(list, t)
 		}
 	}

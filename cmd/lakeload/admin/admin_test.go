@@ -35,6 +35,13 @@ func (r *resting) Cut(ctx context.Context, point func(ctx context.Context) (cdc.
 	return lakehouse.Cut{LSN: at, Epoch: 3, Tables: map[string]int64{"public.t": 9}}, err
 }
 
+func (r *resting) Act(_ context.Context, table string, action lakehouse.TableAction) (lakehouse.TableState, error) {
+	if r.refuse != nil {
+		return lakehouse.TableState{}, r.refuse
+	}
+	return lakehouse.TableState{Schema: table, Phase: lakehouse.TablePhase(action)}, nil
+}
+
 func serve(t *testing.T, e *resting) (string, *Client) {
 	t.Helper()
 	path := SocketPath(t.TempDir())
@@ -77,6 +84,20 @@ func TestCutOverTheSocket(t *testing.T) {
 	require.ErrorAs(t, err, &said)
 	require.Contains(t, err.Error(), lakehouse.ErrNoCut.Error())
 	require.Equal(t, "try again", said.Hint())
+}
+
+func TestActionOverTheSocket(t *testing.T) {
+	e := &resting{}
+	_, c := serve(t, e)
+	is, err := c.Act(t.Context(), `odd/na"me.t %x`, lakehouse.ActionPause)
+	require.NoError(t, err)
+	require.Equal(t, lakehouse.TableState{Schema: `odd/na"me.t %x`, Phase: "pause"}, is)
+	e.refuse = &lakehouse.Error{Op: "to pause a table", Err: errors.New("no such table"), Remedy: "name another"}
+	_, err = c.Act(t.Context(), "t", lakehouse.ActionPause)
+	var said *Error
+	require.ErrorAs(t, err, &said)
+	require.ErrorContains(t, err, "no such table")
+	require.Equal(t, "name another", said.Hint())
 }
 
 // One who has asked for a cut and goes away leaves no engine that rests.

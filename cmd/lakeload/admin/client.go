@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/lakehouse"
@@ -51,6 +52,12 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Status is the engine's account of itself.
 func (c *Client) Status(ctx context.Context) (s lakehouse.Status, err error) {
 	return s, c.ask(ctx, "asking the engine how it is", http.MethodGet, "/v1/status", nil, &s)
+}
+
+// Act is [lakehouse.Engine.Act] of the engine.
+func (c *Client) Act(ctx context.Context, table string, action lakehouse.TableAction) (is lakehouse.TableState, err error) {
+	path := "/v1/tables/" + url.PathEscape(table) + "/" + url.PathEscape(string(action))
+	return is, c.ask(ctx, "asking the engine to "+string(action)+" "+table, http.MethodPost, path, nil, &is)
 }
 
 // Cut is [lakehouse.Engine.Cut] of the engine. The engine's stream rests while

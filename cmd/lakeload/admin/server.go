@@ -23,6 +23,7 @@ import (
 type Engine interface {
 	Status() lakehouse.Status
 	Cut(ctx context.Context, point func(ctx context.Context) (cdc.LSN, error)) (lakehouse.Cut, error)
+	Act(ctx context.Context, table string, action lakehouse.TableAction) (lakehouse.TableState, error)
 }
 
 // forgetAfter is how long a cut waits for who has asked for it. The engine's
@@ -67,6 +68,7 @@ func Start(path string, engine Engine) (*Server, error) {
 	s.life, s.end = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", s.status)
+	mux.HandleFunc("POST /v1/tables/{table}/{action}", s.act)
 	mux.HandleFunc("POST /v1/cuts", s.hold)
 	mux.HandleFunc("POST /v1/cuts/{id}", s.cut)
 	mux.HandleFunc("DELETE /v1/cuts/{id}", s.release)
@@ -119,6 +121,12 @@ func (s *Server) Close() error {
 }
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) { answer(w, s.engine.Status(), nil) }
+
+// act answers with what is recorded of the table when the action is.
+func (s *Server) act(w http.ResponseWriter, r *http.Request) {
+	is, err := s.engine.Act(r.Context(), r.PathValue("table"), lakehouse.TableAction(r.PathValue("action")))
+	answer(w, is, err)
+}
 
 // hold answers when the stream rests, with the id by which the cut goes on.
 func (s *Server) hold(w http.ResponseWriter, r *http.Request) {
