@@ -35,6 +35,10 @@ type Engine struct {
 	cuts     chan *cutRequest
 	copier   *copier
 
+	meter  *meter
+	alerts alerts
+	pulse  chan struct{} // asks the stream's loop whether it turns
+
 	mu     sync.Mutex // guards status
 	status Status
 }
@@ -46,10 +50,13 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, &Error{Op: "reading the options", Kind: KindPreflight, Err: err}
 	}
-	opt.Lake = objstore.Retry(opt.Lake, objstore.RetryPolicy{Notify: func(op, path string, attempt int, err error) {
+	m := newMeter(time.Now())
+	opt.Events = m.listen(opt.Events)
+	opt.Lake = objstore.Retry(objstore.Observe(opt.Lake, m.store.called), objstore.RetryPolicy{Notify: func(op, path string, attempt int, err error) {
+		m.store.retries.Add(1)
 		opt.Log.Warn("the store failed; the call is made again", "op", op, "path", path, "attempt", attempt, "error", err)
 	}})
-	e := &Engine{opt: opt, tasks: make(chan *task), cuts: make(chan *cutRequest), descent: descent{same: true}}
+	e := &Engine{opt: opt, meter: m, pulse: make(chan struct{}), tasks: make(chan *task), cuts: make(chan *cutRequest), descent: descent{same: true}}
 	st, err := ReadState(ctx, opt.Lake, opt.Name)
 	if err != nil && !errors.Is(err, ErrNoState) {
 		return nil, err
@@ -61,6 +68,9 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 		return nil, err
 	}
 	e.status = Status{Pipeline: opt.Name, Source: e.identity, Slot: opt.Slot}
+	if e.state != nil {
+		e.status.Tables = slices.Clone(e.state.Tables)
+	}
 	return e, nil
 }
 
@@ -71,6 +81,7 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 // A server that is promoted meanwhile is followed to its new timeline, if it
 // has all that the lake has.
 func (e *Engine) Run(ctx context.Context) error {
+	defer e.observe(ctx)()
 	for {
 		err := e.run(ctx)
 		if errors.Is(err, cdc.ErrTimeline) {
@@ -268,6 +279,19 @@ func (e *Engine) adoptedSince(t time.Time) bool {
 
 // Status is the engine's account of itself.
 func (e *Engine) Status() Status {
+	s := e.statusNow()
+	s.Health = e.health()
+	return s
+}
+
+// Streaming reports whether changes are being followed.
+func (e *Engine) Streaming() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.status.Streaming
+}
+
+func (e *Engine) statusNow() Status {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.status
@@ -291,9 +315,23 @@ func (e *Engine) save(ctx context.Context, change func(s *State)) error {
 	if err := saveState(ctx, e.opt.Lake, next); err != nil {
 		return err
 	}
+	was := e.state
 	e.state, e.saved = next, true
 	e.setStatus(func(s *Status) { s.Tables = slices.Clone(next.Tables) })
+	e.tellDetached(was, next)
 	return nil
+}
+
+// tellDetached tells of the tables that a change of the state has detached.
+func (e *Engine) tellDetached(was, is *State) {
+	for i := range is.Tables {
+		t := &is.Tables[i]
+		before := was.table(t.OID)
+		if t.Phase != PhaseDetached || before != nil && before.Phase == PhaseDetached || e.opt.Events.TableDetached == nil {
+			continue
+		}
+		e.opt.Events.TableDetached(TableDetached{Table: t.Name(), Reason: t.Reason, Remedy: t.Remedy})
+	}
 }
 
 // spec says how a table is kept in the lake.
@@ -305,6 +343,7 @@ func (e *Engine) spec(t *TableState, mode Mode) tableSpec {
 		policy:      e.opt.OnSchemaChange,
 		indexing:    e.opt.Events.IndexProgress,
 		indexMemory: e.opt.Memory / 4 / int64(max(1, len(e.state.Tables))),
+		meter:       e.meter.table(t.OID),
 	}
 	if e.opt.CacheDir != "" && mode == ModeMirror {
 		s.indexDir = filepath.Join(e.indexFolder(), indexName(t))

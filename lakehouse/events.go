@@ -21,7 +21,10 @@ type Events struct {
 	TableChanged    func(TableChanged)
 	TableResync     func(TableResync)
 	TableFound      func(TableFound)
+	TableDetached   func(TableDetached)
 	Retrying        func(Retrying)
+
+	InfrastructureAlert func(InfrastructureAlert)
 }
 
 // PipelineStarted is told once the lake and the source are known to belong together.
@@ -123,6 +126,14 @@ type TableFound struct {
 	Phase  TablePhase `json:"phase"` // copying, or offered
 	Reason string     `json:"reason,omitempty"`
 	Remedy string     `json:"remedy,omitempty"`
+}
+
+// TableDetached is told when a table is not followed any more, because the
+// source does not have it, or it is not selected. The lake keeps what it held.
+type TableDetached struct {
+	Table  string `json:"table"`
+	Reason string `json:"reason"`
+	Remedy string `json:"remedy"`
 }
 
 // Retrying is told before each wait after a failure that can pass.

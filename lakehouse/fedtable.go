@@ -25,7 +25,8 @@ type fedTable struct {
 	// looked says that a look at the catalogue has been kept, all in this run.
 	truncates []uint32
 	looked    bool
-	last      cdc.Txn // of the changes of this run
+	last      cdc.Txn     // of the changes of this run
+	counted   changeCount // what is staged and not committed
 }
 
 // epochKey names a table in an epoch.
@@ -156,6 +157,7 @@ func (t *fedTable) close(e *Engine) {
 }
 
 func (t *fedTable) rollback() {
+	t.counted = changeCount{}
 	for _, w := range t.writers {
 		w.Rollback()
 	}

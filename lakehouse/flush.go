@@ -86,6 +86,8 @@ func (f *flusher) each(ctx context.Context, do func(ctx context.Context, t *fedT
 			continue
 		}
 		g.Go(func() error {
+			f.e.meter.writing.Add(1)
+			defer f.e.meter.writing.Add(-1)
 			err := do(gctx, t)
 			var stop *stopError
 			if !errors.As(err, &stop) {
@@ -134,6 +136,7 @@ func (f *flusher) apply(ctx context.Context, b *batch) error {
 		if len(items) == 0 {
 			return nil
 		}
+		t.counted.add(items, t.position())
 		for _, w := range t.writers {
 			if err := w.Apply(ctx, items); err != nil {
 				return err
@@ -183,6 +186,8 @@ func (f *flusher) commit(ctx context.Context, cut cdc.LSN) (map[string]int64, er
 				mu.Unlock()
 			}
 		}
+		f.e.meter.table(t.state.OID).applied(t.counted)
+		t.counted = changeCount{}
 		return nil
 	})
 	return versions, err
@@ -354,9 +359,13 @@ func (f *flusher) tell(b *batch, at cdc.LSN, number int64, versions map[string]i
 	if f.e.opt.Events.BatchCommitted == nil || len(versions) == 0 {
 		return
 	}
-	// The source's clock is not ours: it may say that the change is still to come.
+	fresh := time.Duration(0) // of what no transaction has brought
+	if !b.cutTime.IsZero() {
+		// The source's clock is not ours: it may say that the change is still to come.
+		fresh = max(0, now.Sub(b.cutTime))
+	}
 	f.e.opt.Events.BatchCommitted(BatchCommitted{
 		Epoch: number, LSN: b.cut, CommitTime: b.cutTime, Transactions: txns, Rows: rows,
-		Tables: versions, Elapsed: now.Sub(begun), Freshness: max(0, now.Sub(b.cutTime)),
+		Tables: versions, Elapsed: now.Sub(begun), Freshness: fresh,
 	})
 }

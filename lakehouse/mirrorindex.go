@@ -29,6 +29,7 @@ func openMirror(ctx context.Context, t *table) (*mirrorWriter, error) {
 		}
 		if err == nil {
 			m.index = index
+			t.spec.meter.indexed(index)
 		}
 	}
 	if err := m.fitIndex(ctx); err != nil {
@@ -57,12 +58,15 @@ func stampOf(snap *tablefmt.Snapshot) keyindex.Stamp {
 
 func createIndex(ctx context.Context, spec *tableSpec) (keyindex.Index, error) {
 	if spec.indexDir == "" {
-		return keyindex.NewMemory(), nil
+		index := keyindex.NewMemory()
+		spec.meter.indexed(index)
+		return index, nil
 	}
 	index, err := keyindex.Create(ctx, indexOptions(spec))
 	if err != nil {
 		return nil, fmt.Errorf("making the key index of %s: %w", spec, err)
 	}
+	spec.meter.indexed(index)
 	return index, nil
 }
 

@@ -293,6 +293,7 @@ func (m *mirrorWriter) addVectors(ctx context.Context, x *tablefmt.Transaction, 
 		}
 		with.ModificationTime, with.DataChange = now, true
 		x.Add(with)
+		m.spec.meter.marked(int64(vectors[i].SizeInBytes))
 	}
 	return touched, nil
 }

@@ -55,7 +55,6 @@ func (e *Engine) sessions(ctx context.Context) error {
 		before := e.resumeAt()
 		err := e.session(ctx)
 		e.undo()
-		e.setStatus(func(s *Status) { s.Streaming = false })
 		what, anew := "streaming", false
 		switch {
 		case err == nil:
@@ -193,7 +192,10 @@ func (e *Engine) session(ctx context.Context) (err error) {
 	if e.opt.Events.StreamStarted != nil {
 		e.opt.Events.StreamStarted(StreamStarted{From: from})
 	}
-	e.setStatus(func(st *Status) { st.Streaming, st.Durable = true, from })
+	last, _ := e.epochs.Last()
+	e.setStatus(func(st *Status) {
+		st.Streaming, st.Durable, st.Epoch, st.EpochTime = true, from, last.Number, last.CommitTime
+	})
 
 	// The flusher outlives a cancelled ctx, so that what has arrived is flushed.
 	work, abort := context.WithCancel(context.WithoutCancel(ctx))
@@ -211,6 +213,8 @@ func (e *Engine) session(ctx context.Context) (err error) {
 		}
 	})
 	err = s.loop(ctx)
+	e.setStatus(func(st *Status) { st.Streaming = false })
+	e.meter.streamEnded()
 	stopReceiving()
 	close(s.batches) // what is being flushed is flushed: its outcome must be known
 	wg.Wait()
@@ -225,6 +229,7 @@ func (e *Engine) session(ctx context.Context) (err error) {
 	}
 	refuseTasks(s.next.tasks)
 	s.next.release()
+	e.meter.inFlight.Store(0)
 	if rest := s.hold.end(Cut{}, noCut("the stream has ended meanwhile", errNotNow)); rest != nil {
 		rest.Release()
 	}
@@ -337,6 +342,8 @@ func (s *session) loop(ctx context.Context) error {
 			s.cutAt(at)
 		case <-s.hold.gone():
 			s.release(Cut{}, context.Canceled)
+		case <-s.e.pulse:
+			s.e.setStatus(func(st *Status) { st.Server = s.stream.Progress() })
 		case <-timer:
 		case <-done:
 			stopping, done = true, nil
@@ -373,6 +380,7 @@ func (s *session) take(c *cdc.Chunk) {
 		defer func() { s.next.record = true }()
 	}
 	s.next.add(c)
+	s.e.meter.inFlight.Add(c.Bytes)
 	s.e.setStatus(func(st *Status) { st.Received, st.Server = max(st.Received, c.Cut), s.stream.Progress() })
 }
 
@@ -388,7 +396,9 @@ func (s *session) flushLoop(ctx context.Context) {
 		// Within a transaction all that was staged would be for nothing.
 		r.cut, r.staged, r.rejoin = b.cut, f.staged, s.e.rejoin && !f.staged
 		r.awaits, r.held, r.copying = f.awaits(), f.held(), s.e.copies()
+		s.e.meter.held.Store(r.held)
 		b.release()
+		s.e.meter.inFlight.Add(-b.bytes)
 		s.flushed <- r
 	}
 }

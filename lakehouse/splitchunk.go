@@ -54,7 +54,7 @@ func splitChunk(c *cdc.Chunk, at cdc.LSN) (before, after *cdc.Chunk, reached boo
 	}
 	after.Bytes = c.Bytes - before.Bytes
 	if len(after.Items) == 0 && after.Cut == at && !after.Open {
-		before.CutTime = c.CutTime
+		before.CutTime, before.Bytes = c.CutTime, c.Bytes
 		return before, nil, true
 	}
 	return before, after, true

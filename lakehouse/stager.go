@@ -81,6 +81,7 @@ func (s *stager) finish() error {
 	}
 	s.file = nil
 	crashpoint.At(crashpoint.DataFileWritten)
+	s.t.spec.meter.wrote(add.Size)
 	s.done = append(s.done, &stagedFile{add: add, rows: s.rows})
 	return nil
 }

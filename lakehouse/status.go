@@ -111,4 +111,6 @@ type Status struct {
 	EpochTime time.Time    `json:"epoch_commit_time"`
 	Rows      int64        `json:"rows"` // changes applied since the start
 	Tables    []TableState `json:"tables"`
+	// Health is what the last minutes were like.
+	Health *Health `json:"health,omitempty"`
 }

@@ -78,6 +78,7 @@ type tableSpec struct {
 	policy      typemap.Policy
 	// indexing is told of the index as it is read from the table; nil: nobody is.
 	indexing func(IndexProgress)
+	meter    *tableMeter // nil: no figures are kept
 	// newer are the files of the source's table as of the present columns, if
 	// they are newer than what state.Files tells.
 	newer map[uint32]uint32

@@ -124,6 +124,7 @@ func (w *watcher) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.e.meter.sampled(slot)
 	s.at = slot.Current
 	for i := range s.known {
 		t := &s.known[i]

@@ -47,10 +47,11 @@ type Source struct {
 }
 
 var (
-	_ cdc.Source  = (*Source)(nil)
-	_ cdc.Checker = (*Source)(nil)
-	_ cdc.Claimer = (*Source)(nil)
-	_ cdc.Hosted  = (*Source)(nil)
+	_ cdc.Source   = (*Source)(nil)
+	_ cdc.Checker  = (*Source)(nil)
+	_ cdc.Claimer  = (*Source)(nil)
+	_ cdc.Hosted   = (*Source)(nil)
+	_ cdc.Measured = (*Source)(nil)
 )
 
 // Open checks the configuration and reaches the server once, so that what is

@@ -49,6 +49,7 @@ type diskIndex struct {
 	spareRecent *table // an empty table for the next recent
 
 	failure atomic.Pointer[error] // set once: why nothing works any more
+	counts  counters
 
 	// vis guards what lookups see.
 	vis    sync.RWMutex
@@ -124,6 +125,7 @@ func (ix *diskIndex) lookup(ctx context.Context, sc *scratch, locs []Loc) error 
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("look up keys: %w", err)
 	}
+	ix.counts.lookups.Add(int64(len(sc.qs)))
 	v, err := ix.lookupTables(sc, locs)
 	if v == nil {
 		return err

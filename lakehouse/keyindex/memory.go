@@ -15,6 +15,7 @@ type memIndex struct {
 	locs     map[Hash]Loc
 	changing bool
 	failure  error
+	counts   counters
 }
 
 // NewMemory makes an empty index with a zero stamp that lives in memory only,
@@ -48,6 +49,7 @@ func (ix *memIndex) lookup(ctx context.Context, own map[Hash]Loc, hashes []Hash,
 	if len(hashes) != len(locs) {
 		return fmt.Errorf("look up keys: %d hashes, room for %d locations", len(hashes), len(locs))
 	}
+	ix.counts.lookups.Add(int64(len(hashes)))
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	if err := errors.Join(ix.failure, ctx.Err()); err != nil {

@@ -246,6 +246,7 @@ func (ix *diskIndex) merge(v *view, part, count int) error {
 
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
+	ix.counts.merges.Add(1)
 	parts := slices.Clone(ix.view.parts)
 	parts[part] = replaceSegments(parts[part], in, r)
 	return ix.publish(parts, ix.stamp, func() {})

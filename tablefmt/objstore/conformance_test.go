@@ -55,6 +55,9 @@ func TestConformance(t *testing.T) {
 			require.NoError(t, err)
 			return objstore.Retry(s, objstore.RetryPolicy{First: time.Microsecond})
 		},
+		"observed": func(t *testing.T) objstore.Store {
+			return objstore.Observe(objstore.NewMemory(), func(string, error) {})
+		},
 	}
 	for name, open := range stores {
 		t.Run(name, func(t *testing.T) {
