@@ -267,6 +267,17 @@ type Finding struct {
 	Table string `json:"table,omitempty"`
 }
 
+// Size is a source's estimate of a table.
+type Size struct {
+	Rows, Bytes int64 // Rows is 0 where it has never been counted
+}
+
+// Sizer is a Source that knows about how large its tables are.
+type Sizer interface {
+	// Sizes gives them by OID; tables that are gone are left out.
+	Sizes(ctx context.Context, tables []*Relation) (map[uint32]Size, error)
+}
+
 // Unpublisher is a Source that can take tables out of its stream.
 type Unpublisher interface {
 	// Unpublish makes sure that the changes of tables, by OID, are not sent any

@@ -22,6 +22,9 @@ const (
 const (
 	AlertSpool = "spool_nearly_full"
 	AlertStore = "store_unreachable"
+	// AlertWAL is about the log that the source keeps; in seconds where the guard's
+	// limit is one of time.
+	AlertWAL = "wal_held"
 )
 
 // InfrastructureAlert is told when something around the engine is about to stop

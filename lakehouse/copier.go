@@ -45,14 +45,25 @@ func newCopier(e *Engine) *copier {
 	return c
 }
 
-// abort ends the reading of a table under a snapshot, if it is being read: it is
-// not to be copied any more, or otherwise.
-func (c *copier) abort(oid uint32) {
+// abort ends the reading of a table under a snapshot, and reports whether it was
+// being read: errCopyEnded where it is not to be copied any more, or otherwise;
+// a *stopError stops it.
+func (c *copier) abort(oid uint32, why error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if stop := c.reading[oid]; stop != nil {
-		stop(errCopyEnded)
+	stop := c.reading[oid]
+	if stop == nil {
+		return false
 	}
+	stop(why)
+	return true
+}
+
+// reads reports whether a table is being read under a snapshot.
+func (c *copier) reads(oid uint32) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reading[oid] != nil
 }
 
 // whileReading gives a context that ends with abort.

@@ -187,8 +187,12 @@ func (e *Engine) copyUnderOne(ctx context.Context, turn turn, snap cdc.Snapshot,
 	reading, done := e.copier.whileReading(ctx, rel.OID)
 	defer done()
 	err = e.copyOne(reading, snap, rel, specs)
-	if errors.Is(context.Cause(reading), errCopyEnded) {
+	cause := context.Cause(reading)
+	if errors.Is(cause, errCopyEnded) {
 		return false, nil
+	}
+	if letGo := (*stopError)(nil); errors.As(cause, &letGo) {
+		err = letGo
 	}
 	if errors.Is(err, cdc.ErrTableChanged) {
 		e.opt.Log.Warn("a table was changed while it was being copied; it is begun again", "table", rel.String(), "error", err)

@@ -39,8 +39,9 @@ type Engine struct {
 	alerts alerts
 	pulse  chan struct{} // asks the stream's loop whether it turns
 
-	mu     sync.Mutex // guards status
-	status Status
+	mu      sync.Mutex // guards what follows
+	status  Status
+	weights map[uint32]int64 // rows that the tables have cost since the guard's last look
 }
 
 // Open checks that source and lake belong together, and prepares a pipeline.
@@ -115,6 +116,21 @@ func (e *Engine) identifyPatiently(ctx context.Context, why error) error {
 func (e *Engine) run(ctx context.Context) error {
 	// Another server may have taken the place of the one before.
 	e.shown, e.hold, e.rejoin, e.unopened, e.watched, e.copier = 0, 0, false, 0, 0, newCopier(e)
+	ctx, release := context.WithCancelCause(ctx)
+	defer release(nil)
+	beside, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { (&guard{e: e, release: release}).run(beside) })
+	err := e.work(ctx)
+	stop()
+	watch.Wait()
+	if why := (*releaseError)(nil); errors.As(context.Cause(ctx), &why) {
+		return e.dropReleased(context.WithoutCancel(ctx), why)
+	}
+	return err
+}
+
+func (e *Engine) work(ctx context.Context) error {
 	if err := e.prepare(ctx); err != nil {
 		return err
 	}
@@ -327,7 +343,7 @@ func (e *Engine) tellDetached(was, is *State) {
 	for i := range is.Tables {
 		t := &is.Tables[i]
 		before := was.table(t.OID)
-		if t.Phase != PhaseDetached || before != nil && before.Phase == PhaseDetached || e.opt.Events.TableDetached == nil {
+		if !t.gone() || before != nil && before.gone() || e.opt.Events.TableDetached == nil {
 			continue
 		}
 		e.opt.Events.TableDetached(TableDetached{Table: t.Name(), Reason: t.Reason, Remedy: t.Remedy})

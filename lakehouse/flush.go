@@ -126,6 +126,7 @@ func (f *flusher) each(ctx context.Context, do func(ctx context.Context, t *fedT
 // apply stages the batch's changes.
 func (f *flusher) apply(ctx context.Context, b *batch) error {
 	f.warnUnknown(b)
+	f.e.weigh(b)
 	return f.each(ctx, func(ctx context.Context, t *fedTable) error {
 		items := b.tables[t.state.OID]
 		t.noteLast(items)

@@ -83,7 +83,7 @@ func (e *Engine) standsAt(t *fedTable, st *TableState) cdc.LSN {
 // replace makes what the engine works on follow what is recorded of a table
 // now. t is nil for one that no stream has yet.
 func (e *Engine) replace(ctx context.Context, t *fedTable, is *TableState) {
-	e.copier.abort(is.OID)
+	e.copier.abort(is.OID, errCopyEnded)
 	if t != nil {
 		t.rollback()
 		if t.copy != nil {

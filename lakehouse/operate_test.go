@@ -2,7 +2,6 @@ package lakehouse_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,11 +27,11 @@ func (r *rig) act(table string, action lakehouse.TableAction) lakehouse.TableSta
 // position: it is told now and then.
 func (r *rig) acknowledges(at cdc.LSN) {
 	r.t.Helper()
-	for i := range 20 {
+	for range 20 {
 		if r.acknowledged() > at {
 			return
 		}
-		r.update("u", 1, fmt.Sprint("to have something told ", i))
+		r.insertNext("u")
 		settle()
 	}
 	r.t.Fatalf("%s is acknowledged, and nothing beyond %s", r.acknowledged(), at)

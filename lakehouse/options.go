@@ -92,6 +92,9 @@ type Options struct {
 	// committed when the stream was opened is in the lake.
 	UntilCurrent bool
 
+	// WALGuard watches over the log that the source keeps for the pipeline.
+	WALGuard WALGuard
+
 	// IdleInterval is how often the position of an idle source is recorded.
 	// Default 30 s.
 	IdleInterval time.Duration
@@ -135,6 +138,7 @@ func (o *Options) EnsureDefaults() {
 	if o.TargetFileSize == 0 {
 		o.TargetFileSize = 128 << 20
 	}
+	o.WALGuard.EnsureDefaults()
 	if o.IdleInterval == 0 {
 		o.IdleInterval = 30 * time.Second
 	}
@@ -167,6 +171,9 @@ func (o *Options) Validate() error {
 	}
 	if o.FlushBytes < 0 || o.FlushBytes > o.Memory/4 {
 		bad("flush size of %d bytes: between 1 and a quarter of the memory budget", o.FlushBytes)
+	}
+	if err := o.WALGuard.validate(); err != nil {
+		errs = append(errs, err)
 	}
 	if o.CopyWorkers < 1 || o.CopyWorkers > 64 {
 		bad("copy workers %d: between 1 and 64", o.CopyWorkers)

@@ -18,6 +18,7 @@ func commands(c *console) []*cobra.Command {
 		newEpochsCommand(c),
 		newHistoryCommand(c),
 		newPauseCommand(c),
+		newPlanCommand(c),
 		newPublicationCommand(c),
 		newResumeCommand(c),
 		newResyncCommand(c),

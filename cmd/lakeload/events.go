@@ -26,6 +26,7 @@ const (
 	eventTableResync      = "table_resync"
 	eventTableFound       = "table_found"
 	eventRetrying         = "retrying"
+	eventReloaded         = "configuration_reloaded"
 	eventPipelineStopped  = "pipeline_stopped"
 )
 
@@ -131,6 +132,12 @@ func (l *textLines) tell(event any) {
 		}
 	case lakehouse.Retrying:
 		l.log.Warn("trying again", "what", e.What, "error", e.Err, "after", e.After.Round(time.Millisecond))
+	case configurationReloaded:
+		if e.Accepted {
+			l.log.Info("the configuration was read again", "pipeline", e.Pipeline)
+		} else {
+			l.log.Error("the configuration was read again and is not taken over: everything goes on as before", "error", e.Error, "what_to_do", e.Remedy)
+		}
 	case pipelineStopped:
 		if e.Error == "" { // an error is reported by who called us
 			l.log.Info("pipeline stopped", "pipeline", e.Pipeline)

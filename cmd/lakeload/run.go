@@ -46,7 +46,9 @@ func newRunCommand(c *console) *cobra.Command {
 any time: the next run goes on where the lake is.
 
 The first SIGINT or SIGTERM flushes what was received and ends with 0; the
-second ends at once. Preflight comes first: where something stands in the way
+second ends at once. SIGHUP reads the configuration file again: what has come is
+flushed, and the engine goes on by what it says now (lakeload plan tells beforehand
+what that means); a file that is not right changes nothing. Preflight comes first: where something stands in the way
 nothing is changed and the exit code is 3.
 
 Events are told on standard output as JSON lines, unless it is a terminal or
@@ -73,41 +75,49 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.takeOver, "take-over", false, "end the session that holds the slot, once, at the start: only for one that is known to be dead")
 }
 
-// run prepares everything that can be wrong on our side before it reaches for
-// the source.
+// prepared is a run that is known to be right on our side.
+type prepared struct {
+	selection *selection
+	options   lakehouse.Options
+	lake      string // where it is
+}
+
+// prepare makes sure of everything that can be wrong on our side before anything
+// is reached for.
+func (f *runFlags) prepare() (*prepared, error) {
+	s, err := f.source.resolve()
+	if err != nil {
+		return nil, err
+	}
+	p := &prepared{selection: s, lake: first(f.lake, s.conf.Lake.URL)}
+	if p.options, err = f.options(s); err != nil {
+		return nil, err
+	}
+	if p.lake == "" {
+		return nil, usageErrorf("name it with --lake ./lake, or in a configuration file with -c", "where the lake is to be is not said")
+	}
+	return p, nil
+}
+
 func (f *runFlags) run(ctx context.Context, c *console) (err error) {
 	if err := crashpoint.FromEnv(); err != nil {
 		return usageErrorf("leave "+crashpoint.EnvVar+" unset: it is for tests", "%w", err)
 	}
-	s, err := f.source.resolve()
+	p, err := f.prepare()
 	if err != nil {
 		return err
 	}
-	s.postgres.TakeOver = f.takeOver
-	o, err := f.options(s)
-	if err != nil {
-		return err
-	}
-	location := first(f.lake, s.conf.Lake.URL)
-	if location == "" {
-		return usageErrorf("name it with --lake ./lake, or in a configuration file with -c", "where the lake is to be is not said")
-	}
-	store, err := openStore(location)
+	p.selection.postgres.TakeOver = f.takeOver
+	store, err := openStore(p.lake)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	o.Lake, o.CacheDir = store, f.cacheDir
-	if o.CacheDir == "" {
-		o.CacheDir = cacheFolder(store.URL(), s.name)
-	}
 	n := newNarrator(c)
 	defer n.close()
-	o.Events, o.Log = listen(n.tell), n.log
-	o.EnsureDefaults()
-	limitMemory(o.Memory)
-	err = mirror(ctx, s, o, n.log)
-	stopped := pipelineStopped{Pipeline: s.name, Code: int(exitCodeOf(err))}
+	r := &reloader{flags: f, store: store, n: n}
+	err = r.run(ctx, p)
+	stopped := pipelineStopped{Pipeline: p.selection.name, Code: int(exitCodeOf(err))}
 	if err != nil {
 		stopped.Error, stopped.Remedy = err.Error(), hintOf(err)
 	}
@@ -130,8 +140,9 @@ func limitMemory(budget int64) {
 	}
 }
 
-// mirror runs the engine over a source that has passed its preflight.
-func mirror(ctx context.Context, s *selection, o lakehouse.Options, log *slog.Logger) error {
+// mirror runs the engine over a source that has passed its preflight. begun is
+// called once the pipeline has started.
+func mirror(ctx context.Context, s *selection, o lakehouse.Options, log *slog.Logger, begun func()) error {
 	source, err := s.open(ctx, log)
 	if err != nil {
 		return err
@@ -148,7 +159,10 @@ func mirror(ctx context.Context, s *selection, o lakehouse.Options, log *slog.Lo
 	started := o.Events.PipelineStarted
 	o.Events.PipelineStarted = func(e lakehouse.PipelineStarted) {
 		started(e)
-		once.Do(func() { server = answerOthers(o.CacheDir, engine, log) })
+		once.Do(func() {
+			begun()
+			server = answerOthers(o.CacheDir, engine, log)
+		})
 	}
 	if engine, err = lakehouse.Open(ctx, o); err != nil {
 		return errors.Join(err, source.Close())
@@ -238,6 +252,7 @@ func (f *runFlags) options(s *selection) (lakehouse.Options, error) {
 	o.WatchInterval = s.conf.Source.WatchInterval
 	o.OnNewTable = lakehouse.NewTablePolicy(s.conf.OnNewTable)
 	o.OnSchemaChange, o.OnUntold = changePolicies(&s.conf.OnSchemaChange)
+	o.WALGuard = walGuard(&s.conf.WALGuard)
 	if f.freshness != 0 {
 		o.Freshness = f.freshness
 	}
@@ -274,6 +289,19 @@ func changePolicies(c *config.SchemaChange) (typemap.Policy, lakehouse.UntoldPol
 	}
 	return typemap.Policy{Add: action(c.Add), Drop: action(c.Drop), Rename: action(c.Rename), Type: action(c.Type)},
 		lakehouse.UntoldPolicy{Partition: action(c.Partition), Rewrite: action(c.Rewrite)}
+}
+
+// walGuard is what the configuration says of the source's log.
+func walGuard(c *config.WALGuard) lakehouse.WALGuard {
+	g := lakehouse.WALGuard{Warn: c.Warn, Act: c.Act, WarnAfter: c.WarnAfter, ActAfter: c.ActAfter}
+	for _, word := range c.Do {
+		if word == config.None {
+			g.Do = []lakehouse.WALAction{}
+			break
+		}
+		g.Do = append(g.Do, lakehouse.WALAction(word))
+	}
+	return g
 }
 
 // placeholders stand for what is opened after the options are known to be right.

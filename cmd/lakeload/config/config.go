@@ -23,6 +23,7 @@ type Config struct {
 
 	OnNewTable     string // Copy, Ask or Ignore
 	OnSchemaChange SchemaChange
+	WALGuard       WALGuard
 }
 
 // Source is the database that is read.
@@ -78,6 +79,13 @@ type SchemaChange struct {
 	Rewrite   string // of rows, by an ALTER TABLE that tells nobody: Stop, Resync or Keep
 }
 
+// WALGuard says how much log the source may have to keep for the pipeline.
+type WALGuard struct {
+	Warn, Act           int64 // bytes; negative: only the server's own limit counts
+	WarnAfter, ActAfter time.Duration
+	Do                  []string // DetachLargest, ReleaseSlot; or None alone
+}
+
 // Limits bound what is used.
 type Limits struct {
 	Memory            int64 // bytes
@@ -110,6 +118,9 @@ const (
 	Off        = "off"
 	Any        = "any"
 	None       = "none"
+
+	DetachLargest = "detach_largest"
+	ReleaseSlot   = "release_slot"
 )
 
 // version of the format of the file.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -48,6 +49,7 @@ func Parse(path string, text []byte, env func(string) (string, bool)) (*Config, 
 
 		"on_new_table":     parsed(d, &c.OnNewTable, oneOf(Copy, Ask, Ignore)),
 		"on_schema_change": d.schemaChange(&c.OnSchemaChange),
+		"wal_guard":        d.walGuard(&c.WALGuard),
 	}
 	if err := d.document(text, root); err != nil {
 		return nil, err
@@ -126,6 +128,21 @@ func (d *decoder) schemaChange(to *SchemaChange) func(*yaml.Node) {
 	}
 }
 
+func (d *decoder) walGuard(to *WALGuard) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		d.mapping(n, "wal_guard", keys{
+			"warn":       parsed(d, &to.Warn, sizeOrOff),
+			"act":        parsed(d, &to.Act, sizeOrOff),
+			"warn_after": parsed(d, &to.WarnAfter, duration),
+			"act_after":  parsed(d, &to.ActAfter, duration),
+			"do":         d.words(&to.Do, oneOf(DetachLargest, ReleaseSlot, None)),
+		})
+		if len(to.Do) > 1 && slices.Contains(to.Do, None) {
+			d.fault(n, "wal_guard.do is none and something else: keep one")
+		}
+	}
+}
+
 func (d *decoder) limits(to *Limits) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		d.mapping(n, "limits", keys{
@@ -155,6 +172,18 @@ func duration(s string) (time.Duration, error) {
 	v, err := time.ParseDuration(s)
 	if err != nil || v <= 0 {
 		return 0, fmt.Errorf("%q is not a length of time such as 500ms, 10s or 5m", s)
+	}
+	return v, nil
+}
+
+// sizeOrOff is a size in bytes, or a negative one for "off".
+func sizeOrOff(s string) (int64, error) {
+	if s == Off {
+		return -1, nil
+	}
+	v, err := ParseSize(s)
+	if err != nil {
+		return 0, fmt.Errorf("%w, or off", err)
 	}
 	return v, nil
 }
