@@ -17,20 +17,21 @@ import (
 
 // Event is what tests look at of a line that `lakeload run` tells on standard output.
 type Event struct {
-	Name   string          `json:"event"`
-	Table  string          `json:"table"`
-	Rows   int64           `json:"rows"`
-	Ranges int             `json:"ranges"`
-	Done   int             `json:"ranges_done"`
-	Epoch  int64           `json:"epoch"`
-	LSN    string          `json:"lsn"`
-	Tables json.RawMessage `json:"tables"`
-	Code   int             `json:"exit_code"`
-	Phase  string          `json:"phase"`
-	Reason string          `json:"reason"`
-	Remedy string          `json:"remedy"`
-	Error  string          `json:"error"`
-	Line   string          `json:"-"` // as it was told
+	Name     string          `json:"event"`
+	Table    string          `json:"table"`
+	Rows     int64           `json:"rows"`
+	Ranges   int             `json:"ranges"`
+	Done     int             `json:"ranges_done"`
+	Epoch    int64           `json:"epoch"`
+	LSN      string          `json:"lsn"`
+	Tables   json.RawMessage `json:"tables"`
+	Code     int             `json:"exit_code"`
+	Phase    string          `json:"phase"`
+	Reason   string          `json:"reason"`
+	Remedy   string          `json:"remedy"`
+	Error    string          `json:"error"`
+	Severity string          `json:"severity"`
+	Line     string          `json:"-"` // as it was told
 }
 
 // Engine is one `lakeload run` as a child process. If our own process dies, it dies at the next event that it cannot tell.
