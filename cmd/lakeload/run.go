@@ -36,6 +36,7 @@ type runFlags struct {
 	cacheDir     string
 	copyWorkers  int
 	takeOver     bool
+	listen       string
 }
 
 func newRunCommand(c *console) *cobra.Command {
@@ -71,6 +72,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.untilCurrent, "until-current", false, "end once everything is in the lake that was committed at the start")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "local folder for what can be rebuilt (default: LAKE/_lakeload/NAME/cache)")
 	flags.IntVar(&f.copyWorkers, "copy-workers", 0, "ranges of the initial copy at a time (default 2)")
+	flags.StringVar(&f.listen, "listen", "", "serve metrics and health over HTTP there, as 127.0.0.1:9187 (default: not at all)")
 	flags.BoolVar(&f.takeOver, "take-over", false, "end the session that holds the slot, once, at the start: only for one that is known to be dead")
 }
 
@@ -86,6 +88,10 @@ func (f *runFlags) run(ctx context.Context, c *console) (err error) {
 	}
 	s.postgres.TakeOver = f.takeOver
 	o, err := f.options(s)
+	if err != nil {
+		return err
+	}
+	address, err := f.address(s.conf)
 	if err != nil {
 		return err
 	}
@@ -107,7 +113,12 @@ func (f *runFlags) run(ctx context.Context, c *console) (err error) {
 	o.Events, o.Log = listen(n.tell), n.log
 	o.EnsureDefaults()
 	limitMemory(o.Memory)
-	err = mirror(ctx, s, o, n.log)
+	shown, err := show(address, s.name, n.log)
+	if err != nil {
+		return err
+	}
+	defer shown.close()
+	err = mirror(ctx, s, o, n.log, shown)
 	stopped := pipelineStopped{Pipeline: s.name, Code: int(exitCodeOf(err))}
 	if err != nil {
 		stopped.Error, stopped.Remedy = err.Error(), hintOf(err)
@@ -132,7 +143,7 @@ func limitMemory(budget int64) {
 }
 
 // mirror runs the engine over a source that has passed its preflight.
-func mirror(ctx context.Context, s *selection, o lakehouse.Options, log *slog.Logger) error {
+func mirror(ctx context.Context, s *selection, o lakehouse.Options, log *slog.Logger, shown *display) error {
 	source, err := s.open(ctx, log)
 	if err != nil {
 		return err
@@ -154,6 +165,7 @@ func mirror(ctx context.Context, s *selection, o lakehouse.Options, log *slog.Lo
 	if engine, err = lakehouse.Open(ctx, o); err != nil {
 		return errors.Join(err, source.Close())
 	}
+	shown.engine(engine)
 	err = engine.Run(ctx)
 	if server != nil {
 		_ = server.Close() // nobody is left to tell
