@@ -50,6 +50,7 @@ var figures = []figure{
 	{"batches_total", counter, nil, "Flushes that changed tables and are durable."},
 	{"freshness_seconds", histogram, nil, "From the commit of a batch's last transaction, by the source's clock, to its being visible in the lake."},
 	{"flush_duration_seconds", histogram, nil, "How long the flushes of batches took."},
+	{"flush_running_seconds", gauge, nil, "For how long the flush that is being made has been; 0: none is."},
 	{"last_commit_timestamp_seconds", gauge, nil, "When a batch was last durable, in seconds since 1970."},
 	{"source_commit_timestamp_seconds", gauge, nil, "When the last transaction that the lake shows was committed, by the source's clock, in seconds since 1970."},
 	{"epoch", gauge, nil, "The number of the last epoch."},
@@ -180,6 +181,14 @@ func (t teller) time(name string, at time.Time) {
 	}
 }
 
+// since is how long something has lasted; 0 where it does not.
+func (t teller) since(name string, from, now time.Time) {
+	if from.IsZero() {
+		from = now
+	}
+	t.tell(name, now.Sub(from).Seconds())
+}
+
 func (t teller) histogram(name string, h *lakehouse.Histogram) {
 	buckets, sum := map[float64]uint64{}, uint64(0)
 	for i, bound := range h.Bounds {
@@ -201,6 +210,7 @@ func (t teller) flow(s *lakehouse.Stats) {
 	t.count("batches_total", s.Batches)
 	t.histogram("freshness_seconds", &s.Freshness)
 	t.histogram("flush_duration_seconds", &s.Flush)
+	t.since("flush_running_seconds", s.Flushing, s.At)
 	t.time("last_commit_timestamp_seconds", s.LastCommit)
 	t.time("source_commit_timestamp_seconds", s.Status.EpochTime)
 	t.count("epoch", s.Status.Epoch)
@@ -250,11 +260,7 @@ func (t teller) lake(s *lakehouse.Stats) {
 		t.count("store_errors_total", s.Store.Failures[op], op)
 	}
 	t.count("store_retries_total", s.Store.Retries)
-	failing := time.Duration(0)
-	if !s.Store.FailingSince.IsZero() {
-		failing = s.At.Sub(s.Store.FailingSince)
-	}
-	t.tell("store_failing_seconds", failing.Seconds())
+	t.since("store_failing_seconds", s.Store.FailingSince, s.At)
 }
 
 func (t teller) tables(s *lakehouse.Stats) {
