@@ -84,25 +84,26 @@ func (a *alerts) list() []InfrastructureAlert {
 // alert raises an alert, or tells of it again as something has changed. One that
 // stands as it is is not told again. It may be called by any goroutine.
 func (e *Engine) alert(a InfrastructureAlert) {
-	if !e.alerts.raise(a) {
-		return
-	}
-	e.opt.Log.Warn(a.Message, "alert", a.Kind, "severity", a.Severity, "what_to_do", a.Remedy)
-	if e.opt.Events.InfrastructureAlert != nil {
-		e.opt.Events.InfrastructureAlert(a)
+	if e.alerts.raise(a) {
+		e.tellAlert(a)
 	}
 }
 
 // resolve tells that what an alert of the kind told is over, if one stands.
 func (e *Engine) resolve(a InfrastructureAlert) {
-	if !e.alerts.resolve(a.Kind) {
-		return
+	if e.alerts.resolve(a.Kind) {
+		a.Severity, a.Remedy = AlertResolved, ""
+		e.tellAlert(a)
 	}
-	a.Severity, a.Remedy = AlertResolved, ""
-	e.opt.Log.Info(a.Message, "alert", a.Kind, "severity", a.Severity)
+}
+
+// tellAlert tells the listener, or the log where there is none.
+func (e *Engine) tellAlert(a InfrastructureAlert) {
 	if e.opt.Events.InfrastructureAlert != nil {
 		e.opt.Events.InfrastructureAlert(a)
+		return
 	}
+	e.opt.Log.Warn(a.Message, "alert", a.Kind, "severity", a.Severity, "what_to_do", a.Remedy)
 }
 
 // What the spool may be filled to before it is told, and to what it has to fall

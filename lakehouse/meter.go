@@ -34,6 +34,7 @@ type meter struct {
 	fresh      Histogram
 	flush      Histogram
 	lastCommit time.Time
+	flushing   time.Time // since when; zero: nothing is flushed
 	streams    int64
 	slot       *SlotSample
 	retries    map[string]int64
@@ -168,6 +169,15 @@ func retryKind(what string) string {
 	return what
 }
 
+// flushes notes that a flush begins, or has ended.
+func (m *meter) flushes(begins bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.flushing = (time.Time{}); begins {
+		m.flushing = time.Now()
+	}
+}
+
 func (m *meter) sampled(slot cdc.SlotState) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -214,6 +224,7 @@ func (m *meter) stats(now time.Time) Stats {
 	s.Loops.Observer, s.Loops.Stream = m.observed, m.streamed
 	s.Rows, s.Transactions, s.Batches, s.Streams = m.rows, m.txns, m.batches, m.streams
 	s.Freshness, s.Flush, s.LastCommit = m.fresh.clone(), m.flush.clone(), m.lastCommit
+	s.Flushing = m.flushing
 	if m.slot != nil && now.Sub(m.slot.At) <= slotOld {
 		copied := *m.slot
 		s.Slot = &copied

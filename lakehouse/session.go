@@ -389,6 +389,7 @@ func (s *session) flushLoop(ctx context.Context) {
 	f := &flusher{e: s.e, ack: s.stream.Ack}
 	f.source, _ = s.e.opt.Source.(cdc.KeyReader)
 	for b := range s.batches {
+		s.e.meter.flushes(true)
 		r := flushResult{record: !b.open && b.cut != 0}
 		if err := f.flush(ctx, b); err != nil {
 			r.err = fmt.Errorf("flushing up to %s: %w", b.cut, err)
@@ -397,6 +398,7 @@ func (s *session) flushLoop(ctx context.Context) {
 		r.cut, r.staged, r.rejoin = b.cut, f.staged, s.e.rejoin && !f.staged
 		r.awaits, r.held, r.copying = f.awaits(), f.held(), s.e.copies()
 		s.e.meter.held.Store(r.held)
+		s.e.meter.flushes(false)
 		b.release()
 		s.e.meter.inFlight.Add(-b.bytes)
 		s.flushed <- r

@@ -45,6 +45,7 @@ type Stats struct {
 	// Freshness is that of these flushes, see BatchCommitted, and Flush how long
 	// they took.
 	Freshness, Flush Histogram
+	Flushing         time.Time // since when something is being flushed; zero: nothing is
 	LastCommit       time.Time // when one last was durable, by our clock; zero for never
 	Streams          int64     // how often the stream has begun
 

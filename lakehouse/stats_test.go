@@ -93,6 +93,7 @@ func TestStatsEqualWhatWasDone(t *testing.T) {
 		require.Equal(t, r.lastEpoch().Number, s.Status.Epoch)
 		require.Zero(t, s.InFlight)
 		require.Zero(t, s.Writing)
+		require.Zero(t, s.Flushing)
 		require.Zero(t, s.LagBytes, "all is durable")
 		require.NotNil(t, s.Slot)
 		require.Equal(t, r.acknowledged(), s.Slot.State.ConfirmedFlush)

@@ -71,6 +71,11 @@ func TestEdge28SpoolIsFull(t *testing.T) {
 
 			stream := openStream(t, s, from)
 			require.True(t, s.Stats().Streaming)
+			if limit := s.Stats().SpoolLimit; name == "limit" {
+				require.EqualValues(t, 1<<20, limit)
+			} else {
+				require.EqualValues(t, defaultSpoolBytes, limit)
+			}
 			y := &story{}
 			err := until(t, y, stream, 1<<63)
 			require.True(t, cdc.Retryable(err), "%v", err)

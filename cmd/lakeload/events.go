@@ -25,6 +25,8 @@ const (
 	eventTableChanged     = "table_changed"
 	eventTableResync      = "table_resync"
 	eventTableFound       = "table_found"
+	eventTableDetached    = "table_detached"
+	eventAlert            = "infrastructure_alert"
 	eventRetrying         = "retrying"
 	eventReloaded         = "configuration_reloaded"
 	eventPipelineStopped  = "pipeline_stopped"
@@ -52,7 +54,10 @@ func listen(tell func(name string, event any)) lakehouse.Events {
 		TableChanged:    func(e lakehouse.TableChanged) { tell(eventTableChanged, e) },
 		TableResync:     func(e lakehouse.TableResync) { tell(eventTableResync, e) },
 		TableFound:      func(e lakehouse.TableFound) { tell(eventTableFound, e) },
+		TableDetached:   func(e lakehouse.TableDetached) { tell(eventTableDetached, e) },
 		Retrying:        func(e lakehouse.Retrying) { tell(eventRetrying, e) },
+
+		InfrastructureAlert: func(e lakehouse.InfrastructureAlert) { tell(eventAlert, e) },
 	}
 }
 
@@ -130,6 +135,10 @@ func (l *textLines) tell(event any) {
 		} else {
 			l.log.Info("new table", "table", e.Table)
 		}
+	case lakehouse.TableDetached:
+		l.log.Warn("table is not followed any more", "table", e.Table, "reason", e.Reason, "what_to_do", e.Remedy)
+	case lakehouse.InfrastructureAlert:
+		l.alert(e)
 	case lakehouse.Retrying:
 		l.log.Warn("trying again", "what", e.What, "error", e.Err, "after", e.After.Round(time.Millisecond))
 	case configurationReloaded:
@@ -142,6 +151,17 @@ func (l *textLines) tell(event any) {
 		if e.Error == "" { // an error is reported by who called us
 			l.log.Info("pipeline stopped", "pipeline", e.Pipeline)
 		}
+	}
+}
+
+func (l *textLines) alert(e lakehouse.InfrastructureAlert) {
+	switch e.Severity {
+	case lakehouse.AlertResolved:
+		l.log.Info(e.Message, "alert", e.Kind, "severity", e.Severity, "value", e.Value, "limit", e.Limit)
+	case lakehouse.AlertCritical:
+		l.log.Error(e.Message, "alert", e.Kind, "severity", e.Severity, "value", e.Value, "limit", e.Limit, "what_to_do", e.Remedy)
+	default:
+		l.log.Warn(e.Message, "alert", e.Kind, "severity", e.Severity, "value", e.Value, "limit", e.Limit, "what_to_do", e.Remedy)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -39,7 +40,13 @@ func tellAll(tell func(name string, event any)) {
 	e.TableResync(lakehouse.TableResync{Table: "public.events", Reason: "a partition was attached with rows"})
 	e.TableFound(lakehouse.TableFound{Table: "public.new", Phase: lakehouse.PhaseCopying})
 	e.TableFound(lakehouse.TableFound{Table: "public.odd", Phase: lakehouse.PhaseOffered, Reason: "two columns have one name", Remedy: "rename one"})
+	e.TableDetached(lakehouse.TableDetached{Table: "public.old", Reason: "the source has dropped it", Remedy: "select it again"})
+	e.InfrastructureAlert(lakehouse.InfrastructureAlert{Kind: lakehouse.AlertSpool, Severity: lakehouse.AlertWarning, Message: "the spool fills", Remedy: "end them", Value: 900, Limit: 1000})
+	e.InfrastructureAlert(lakehouse.InfrastructureAlert{Kind: lakehouse.AlertStore, Severity: lakehouse.AlertCritical, Message: "it cannot be used", Remedy: "see to it", Value: 31, Limit: 30})
+	e.InfrastructureAlert(lakehouse.InfrastructureAlert{Kind: lakehouse.AlertStore, Severity: lakehouse.AlertResolved, Message: "it can be used again", Limit: 30})
 	e.Retrying(lakehouse.Retrying{What: "streaming", Err: "connection refused", After: time.Second})
+	tell(eventReloaded, configurationReloaded{Pipeline: "shop", Accepted: true})
+	tell(eventReloaded, configurationReloaded{Pipeline: "shop", Error: "unknown key", Remedy: "mend it"})
 	tell(eventPipelineStopped, pipelineStopped{Pipeline: "shop", Code: 0})
 	tell(eventPipelineStopped, pipelineStopped{Pipeline: "shop", Code: 4, Error: "another engine <has> it", Remedy: "stop it"})
 }
@@ -64,6 +71,17 @@ func TestEvents(t *testing.T) {
 		}
 		return out.String()
 	})
+}
+
+// No event that the engine tells is left out, by listen or by tellAll.
+func TestEveryEventIsTold(t *testing.T) {
+	listeners := reflect.ValueOf(listen(func(string, any) {}))
+	for i := range listeners.NumField() {
+		require.False(t, listeners.Field(i).IsNil(), listeners.Type().Field(i).Name)
+	}
+	names := map[string]bool{}
+	tellAll(func(name string, _ any) { names[name] = true })
+	require.Len(t, names, listeners.NumField()+1, "and pipeline_stopped")
 }
 
 // Every event and every key of it is in docs/CLI.md.

@@ -194,6 +194,7 @@ func (s *realShop) checkResults() {
 	require.Contains(t, s.read("status"), "nobody reads it")
 	alone := lakeload(t, nil, "status", "--lake", s.lake, "-o", "json")
 	require.Nil(t, decode[statusJSON](t, alone.out).SlotState)
+	require.Equal(t, healthJSON{}, decode[statusJSON](t, alone.out).Health, "no engine runs")
 }
 
 func (s *realShop) checkTimeTravel() {

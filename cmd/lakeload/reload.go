@@ -26,6 +26,7 @@ type reloader struct {
 	flags *runFlags
 	store *objstore.Local
 	n     *narrator
+	shown *display
 }
 
 // run returns when an engine ends for another reason than a new configuration.
@@ -78,7 +79,7 @@ func (r *reloader) once(ctx context.Context, p *prepared, asked <-chan os.Signal
 	o.Events, o.Log = listen(r.n.tell), r.n.log
 	o.EnsureDefaults()
 	limitMemory(o.Memory)
-	err = mirror(running, p.selection, o, r.n.log, func() { begun = true })
+	err = mirror(running, p.selection, o, r.n.log, r.shown, func() { begun = true })
 	close(ended)
 	waiting.Wait()
 	if next != nil && ctx.Err() == nil && errors.Is(err, context.Canceled) { // it had not come far
@@ -101,6 +102,7 @@ func (r *reloader) again(was *prepared) (*prepared, error) {
 		{"the lake", was.lake, p.lake},
 		{"the slot", was.options.Slot, p.options.Slot},
 		{"the publication", was.options.Publication, p.options.Publication},
+		{"the address that it is watched at", was.watchedAt(), p.watchedAt()},
 	} {
 		if c.was != c.is {
 			return nil, usageErrorf("start another engine for it, or stop this one first", "%s cannot become another one while the engine runs (it is %s, and would be %s)", c.what, c.was, c.is)

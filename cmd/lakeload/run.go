@@ -18,6 +18,7 @@ import (
 	"github.com/lakeload/lakeload/cdc/postgres"
 	"github.com/lakeload/lakeload/cmd/lakeload/admin"
 	"github.com/lakeload/lakeload/cmd/lakeload/config"
+	"github.com/lakeload/lakeload/cmd/lakeload/metrics"
 	"github.com/lakeload/lakeload/internal/crashpoint"
 	"github.com/lakeload/lakeload/lakehouse"
 	"github.com/lakeload/lakeload/lakehouse/typemap"
@@ -35,6 +36,7 @@ type runFlags struct {
 	cacheDir     string
 	copyWorkers  int
 	takeOver     bool
+	listen       string
 }
 
 func newRunCommand(c *console) *cobra.Command {
@@ -72,6 +74,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.untilCurrent, "until-current", false, "end once everything is in the lake that was committed at the start")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "local folder for what can be rebuilt (default: LAKE/_lakeload/NAME/cache)")
 	flags.IntVar(&f.copyWorkers, "copy-workers", 0, "ranges of the initial copy at a time (default 2)")
+	flags.StringVar(&f.listen, "listen", "", "serve metrics and health over HTTP there, as 127.0.0.1:9187 (default: not at all)")
 	flags.BoolVar(&f.takeOver, "take-over", false, "end the session that holds the slot, once, at the start: only for one that is known to be dead")
 }
 
@@ -79,7 +82,15 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 type prepared struct {
 	selection *selection
 	options   lakehouse.Options
-	lake      string // where it is
+	lake      string           // where it is
+	address   *metrics.Address // where it is watched; nil: nowhere
+}
+
+func (p *prepared) watchedAt() string {
+	if p.address == nil {
+		return "none"
+	}
+	return p.address.HostPort
 }
 
 // prepare makes sure of everything that can be wrong on our side before anything
@@ -91,6 +102,9 @@ func (f *runFlags) prepare() (*prepared, error) {
 	}
 	p := &prepared{selection: s, lake: first(f.lake, s.conf.Lake.URL)}
 	if p.options, err = f.options(s); err != nil {
+		return nil, err
+	}
+	if p.address, err = f.address(s.conf); err != nil {
 		return nil, err
 	}
 	if p.lake == "" {
@@ -115,7 +129,12 @@ func (f *runFlags) run(ctx context.Context, c *console) (err error) {
 	defer func() { err = errors.Join(err, store.Close()) }()
 	n := newNarrator(c)
 	defer n.close()
-	r := &reloader{flags: f, store: store, n: n}
+	shown, err := show(p.address, p.selection.name, n.log)
+	if err != nil {
+		return err
+	}
+	defer shown.close()
+	r := &reloader{flags: f, store: store, n: n, shown: shown}
 	err = r.run(ctx, p)
 	stopped := pipelineStopped{Pipeline: p.selection.name, Code: int(exitCodeOf(err))}
 	if err != nil {
@@ -142,7 +161,7 @@ func limitMemory(budget int64) {
 
 // mirror runs the engine over a source that has passed its preflight. begun is
 // called once the pipeline has started.
-func mirror(ctx context.Context, s *selection, o lakehouse.Options, log *slog.Logger, begun func()) error {
+func mirror(ctx context.Context, s *selection, o lakehouse.Options, log *slog.Logger, shown *display, begun func()) error {
 	source, err := s.open(ctx, log)
 	if err != nil {
 		return err
@@ -167,6 +186,7 @@ func mirror(ctx context.Context, s *selection, o lakehouse.Options, log *slog.Lo
 	if engine, err = lakehouse.Open(ctx, o); err != nil {
 		return errors.Join(err, source.Close())
 	}
+	shown.engine(engine)
 	err = engine.Run(ctx)
 	if server != nil {
 		_ = server.Close() // nobody is left to tell

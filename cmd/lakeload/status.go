@@ -46,6 +46,7 @@ type statusJSON struct {
 	Stream              *postgres.StreamReport   `json:"stream"`
 	Decoding            *postgres.DecodingReport `json:"decoding"`
 	Reading             *postgres.ReadingReport  `json:"reading"` // who copies tables
+	Health              healthJSON               `json:"health"`
 	Healthy             bool                     `json:"healthy"`
 	Problems            []string                 `json:"problems"`
 
@@ -61,6 +62,7 @@ type tableStatusJSON struct {
 // statusFlags are the flags of status.
 type statusFlags struct {
 	lake     lakeFlags
+	cacheDir string
 	source   string
 	exitCode bool
 	maxLag   time.Duration
@@ -73,8 +75,9 @@ func newStatusCommand(c *console) *cobra.Command {
 		Use:   "status",
 		Short: "Show how far the lake is, and what its tables do",
 		Long: `Shows what the lake records: position, last epoch, and the tables with what is
-wrong with them. Where the source is named, the slot too, who reads it, what it
-holds and for how long that lasts, and how far the lake is behind.
+wrong with them. Where an engine runs on this machine, what its last minutes were
+like. Where the source is named, the slot too, who reads it, what it holds and for
+how long that lasts, and how far the lake is behind.
 
 With --exit-code it ends with 1 where something is wrong, for probes: the pipeline was
 halted, a table has stopped, the slot is lost or missing, nobody reads it, its log runs
@@ -88,6 +91,7 @@ out (wal_status unreserved), or a limit that was given is passed.`,
 
 func (f *statusFlags) register(flags *pflag.FlagSet) {
 	f.lake.register(flags)
+	flags.StringVar(&f.cacheDir, "cache-dir", "", "the engine's --cache-dir, where it has one: its socket lies there")
 	flags.StringVar(&f.source, "source", "", "the database, to ask it about the slot; else "+sourceEnv)
 	flags.BoolVar(&f.exitCode, "exit-code", false, "end with 1 where something is wrong")
 	flags.DurationVar(&f.maxLag, "max-lag", 0, "the lag, as 5m, beyond which something is wrong")
@@ -116,6 +120,9 @@ func (f *statusFlags) run(ctx context.Context, c *console) error {
 	defer closeStore()
 	s, err := lakeStatus(ctx, lake)
 	if err != nil {
+		return err
+	}
+	if s.Health, err = f.health(ctx, s.Pipeline); err != nil {
 		return err
 	}
 	if dsn != "" {

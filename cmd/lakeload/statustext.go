@@ -48,6 +48,7 @@ func (s *statusJSON) write(w io.Writer, now time.Time) error {
 		addReport(g, s.report)
 		g.add("lag", fmt.Sprintf("%s, %.0f s", human.Bytes(*s.LagBytes), *s.LagSeconds))
 	}
+	g.add("engine", s.Health.text())
 	for _, p := range s.Problems {
 		g.add("PROBLEM", p)
 	}

@@ -198,7 +198,7 @@ var slotMutations = []mutation{
 	},
 	{
 		name: "source: the lag may be negative", edge: 36, pkg: engine, test: "TestEdge36ClockGoesBackAndForth",
-		edits: []edit{{"lakehouse/flush.go", "Freshness: max(0, now.Sub(b.cutTime)),", "Freshness: now.Sub(b.cutTime),"}},
+		edits: []edit{{"lakehouse/flush.go", "fresh = max(0, now.Sub(b.cutTime))", "fresh = now.Sub(b.cutTime)"}},
 	},
 	{
 		name: "source: copies hold what a row filter leaves out", edge: 47, pkg: source, test: "TestEdge47NarrowedPublicationIsHonoured",

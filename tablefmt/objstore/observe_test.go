@@ -50,7 +50,8 @@ func TestObserveTellsEveryCall(t *testing.T) {
 	_, err = r.ReadAt(make([]byte, 1), 0)
 	require.NoError(t, err)
 	require.NoError(t, r.Close())
-	for range s.List(ctx, "", "") {
+	for _, err := range s.List(ctx, "", "") {
+		require.NoError(t, err)
 		break // told, although not all was asked for
 	}
 	for _, err := range s.List(ctx, "", "") {

@@ -20,6 +20,7 @@ type Config struct {
 	Defaults Defaults
 	Limits   Limits
 	Keyless  string // Stop or InsertOnly
+	Listen   string // HOST:PORT, for metrics
 
 	OnNewTable     string // Copy, Ask or Ignore
 	OnSchemaChange SchemaChange

@@ -48,6 +48,7 @@ tables:
     mode: [changelog, mirror]
 limits: {memory: 512MiB, spool: 20GiB, spool_folder: /var/spool/lakeload, source_connections: 4}
 keyless: insert-only
+listen: 127.0.0.1:9187
 `), testEnv)
 	require.NoError(t, err)
 	require.Equal(t, &Config{
@@ -61,7 +62,7 @@ keyless: insert-only
 			{Match: []string{"public.orders"}, Mode: []string{Changelog, Mirror}},
 		},
 		Limits:  Limits{Memory: 512 << 20, Spool: 20 << 30, SpoolFolder: "/var/spool/lakeload", SourceConnections: 4},
-		Keyless: InsertOnly,
+		Keyless: InsertOnly, Listen: "127.0.0.1:9187",
 	}, c)
 }
 

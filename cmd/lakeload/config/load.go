@@ -46,6 +46,7 @@ func Parse(path string, text []byte, env func(string) (string, bool)) (*Config, 
 		"tables":   d.tables(&c.Tables),
 		"limits":   d.limits(&c.Limits),
 		"keyless":  parsed(d, &c.Keyless, oneOf(Stop, InsertOnly)),
+		"listen":   d.text(&c.Listen),
 
 		"on_new_table":     parsed(d, &c.OnNewTable, oneOf(Copy, Ask, Ignore)),
 		"on_schema_change": d.schemaChange(&c.OnSchemaChange),
