@@ -62,7 +62,7 @@ func (e *Engine) openTables(ctx context.Context) error {
 			continue
 		}
 		e.tables = append(e.tables, t)
-		if t.state.Phase == PhaseStopped && t.state.NeedsCopy {
+		if t.state.Phase == PhaseStopped && (t.state.NeedsCopy || t.state.Refused != nil) {
 			if err := e.keepStopped(ctx, t); err != nil {
 				return err
 			}
