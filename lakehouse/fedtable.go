@@ -66,6 +66,11 @@ func (e *Engine) openTables(ctx context.Context) error {
 			if err := e.keepStopped(ctx, t); err != nil {
 				return err
 			}
+			if t.state.Refused != nil && !t.state.NeedsCopy && t.state.StoppedAt == 0 {
+				if err := e.noteStoppedAt(ctx, t); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		err := e.openTable(ctx, t)
@@ -123,6 +128,16 @@ func (e *Engine) keepStopped(ctx context.Context, t *fedTable) error {
 		t.stoppedAt = slot.ConfirmedFlush
 	}
 	return nil
+}
+
+// noteStoppedAt records where a table is that was refused at this start: the
+// others go on from here.
+func (e *Engine) noteStoppedAt(ctx context.Context, t *fedTable) error {
+	return e.save(ctx, func(s *State) {
+		st := s.table(t.state.OID)
+		st.StoppedAt = t.stoppedAt
+		t.state = *st
+	})
 }
 
 func (e *Engine) openTable(ctx context.Context, t *fedTable) error {
