@@ -359,13 +359,13 @@ func TestMaskedMultiset(t *testing.T) {
 	require.Equal(t, want, r.rows(r.mirror("p")))
 }
 
-// TestMaskedKeyIsCopiedUnderOneSnapshot, and others by ranges, while changes
-// arrive.
+// TestMaskedTablesAreCopiedWhileTheyChange: one whose key is masked under a
+// snapshot, and others by ranges.
 func TestMaskedTablesAreCopiedWhileTheyChange(t *testing.T) {
 	for _, masks := range [][]string{{"id hash", "v hash"}, {"v hash"}} {
 		t.Run(masks[0], func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, keyed("t"))
+				r := newRigOf(t, cdctest.Options{Seed: 1, MaxRows: 40, KeyRows: 50}, keyed("t"))
 				r.insert("t", 0, 300)
 				r.masked(maskSalt, masks...)
 				stop := r.start()
