@@ -49,6 +49,8 @@ type Fault struct {
 	Row    int
 	Reason string // "column \"d\" has the value infinity, which its type in the lake cannot hold"
 	Remedy string
+	// Column is the column whose value the reason tells; "" where it tells none.
+	Column string
 	// Resync says that rows handed out before may be wrong, too, so that only a
 	// new copy mends the table.
 	Resync bool

@@ -103,6 +103,9 @@ type Relation struct {
 	// Later is, where the ids of the columns are not known, what the catalogue has
 	// gone on to; nil where they are known, or nobody can tell.
 	Later *Later
+	// Beneath is for a source that stands before another one and shows less than
+	// that has: the relation that the inner one has made. Nil for all others.
+	Beneath *Relation
 }
 
 // Later is what a catalogue tells of a table whose columns are not those of a

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/lakehouse/epoch"
+	"github.com/lakeload/lakeload/lakehouse/mask"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
 
@@ -34,6 +35,7 @@ type Engine struct {
 	tasks    chan *task
 	cuts     chan *cutRequest
 	copier   *copier
+	masks    *maskBook
 
 	meter  *meter
 	alerts alerts
@@ -57,13 +59,16 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 		m.store.retries.Add(1)
 		opt.Log.Warn("the store failed; the call is made again", "op", op, "path", path, "attempt", attempt, "error", err)
 	}})
-	e := &Engine{opt: opt, meter: m, pulse: make(chan struct{}), tasks: make(chan *task), cuts: make(chan *cutRequest), descent: descent{same: true}}
+	masks := newMaskBook(opt.Table)
+	opt.Source = mask.Wrap(opt.Source, masks.policy)
+	e := &Engine{opt: opt, masks: masks, meter: m, pulse: make(chan struct{}), tasks: make(chan *task), cuts: make(chan *cutRequest), descent: descent{same: true}}
 	st, err := ReadState(ctx, opt.Lake, opt.Name)
 	if err != nil && !errors.Is(err, ErrNoState) {
 		return nil, err
 	}
 	if err == nil {
 		e.state = st
+		e.masks.set(st.Tables)
 	}
 	if err := e.identify(ctx); err != nil {
 		return nil, err
@@ -243,6 +248,7 @@ func (e *Engine) superseded(ctx context.Context) error {
 		return nil
 	case !e.saved && newest.Session == e.state.Session:
 		e.state = newest
+		e.masks.set(newest.Tables)
 		return nil
 	}
 	return &Error{
@@ -327,12 +333,18 @@ func (e *Engine) Close() error { return e.opt.Source.Close() }
 // save records a change of the state; on an error the state is as before.
 func (e *Engine) save(ctx context.Context, change func(s *State)) error {
 	next := e.state.clone()
+	for oid, columns := range e.masks.learned() {
+		if t := next.table(oid); t != nil {
+			t.Masks = columns
+		}
+	}
 	change(next)
 	if err := saveState(ctx, e.opt.Lake, next); err != nil {
 		return err
 	}
 	was := e.state
 	e.state, e.saved = next, true
+	e.masks.set(next.Tables)
 	e.setStatus(func(s *Status) { s.Tables = slices.Clone(next.Tables) })
 	e.tellDetached(was, next)
 	return nil

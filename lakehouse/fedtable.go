@@ -63,9 +63,14 @@ func (e *Engine) openTables(ctx context.Context) error {
 			continue
 		}
 		e.tables = append(e.tables, t)
-		if t.state.Phase == PhasePaused || t.state.Phase == PhaseStopped && t.state.NeedsCopy {
+		if t.state.Phase == PhasePaused || t.state.Phase == PhaseStopped && (t.state.NeedsCopy || t.state.Refused != nil) {
 			if err := e.keepStopped(ctx, t); err != nil {
 				return err
+			}
+			if t.state.Refused != nil && !t.state.NeedsCopy && t.state.StoppedAt == 0 {
+				if err := e.noteStoppedAt(ctx, t); err != nil {
+					return err
+				}
 			}
 			continue
 		}
@@ -124,6 +129,16 @@ func (e *Engine) keepStopped(ctx context.Context, t *fedTable) error {
 		t.stoppedAt = slot.ConfirmedFlush
 	}
 	return nil
+}
+
+// noteStoppedAt records where a table is that was refused at this start: the
+// others go on from here.
+func (e *Engine) noteStoppedAt(ctx context.Context, t *fedTable) error {
+	return e.save(ctx, func(s *State) {
+		st := s.table(t.state.OID)
+		st.StoppedAt = t.stoppedAt
+		t.state = *st
+	})
 }
 
 func (e *Engine) openTable(ctx context.Context, t *fedTable) error {

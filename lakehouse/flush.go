@@ -42,6 +42,9 @@ func (f *flusher) flush(ctx context.Context, b *batch) error {
 	}
 	f.rows += b.rows
 	f.txns += b.transactions
+	if err := f.e.noteMasks(ctx); err != nil {
+		return err
+	}
 	if err := f.apply(ctx, b); err != nil {
 		return err
 	}

@@ -45,7 +45,8 @@ type Options struct {
 	Slot, Publication string
 
 	// Table says how a table of the source is kept; nil means the zero value for
-	// every table. It is asked for every table at every start.
+	// every table. It is asked for every table at every start, and gives the same
+	// each time. It gets relations as Source makes them, which are not masked.
 	Table func(rel *cdc.Relation) TableOptions
 
 	// OnSchemaChange says what is done when the columns of a source's table

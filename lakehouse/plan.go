@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/lakehouse/mask"
 )
 
 // PlanAction is what a run would do about a table at its start.
@@ -46,12 +47,17 @@ func Plan(ctx context.Context, opt Options) ([]PlannedTable, error) {
 		return nil, &Error{Op: "reading the options", Kind: KindPreflight, Err: err}
 	}
 	opt.Log = slog.New(slog.DiscardHandler) // nothing happens
-	e := &Engine{opt: opt, descent: descent{same: true}}
+	masks := newMaskBook(opt.Table)
+	opt.Source = mask.Wrap(opt.Source, masks.policy)
+	e := &Engine{opt: opt, masks: masks, descent: descent{same: true}}
 	st, err := ReadState(ctx, opt.Lake, opt.Name)
 	if err != nil && !errors.Is(err, ErrNoState) {
 		return nil, err
 	}
 	e.state = st
+	if st != nil {
+		masks.set(st.Tables)
+	}
 	if err := e.identify(ctx); err != nil {
 		return nil, err
 	}

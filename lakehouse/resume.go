@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/lakehouse/mask"
 	"github.com/lakeload/lakeload/lakehouse/typemap"
 )
 
@@ -252,9 +253,16 @@ func (e *Engine) renamed(t *TableState, rel *cdc.Relation) {
 
 // reconfigure takes over what the configuration says of a table now.
 func (e *Engine) reconfigure(t *TableState, rel *cdc.Relation) {
-	want := e.opt.Table(rel)
+	want := e.wanted(rel)
 	was := t.Phase
-	if m := t.reconfigure(&want); len(m.notes) > 0 {
+	m := t.reconfigure(&want, mask.Beneath(rel))
+	if m.refused != "" && t.Phase == PhaseStopped {
+		e.opt.Log.Error("a table is not followed", "table", t.Name(), "reason", t.Reason, "what_to_do", t.Remedy)
+		t.Since = time.Now().UTC()
+		e.tellStopped(t)
+		return
+	}
+	if len(m.notes) > 0 {
 		e.opt.Log.Warn("a table is kept otherwise from now on", "table", t.Name(), "changes", m.String(), "copied_again", m.resync)
 		if t.Phase != was {
 			t.Since = time.Now().UTC()

@@ -114,6 +114,9 @@ func (e *Engine) selected(ctx context.Context) ([]*cdc.Relation, []TableState, e
 		if err := checkColumns(rel, states[i].Modes); err != nil {
 			return nil, nil, err
 		}
+		if err := states[i].checkMasks(rel, e.state); err != nil {
+			return nil, nil, err
+		}
 	}
 	return tables, states, e.checkFolders(ctx, states)
 }
@@ -161,7 +164,7 @@ func hostname() string {
 }
 
 func (e *Engine) newTable(rel *cdc.Relation) TableState {
-	options := e.opt.Table(rel)
+	options := e.wanted(rel)
 	if len(options.Modes) == 0 {
 		options.Modes = []Mode{ModeMirror}
 	}

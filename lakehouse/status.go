@@ -66,6 +66,9 @@ type TableState struct {
 	// NeedsCopy says of a table that stopped that only a resync can mend it, and
 	// of one that was paused that it is copied again when it is resumed.
 	NeedsCopy bool `json:"needs_copy,omitempty"`
+	// Refused is how the configuration would have the table kept, which only
+	// somebody's word, a resync, can grant; nil where there is nothing.
+	Refused *Refusal `json:"refused,omitempty"`
 	// Membership is the id of its place in the publication, see
 	// [cdc.Source.Published].
 	Membership uint64 `json:"membership,omitempty"`

@@ -68,6 +68,8 @@ func (t *TableState) act(action TableAction) (changed bool, err error) {
 			return false, nil
 		case t.Phase == PhasePaused && t.NeedsCopy:
 			t.askCopy()
+		case t.Phase == PhaseStopped && t.Refused != nil:
+			return refuse(t.Remedy, "it may not be kept as the configuration says: %s", t.Reason)
 		case t.Phase == PhasePaused, t.Phase == PhaseStopped && !t.NeedsCopy:
 			t.Phase, t.Reason, t.Remedy = PhaseLive, "", "" // StoppedAt stays until the table has passed it
 		default:
@@ -79,6 +81,7 @@ func (t *TableState) act(action TableAction) (changed bool, err error) {
 		if t.Phase == PhaseDropped {
 			return false, nil
 		}
+		t.Refused = nil
 		t.Phase, t.Reason, t.Remedy, t.NeedsCopy, t.StoppedAt = PhaseDropped, reasonDropped, remedyDropped, false, 0
 	default:
 		return false, &Error{

@@ -511,6 +511,9 @@ func (e *Engine) takeIn(ctx context.Context, known []TableState, selected, fresh
 		t.Heir = slices.ContainsFunc(known, func(o TableState) bool { return o.gone() && o.Name() == t.Name() })
 		err := checkColumns(rel, t.Modes)
 		if err == nil {
+			err = t.checkMasks(rel, e.state)
+		}
+		if err == nil {
 			err = e.checkFolders(ctx, []TableState{t})
 		}
 		switch {

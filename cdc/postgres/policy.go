@@ -157,6 +157,7 @@ func stopFault(rel *cdc.Relation, row, col int, text string) cdc.Fault {
 	}
 	return cdc.Fault{
 		Row:    row,
+		Column: c.Name,
 		Reason: fmt.Sprintf("column %q (%s) has the value %s, which its type in the lake cannot hold, and its policy is stop", c.Name, c.SourceType, text),
 		Remedy: "change the value at the source and copy the table again (`lakeload resync SCHEMA.TABLE`), or give the column the policy exact or clamp under types in the configuration, and start again",
 	}

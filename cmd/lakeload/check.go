@@ -108,6 +108,15 @@ The exit code is 3 where something stands in the way.`,
 			if err != nil {
 				return err
 			}
+			tables, err := source.Tables(cmd.Context())
+			if err != nil {
+				return err
+			}
+			masks, err := maskFindings(s.conf, tables)
+			if err != nil {
+				return err
+			}
+			findings = append(findings, masks...)
 			if location := first(lake, s.conf.Lake.URL); location != "" && blocked(findings) == nil {
 				more, err := checkLake(cmd.Context(), location, s, source)
 				if err != nil {

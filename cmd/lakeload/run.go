@@ -166,7 +166,7 @@ func mirror(ctx context.Context, s *selection, o lakehouse.Options, log *slog.Lo
 	if err != nil {
 		return err
 	}
-	if err := preflight(ctx, source, followed(ctx, o), log); err != nil {
+	if err := preflight(ctx, s.conf, source, followed(ctx, o), log); err != nil {
 		return errors.Join(err, source.Close())
 	}
 	o.Source = source
@@ -227,16 +227,27 @@ var copyOnly = map[string]bool{"select": true, "row_security": true, "table_owne
 
 // preflight refuses a source that is not ready, and says loudly what will not
 // be followed.
-func preflight(ctx context.Context, source *postgres.Source, followed map[string]bool, log *slog.Logger) error {
+func preflight(ctx context.Context, conf *config.Config, source *postgres.Source, followed map[string]bool, log *slog.Logger) error {
 	findings, err := source.Check(ctx)
 	if err != nil {
 		return err
 	}
+	tables, err := source.Tables(ctx)
+	if err != nil {
+		return err
+	}
+	masks, err := maskFindings(conf, tables)
+	if err != nil {
+		return err
+	}
+	findings = append(findings, masks...)
 	for i := range findings {
 		f := &findings[i]
 		switch {
 		case f.Severity != cdc.Blocker || len(followed) == 0:
 		case f.Check == "create_publication":
+			f.Severity = cdc.Warning
+		case f.Check == "column_mask" && followed[f.Table]: // that table stops, and no other
 			f.Severity = cdc.Warning
 		case copyOnly[f.Check] && followed[f.Table]:
 			f.Severity, f.Need = cdc.Warning, f.Need+", should the table have to be copied again"
@@ -251,10 +262,6 @@ func preflight(ctx context.Context, source *postgres.Source, followed map[string
 		if f.Severity == cdc.Warning {
 			log.Warn("preflight", "check", f.Check, "object", f.Object, "have", f.Have, "need", f.Need, "what_to_do", f.Remedy)
 		}
-	}
-	tables, err := source.Tables(ctx)
-	if err != nil {
-		return err
 	}
 	if names := insertOnly(tables); len(names) > 0 {
 		log.Warn("INSERT ONLY: these tables have no key, their updates and deletes are not mirrored",

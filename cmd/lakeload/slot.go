@@ -167,7 +167,7 @@ func (f *runFlags) createSlot(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	if err := preflight(ctx, source, nil, slog.New(slog.DiscardHandler)); err != nil {
+	if err := preflight(ctx, s.conf, source, nil, slog.New(slog.DiscardHandler)); err != nil {
 		return errors.Join(err, source.Close())
 	}
 	o.Source = source

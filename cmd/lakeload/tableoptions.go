@@ -27,6 +27,10 @@ func (r *tableRule) matches(rel *cdc.Relation) bool {
 // last. --mode stands over all of them. What nobody says is left open: a table
 // that is in the lake stays as it is.
 func (f *runFlags) tableOptions(conf *config.Config) (func(*cdc.Relation) lakehouse.TableOptions, error) {
+	return tableOptions(conf, f.mode)
+}
+
+func tableOptions(conf *config.Config, mode []string) (func(*cdc.Relation) lakehouse.TableOptions, error) {
 	defaults, err := asTableOptions(conf, &config.Rule{Mode: conf.Defaults.Mode})
 	if err != nil {
 		return nil, err
@@ -39,9 +43,9 @@ func (f *runFlags) tableOptions(conf *config.Config) (func(*cdc.Relation) lakeho
 		}
 		rules = append(rules, r)
 	}
-	if len(f.mode) > 0 {
+	if len(mode) > 0 {
 		all := tableRule{match: []postgres.Pattern{anyTable()}}
-		if all.options.Modes, err = asModes(f.mode); err != nil {
+		if all.options.Modes, err = asModes(mode); err != nil {
 			return nil, err
 		}
 		rules = append(rules, all)
@@ -62,6 +66,7 @@ func override(o, by *lakehouse.TableOptions) {
 	if len(by.Modes) > 0 {
 		o.Modes = by.Modes
 	}
+	overrideMasks(o, by)
 }
 
 func asTableRule(conf *config.Config, r *config.Rule) (rule tableRule, err error) {
@@ -98,8 +103,10 @@ func anyTable() postgres.Pattern {
 
 // asTableOptions are what one rule says.
 func asTableOptions(_ *config.Config, r *config.Rule) (o lakehouse.TableOptions, err error) {
-	o.Modes, err = asModes(r.Mode)
-	return o, err
+	if o.Modes, err = asModes(r.Mode); err != nil {
+		return o, err
+	}
+	return o, setMasks(&o, r)
 }
 
 func asModes(words []string) ([]lakehouse.Mode, error) {

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lakeload/lakeload/cdc"
-	"github.com/lakeload/lakeload/cdc/postgres"
 	"github.com/lakeload/lakeload/cmd/lakeload/admin"
 	"github.com/lakeload/lakeload/cmd/lakeload/human"
 	"github.com/lakeload/lakeload/lakehouse"
@@ -114,7 +113,13 @@ func (f *verifyFlags) run(ctx context.Context, c *console, args []string) error 
 		return err
 	}
 	defer source.Close()
-	v := &verification{flags: f, source: source, lake: lake, log: n.log, named: len(args) > 0}
+	options, err := tableOptions(s.conf, nil)
+	if err != nil {
+		return err
+	}
+	v := &verification{
+		flags: f, source: lakehouse.MaskedSource(source, lake.State(), options), options: options, lake: lake, log: n.log, named: len(args) > 0,
+	}
 	if !f.atRest {
 		v.engine = admin.NewClient(admin.SocketPath(first(f.cacheDir, cacheFolder(store.URL(), s.name))))
 		defer v.engine.Close()
@@ -155,8 +160,10 @@ func chosenTables(lake *lakehouse.Lake, names []string) (list []lakehouse.LakeTa
 // verification compares tables at one position.
 type verification struct {
 	flags  *verifyFlags
-	source *postgres.Source
+	source cdc.Source // masked, as the lake is
 	lake   *lakehouse.Lake
+	// options say how tables are kept, by the configuration.
+	options func(*cdc.Relation) lakehouse.TableOptions
 	engine *admin.Client // nil: the lake is at rest
 	log    *slog.Logger
 	named  bool // the tables were
@@ -184,6 +191,9 @@ func (v *verification) run(ctx context.Context, tables []lakehouse.LakeTable) (*
 		case !shown && v.engine != nil:
 			one.Reason = "the lake does not show it: it is being copied, or has stopped; `lakeload status` says why"
 		default:
+			if err := lakehouse.CheckSalt(&t.State, rels[i], v.options); err != nil {
+				return nil, err
+			}
 			one.Version = version
 			if err := v.table(ctx, &one, t, rels[i], snap); err != nil {
 				return nil, err

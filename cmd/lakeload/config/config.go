@@ -6,6 +6,8 @@ package config
 
 import (
 	"time"
+
+	"github.com/lakeload/lakeload/lakehouse/mask"
 )
 
 // Config is what a file says. The zero value of a field means that the file
@@ -63,6 +65,12 @@ type Rule struct {
 	// Types says of columns, by name, how their values are stored: Exact,
 	// Text, Clamp or Stop. Columns that no rule names are Exact.
 	Types map[string]string
+	// Mask says of columns, by name, what is kept of their values. Masks of
+	// several rules come together; of one column the last one counts.
+	Mask map[string]mask.Mask
+	// SaltFile is a file that holds the key of hashes and nothing else. A
+	// relative path is relative to the folder of the configuration file.
+	SaltFile string
 }
 
 // Defaults hold for every table of which no rule says otherwise.

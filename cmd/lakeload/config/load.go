@@ -21,8 +21,14 @@ func Load(path string, env func(string) (string, bool)) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f := c.Source.PasswordFile; f != "" && !filepath.IsAbs(f) {
-		c.Source.PasswordFile = filepath.Join(filepath.Dir(path), f)
+	files := []*string{&c.Source.PasswordFile}
+	for i := range c.Tables {
+		files = append(files, &c.Tables[i].SaltFile)
+	}
+	for _, f := range files {
+		if *f != "" && !filepath.IsAbs(*f) {
+			*f = filepath.Join(filepath.Dir(path), *f)
+		}
 	}
 	return c, nil
 }
@@ -108,6 +114,9 @@ func (d *decoder) tables(to *[]Rule) func(*yaml.Node) {
 			"exclude": d.words(&r.Exclude, anyText),
 			"mode":    d.words(&r.Mode, oneOf(Mirror, Changelog)),
 			"types":   d.named(&r.Types, where+".types", oneOf(Exact, Text, Clamp, Stop)),
+
+			"mask":      d.masks(&r.Mask, where+".mask"),
+			"salt_file": d.text(&r.SaltFile),
 		})
 		if len(r.Match) == 0 && len(d.faults) == before {
 			d.fault(n, "%s says not which tables it is about: add match, as in match: \"public.*\"", where)
