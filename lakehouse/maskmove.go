@@ -32,6 +32,7 @@ const (
 // away is refused. A mask whose column the source has no more stays: rows of
 // before may still come. It is pure.
 func moveMasks(o *TableState, want *TableOptions, rel *cdc.Relation, m *optionMove) (next []mask.Column, mark string) {
+	notes := len(m.notes)
 	taken := make([]bool, len(want.Masks))
 	var removed []string
 	for _, was := range o.Masks {
@@ -70,6 +71,9 @@ func moveMasks(o *TableState, want *TableOptions, rel *cdc.Relation, m *optionMo
 				m.resync = true
 			}
 		}
+	}
+	if len(m.notes) > notes && slices.Contains(o.Modes, ModeChangelog) {
+		m.note("its changelog keeps the history that it has, as it is")
 	}
 	if mask.Hashes(next) {
 		mark = want.Salt.Mark()

@@ -394,3 +394,28 @@ func TestMaskedTablesAreCopiedWhileTheyChange(t *testing.T) {
 		})
 	}
 }
+
+// TestMaskThatIsNewToAChangelog: history is not written anew.
+func TestMaskThatIsNewToAChangelog(t *testing.T) {
+	r := newRig(t, people())
+	r.keptAs(lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeChangelog}})
+	r.person("p", 1)
+	r.catchUp()
+	r.masked(maskSalt, "phone drop", "email hash", "id hash")
+	r.world.Advance(100)
+	r.person("p", 2)
+	r.catchUp()
+	require.Empty(t, r.stopped())
+	clear, masked := 0, 0
+	for text := range r.rows(r.changelog("p")) {
+		if strings.Contains(text, "secret1@home") {
+			clear++
+		}
+		if strings.Contains(text, hashed("secret1@home")) || strings.Contains(text, hashed("secret2@home")) {
+			masked++
+		}
+		require.NotContains(t, text, "secret2")
+	}
+	require.Equal(t, 1, clear, "the row of before")
+	require.Equal(t, 2, masked, "the new copy")
+}
