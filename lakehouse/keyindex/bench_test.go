@@ -1,6 +1,7 @@
 package keyindex
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -124,8 +125,8 @@ func benchBatches(b *testing.B, memory int64) {
 	batch, hs, locs := make([]Entry, size), make([]Hash, size), make([]Loc, size)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	next := n
-	var took []time.Duration
-	var lookups, lookupCPU time.Duration
+	var took []batchTimes
+	var lookupCPU time.Duration
 	var busy, peak uint64
 	runtime.GC()
 	b.ResetTimer()
@@ -139,11 +140,12 @@ func benchBatches(b *testing.B, memory int64) {
 		t0, c0 := time.Now(), cpuTime()
 		c := ix.Change()
 		require.NoError(b, c.Lookup(ctx, hs, locs))
-		lookups += time.Since(t0)
+		t1 := time.Now()
 		lookupCPU += cpuTime() - c0
 		require.NoError(b, c.Put(ctx, batch))
+		t2 := time.Now()
 		require.NoError(b, c.Commit(ctx, Stamp{Version: int64(next)}))
-		took = append(took, time.Since(t0))
+		took = append(took, batchTimes{time.Since(t0), t1.Sub(t0), t2.Sub(t1), time.Since(t2)})
 		if len(took)%32 == 0 {
 			var ms runtime.MemStats
 			runtime.ReadMemStats(&ms)
@@ -154,16 +156,39 @@ func benchBatches(b *testing.B, memory int64) {
 	b.StopTimer()
 	used := cpuTime() - cpu
 	settled(ix)
-	slices.Sort(took)
+	slices.SortFunc(took, func(a, b batchTimes) int { return cmp.Compare(a.all, b.all) })
+	for _, t := range took[max(0, len(took)-5):] {
+		b.Logf("slow: %v, of it lookup %v, put %v, commit %v", t.all, t.lookup, t.put, t.commit)
+	}
+	rss, err := peakRSS()
+	require.NoError(b, err)
+	disk := dirBytes(dir)
 	b.ReportMetric(float64(busy)/used.Seconds(), "changes/cpu-s")
 	b.ReportMetric(float64(busy)/b.Elapsed().Seconds(), "changes/s")
 	b.ReportMetric(float64(lookupCPU.Nanoseconds())/float64(busy), "cpu-ns/lookup")
-	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
-	b.ReportMetric(float64(took[len(took)-1].Microseconds())/1000, "max-ms")
+	for name, i := range map[string]int{"p50-ms": len(took) / 2, "p99-ms": len(took) * 99 / 100, "max-ms": len(took) - 1} {
+		b.ReportMetric(float64(took[i].all.Microseconds())/1000, name)
+	}
 	b.ReportMetric(float64(peak)/(1<<20), "heap-MiB")
-	b.ReportMetric(float64(dirBytes(dir))/float64(next), "disk-B/key")
+	b.ReportMetric(float64(rss)/(1<<20), "peak-RSS-MiB")
+	b.ReportMetric(float64(disk)/float64(next), "disk-B/key")
 	b.ReportMetric(float64(ix.view.deepest()), "runs")
+
+	at := ix.Stamp()
+	require.NoError(b, ix.Close())
+	begun, cpu = time.Now(), cpuTime()
+	i, err = Open(ctx, ix.opt, at)
+	require.NoError(b, err)
+	b.Logf("opened again after %v, %v of CPU", time.Since(begun), cpuTime()-cpu)
+	require.NoError(b, i.Lookup(ctx, hs, locs))
+	for i := range hs {
+		require.NotZero(b, locs[i], "a key is lost")
+	}
+	require.NoError(b, i.Close())
 }
+
+// batchTimes is what a batch took.
+type batchTimes struct{ all, lookup, put, commit time.Duration }
 
 func BenchmarkBatchInMemory(b *testing.B) { benchBatches(b, 4<<30) }
 func BenchmarkBatchInRuns(b *testing.B)   { benchBatches(b, 64<<20) }

@@ -122,7 +122,7 @@ func decodeSections(b []byte, blocks uint32) ([]*section, error) {
 		case (nf+nw)*8 > uint64(len(b)),
 			s.part <= last || s.part >= maxPartitions,
 			s.first != next || nf == 0 || nf > uint64(blocks-next),
-			s.n <= int64(nf-1)*blockEntries || s.n > int64(nf)*blockEntries || s.gone < 0 || s.gone > s.n,
+			s.n < int64(nf) || s.n > int64(nf)*maxBlockEntries || s.gone < 0 || s.gone > s.n,
 			nw%filterWords != 0:
 			return nil, errors.New("a section of its index does not add up")
 		}
@@ -169,4 +169,8 @@ func (r *runFile) checkBlock(b []byte, no uint32) error {
 		return unfit(r.path, "the checksum of block %d is wrong", no)
 	}
 	return nil
+}
+
+func (r *runFile) unfitBlock(no uint32) error {
+	return unfit(r.path, "block %d does not add up", no)
 }

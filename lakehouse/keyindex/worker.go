@@ -164,7 +164,9 @@ func (ix *diskIndex) dumpKeys(ctx context.Context, split bool) (made []*runFile,
 				return made, w.abort(err)
 			}
 		}
-		w.end()
+		if err := w.end(); err != nil {
+			return made, w.abort(err)
+		}
 		if split || p == ix.opt.Partitions-1 {
 			r, err := w.finish()
 			if err != nil {
