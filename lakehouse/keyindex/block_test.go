@@ -2,6 +2,7 @@ package keyindex
 
 import (
 	"cmp"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -28,7 +29,7 @@ func TestBlocksHoldWhatWasWritten(t *testing.T) {
 		slices.SortFunc(slots, func(a, b slot) int { return cmp.Or(cmp.Compare(a.hi, b.hi), cmp.Compare(a.lo, b.lo)) })
 
 		path := filepath.Join(dir, "run")
-		w, err := newRunWriter(path, 1, 77, 8<<10, false)
+		w, err := newRunWriter(path, 1, 77, 8<<10, false, newTrash(slog.Default()))
 		require.NoError(t, err)
 		w.begin(0, 0)
 		for i := range slots {
@@ -69,7 +70,7 @@ func TestBlocksHoldWhatWasWritten(t *testing.T) {
 // A section that says another number of entries than its blocks hold is damage.
 func TestEntriesAreCounted(t *testing.T) {
 	for _, by := range []int64{-1, 1} {
-		w, err := newRunWriter(filepath.Join(t.TempDir(), "run"), 1, 77, 8<<10, false)
+		w, err := newRunWriter(filepath.Join(t.TempDir(), "run"), 1, 77, 8<<10, false, newTrash(slog.Default()))
 		require.NoError(t, err)
 		w.begin(0, 0)
 		for i := range uint64(300) {

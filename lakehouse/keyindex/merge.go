@@ -162,8 +162,9 @@ func (m *merger) next() (*slot, error) {
 }
 
 // mergeInto writes a section that holds what the segments hold. If bottom is
-// set there is nothing older, and keys that are gone are left out.
-func mergeInto(ctx context.Context, w *runWriter, part int, newestFirst []*segment, bottom, filtered bool, bufBytes int) error {
+// set there is nothing older, and keys that are gone are left out. pace, if not
+// nil, is called every now and then.
+func mergeInto(ctx context.Context, w *runWriter, part int, newestFirst []*segment, bottom, filtered bool, bufBytes int, pace func()) error {
 	var n int64
 	for _, g := range newestFirst {
 		n += g.sec.n
@@ -177,8 +178,13 @@ func mergeInto(ctx context.Context, w *runWriter, part int, newestFirst []*segme
 	}
 	w.begin(part, n)
 	for i := 0; ; i++ {
-		if i%4096 == 0 && ctx.Err() != nil {
-			return context.Cause(ctx)
+		if i%4096 == 0 {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if pace != nil {
+				pace()
+			}
 		}
 		s, err := m.next()
 		if err != nil {

@@ -20,6 +20,7 @@ type runFile struct {
 	secs []*section
 	refs atomic.Int64
 	keep atomic.Bool // the manifest on the disk names it
+	old  *trash      // takes the file when nobody uses it any more
 }
 
 func (r *runFile) retain() { r.refs.Add(1) }
@@ -28,11 +29,11 @@ func (r *runFile) release() error {
 	if r.refs.Add(-1) > 0 {
 		return nil
 	}
-	err := r.f.Close()
+	d := doomed{f: r.f}
 	if !r.keep.Load() {
-		err = errors.Join(err, os.Remove(r.path))
+		d.path = r.path
 	}
-	return err
+	return r.old.throw(d)
 }
 
 // section is the run's part of a partition, nil if it has none.
@@ -55,14 +56,14 @@ func (r *runFile) entries() (n, gone int64) {
 
 // openRun opens a run that the manifest names, and checks all of it but its
 // blocks, which are checked as they are read.
-func openRun(path string, want runMeta) (*runFile, error) {
+func openRun(path string, want runMeta, old *trash) (*runFile, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, unfit(path, "the run is missing")
 	} else if err != nil {
 		return nil, fmt.Errorf("open a run of the key index: %w", err)
 	}
-	r := &runFile{meta: want, f: f, path: path}
+	r := &runFile{meta: want, f: f, path: path, old: old}
 	r.refs.Store(1)
 	r.keep.Store(true)
 	if err := r.load(); err != nil {

@@ -55,14 +55,15 @@ type runWriter struct {
 	secs    []*section
 	cur     *section
 	sync    bool
+	old     *trash // of the finished run
 }
 
-func newRunWriter(path string, id, uid uint64, bufBytes int, sync bool) (*runWriter, error) {
+func newRunWriter(path string, id, uid uint64, bufBytes int, sync bool, old *trash) (*runWriter, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("create a run of the key index: %w", err)
 	}
-	w := &runWriter{f: f, path: path, meta: runMeta{id: id, uid: uid}, sync: sync}
+	w := &runWriter{f: f, path: path, meta: runMeta{id: id, uid: uid}, sync: sync, old: old}
 	w.buf = make([]byte, 0, max(bufBytes, 2*blockBytes)/blockBytes*blockBytes)
 	w.buf = w.buf[:blockBytes]
 	copy(w.buf, runMagic)
@@ -169,7 +170,7 @@ func (w *runWriter) finish() (*runFile, error) {
 			return nil, w.abort(fmt.Errorf("sync a run of the key index: %w", err))
 		}
 	}
-	r := &runFile{meta: w.meta, f: w.f, path: w.path, secs: w.secs}
+	r := &runFile{meta: w.meta, f: w.f, path: w.path, secs: w.secs, old: w.old}
 	r.refs.Store(1)
 	return r, nil
 }
