@@ -1,6 +1,7 @@
 package keyindex
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -88,6 +89,13 @@ func (r *runFile) load() error {
 	sum := le.Uint64(foot[40:])
 	if sum != xxh3.Hash(foot[:40]) || sum != r.meta.sum || le.Uint64(foot[24:]) != r.meta.uid || string(foot[32:40]) != runMagic {
 		return unfit(r.path, "its footer is not the one that the manifest names")
+	}
+	head := make([]byte, blockBytes)
+	if err := r.readAt(head, 0); err != nil {
+		return err
+	}
+	if !bytes.Equal(head, runHeader(r.meta.uid)) {
+		return unfit(r.path, "its header is not the one that the manifest names")
 	}
 	off, n := le.Uint64(foot[:]), le.Uint64(foot[8:])
 	if off < blockBytes || off%blockBytes != 0 || off+n != uint64(r.meta.size-footerBytes) || off > uint64(r.meta.size) {

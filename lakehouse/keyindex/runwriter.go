@@ -65,11 +65,17 @@ func newRunWriter(path string, id, uid uint64, bufBytes int, sync bool, old *tra
 	}
 	w := &runWriter{f: f, path: path, meta: runMeta{id: id, uid: uid}, sync: sync, old: old}
 	w.buf = make([]byte, 0, max(bufBytes, 2*blockBytes)/blockBytes*blockBytes)
-	w.buf = w.buf[:blockBytes]
-	copy(w.buf, runMagic)
-	binary.LittleEndian.PutUint64(w.buf[8:], uid)
+	w.buf = append(w.buf, runHeader(uid)...)
 	w.blockNo = 1
 	return w, nil
+}
+
+// runHeader is the first block of a run's file.
+func runHeader(uid uint64) []byte {
+	b := make([]byte, blockBytes)
+	copy(b, runMagic)
+	binary.LittleEndian.PutUint64(b[8:], uid)
+	return b
 }
 
 // begin starts a partition's section; it gets a filter if it is for more than
