@@ -11,7 +11,7 @@ VERSIONS ?= 14 15 16 17 18
 EDGES = ./cdc/postgres ./integration/changes ./integration/values ./integration/slots
 COUNT = go run ./internal/testcount -counts bin/test-counts -- -count=1 -p $(PARALLEL) -timeout $(TIMEOUT)
 
-.PHONY: help build test test-matrix test-short race vet lint fmt install bench demo clean
+.PHONY: help build test test-matrix test-short race vet lint fmt install bench bench-index demo clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | column -t -s $$'\t'
@@ -60,6 +60,9 @@ fmt: ## puts the code into the form that lint wants
 
 bench: install ## the ratios against limits and peers, under half an hour
 	go run ./bench
+
+bench-index: ## the key index beside pebble, minutes; KEYS=100000000 BATCHES=2000 MEMORY=128 choose
+	cd bench/pebble && go run . -keys $(or $(KEYS),20000000) -batches $(or $(BATCHES),1000) -memory $(or $(MEMORY),128)
 
 demo: build ## the whole thing on one machine
 	bin/lakeload demo

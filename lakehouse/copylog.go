@@ -13,6 +13,7 @@ import (
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/internal/crashpoint"
+	"github.com/lakeload/lakeload/lakehouse/keyindex"
 	"github.com/lakeload/lakeload/lakehouse/typemap"
 	"github.com/lakeload/lakeload/tablefmt"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
@@ -151,8 +152,24 @@ func same(add *tablefmt.AddFile, in *tablefmt.Snapshot) bool {
 	return ok && reflect.DeepEqual(add.DeletionVector, other.DeletionVector)
 }
 
-// paramGeneration is the parameter of the commit that publishes a copy.
-const paramGeneration = "generation"
+// The parameters of the commit that publishes a copy.
+const (
+	paramGeneration = "generation"
+	paramCopied     = "copied" // see copiedText
+)
+
+// copiedText says which state of its log a copy was published at.
+func copiedText(at keyindex.Stamp, files int) string {
+	return fmt.Sprintf("%d/%s/%d", at.Version, at.Commit, files)
+}
+
+// publishedFrom reports whether a version of a table is the one that a copy was
+// published as, when its log was at a state: then both are the same files, and
+// an index that shows the one shows the other.
+func publishedFrom(snap *tablefmt.Snapshot, at keyindex.Stamp) bool {
+	info := snap.CommitInfo()
+	return info != nil && at.Table == snap.Metadata().ID && info.OperationParameters[paramCopied] == copiedText(at, snap.NumFiles())
+}
 
 // swapIn makes what the copy's log shows the table's content, as of cut, in
 // one commit. What an older mirror held goes; a changelog is only added to.
@@ -196,7 +213,7 @@ func (c *copyLog) swapIn(ctx context.Context, base, copied *tablefmt.Snapshot, c
 	if base != nil {
 		operation = "REPLACE TABLE AS SELECT"
 	}
-	x.SetInfo(operation, map[string]any{"lsn": cut.String(), paramGeneration: strconv.Itoa(spec.state.Generation)})
+	x.SetInfo(operation, map[string]any{"lsn": cut.String(), paramGeneration: strconv.Itoa(spec.state.Generation), paramCopied: copiedText(stampOf(copied), copied.NumFiles())})
 	snap, err := x.Commit(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("publishing the copy of %s: %w", spec, err)

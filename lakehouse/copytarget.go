@@ -89,16 +89,35 @@ func (c *copyTarget) publish(ctx context.Context, rows int64) (int64, error) {
 	if staged != rows {
 		return 0, fmt.Errorf("publishing the copy of %s: %d rows were read and %d are in its files: %w", &c.spec, rows, staged, tablefmt.ErrCorrupt)
 	}
+	// The index follows in two steps, so that a kill in between costs none of it:
+	// once the table is the copy, an index that shows the copy fits, see indexed.
+	if err := c.follow(ctx, c.log); err != nil {
+		return 0, err
+	}
 	snap, err := c.swapIn(ctx, c.base, c.log, c.point)
 	if err != nil {
 		return 0, err
 	}
-	if c.change != nil {
-		if err := c.change.Commit(ctx, stampOf(snap)); err != nil {
-			return 0, fmt.Errorf("the key index of %s: %w", &c.spec, err)
-		}
+	if err := c.follow(ctx, snap); err != nil {
+		return 0, err
 	}
 	return snap.Version(), c.clear(ctx)
+}
+
+// follow lets the index show a state of the copy, or of the table that it is.
+func (c *copyTarget) follow(ctx context.Context, snap *tablefmt.Snapshot) error {
+	if c.index == nil {
+		return nil
+	}
+	if c.change == nil {
+		c.change = c.index.Change()
+	}
+	err := c.change.Commit(ctx, stampOf(snap))
+	c.change = nil
+	if err != nil {
+		return fmt.Errorf("the key index of %s: %w", &c.spec, err)
+	}
+	return nil
 }
 
 func (c *copyTarget) close() {

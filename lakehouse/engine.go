@@ -370,8 +370,8 @@ func (e *Engine) spec(t *TableState, mode Mode) tableSpec {
 		targetSize:  e.opt.TargetFileSize,
 		policy:      e.opt.OnSchemaChange,
 		indexing:    e.opt.Events.IndexProgress,
-		indexMemory: e.opt.Memory / 4 / int64(max(1, len(e.state.Tables))),
 		meter:       e.meter.table(t.OID),
+		indexMemory: indexMemory(e.opt.Memory, e.state.Tables),
 	}
 	if e.opt.CacheDir != "" && mode == ModeMirror {
 		s.indexDir = filepath.Join(e.indexFolder(), indexName(t))

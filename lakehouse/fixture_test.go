@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -277,8 +277,12 @@ func count(rows map[string]int) int {
 // it is there.
 func sourceRows(w *cdctest.World, table string, lsn cdc.LSN) map[string]int {
 	rows, rel := map[string]int{}, w.Relation(table, lsn)
+	if rel == nil {
+		return rows
+	}
+	names := sortedNames(rel.Arrow())
 	for _, row := range w.Rows(table, lsn) {
-		rows[rowText(rel, row)]++
+		rows[rowText(names, row)]++
 	}
 	return rows
 }
@@ -288,8 +292,8 @@ func lakeRows(t *testing.T, snap *tablefmt.Snapshot) map[string]int {
 	t.Helper()
 	rows := map[string]int{}
 	err := snap.Scan(context.Background(), tablefmt.ScanOptions{}, func(rec arrow.RecordBatch) error {
-		for i := range int(rec.NumRows()) {
-			rows[recordText(rec, i)]++
+		for _, text := range recordTexts(rec) {
+			rows[text]++
 		}
 		return nil
 	})
@@ -309,53 +313,75 @@ func sortedNames(s *arrow.Schema) []string {
 	return names
 }
 
-// rowText and recordText write a row of the source and one of the lake alike.
-func rowText(rel *cdc.Relation, row cdctest.Row) string {
-	var b strings.Builder
-	for _, name := range sortedNames(rel.Arrow()) {
+// rowText and recordTexts write a row of the source, and those of the lake,
+// alike.
+func rowText(names []string, row cdctest.Row) string {
+	var b []byte
+	for _, name := range names {
+		b = append(append(b, name...), '=')
 		switch v := row[name].(type) {
 		case nil:
-			fmt.Fprintf(&b, "%s=NULL;", name)
+			b = append(b, "NULL"...)
 		case cdctest.Exact:
-			fmt.Fprintf(&b, "%s=exact %s;", name, string(v))
+			b = append(append(b, "exact "...), v...)
+		case string:
+			b = append(b, v...)
+		case int64:
+			b = strconv.AppendInt(b, v, 10)
 		case time.Time:
-			fmt.Fprintf(&b, "%s=%d;", name, v.UnixMicro())
+			b = strconv.AppendInt(b, v.UnixMicro(), 10)
 		default:
-			fmt.Fprintf(&b, "%s=%v;", name, v)
+			b = fmt.Append(b, v)
 		}
+		b = append(b, ';')
 	}
-	return b.String()
+	return string(b)
 }
 
-func recordText(rec arrow.RecordBatch, row int) string {
-	exact := map[string]string{}
-	if at := rec.Schema().FieldIndices("_lakeload_exact"); len(at) == 1 && !rec.Column(at[0]).IsNull(row) {
-		m := rec.Column(at[0]).(*array.Map)
-		for start, end := m.ValueOffsets(row); start < end; start++ {
-			exact[m.Keys().(*array.String).Value(int(start))] = m.Items().(*array.String).Value(int(start))
-		}
+func recordTexts(rec arrow.RecordBatch) []string {
+	names := slices.DeleteFunc(sortedNames(rec.Schema()), func(name string) bool { return name == "_lakeload_exact" })
+	cols := make([]arrow.Array, len(names))
+	for i, name := range names {
+		cols[i] = rec.Column(rec.Schema().FieldIndices(name)[0])
 	}
-	var b strings.Builder
-	for _, name := range sortedNames(rec.Schema()) {
-		if name == "_lakeload_exact" {
-			continue
+	var exacts *array.Map
+	if at := rec.Schema().FieldIndices("_lakeload_exact"); len(at) == 1 {
+		exacts = rec.Column(at[0]).(*array.Map)
+	}
+	texts := make([]string, rec.NumRows())
+	var b []byte
+	for row := range texts {
+		b = b[:0]
+		for i, name := range names {
+			b = append(append(b, name...), '=')
+			b = append(appendValue(b, cols[i], exacts, name, row), ';')
 		}
-		a := rec.Column(rec.Schema().FieldIndices(name)[0])
-		switch text, ok := exact[name]; {
-		case ok:
-			fmt.Fprintf(&b, "%s=exact %s;", name, text)
-		case a.IsNull(row):
-			fmt.Fprintf(&b, "%s=NULL;", name)
-		default:
-			v := a.ValueStr(row)
-			switch a := a.(type) {
-			case *array.Timestamp:
-				v = fmt.Sprint(int64(a.Value(row)))
-			case *array.Decimal128:
-				v = a.Value(row).ToString(a.DataType().(*arrow.Decimal128Type).Scale)
+		texts[row] = string(b)
+	}
+	return texts
+}
+
+func appendValue(b []byte, a arrow.Array, exacts *array.Map, name string, row int) []byte {
+	if exacts != nil && !exacts.IsNull(row) {
+		keys, items := exacts.Keys().(*array.String), exacts.Items().(*array.String)
+		for start, end := exacts.ValueOffsets(row); start < end; start++ {
+			if keys.Value(int(start)) == name {
+				return append(append(b, "exact "...), items.Value(int(start))...)
 			}
-			fmt.Fprintf(&b, "%s=%s;", name, v)
 		}
 	}
-	return b.String()
+	if a.IsNull(row) {
+		return append(b, "NULL"...)
+	}
+	switch a := a.(type) {
+	case *array.String:
+		return append(b, a.Value(row)...)
+	case *array.Int64:
+		return strconv.AppendInt(b, a.Value(row), 10)
+	case *array.Timestamp:
+		return strconv.AppendInt(b, int64(a.Value(row)), 10)
+	case *array.Decimal128:
+		return append(b, a.Value(row).ToString(a.DataType().(*arrow.Decimal128Type).Scale)...)
+	}
+	return append(b, a.ValueStr(row)...)
 }

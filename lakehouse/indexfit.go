@@ -46,21 +46,11 @@ func (m *mirrorWriter) fitIndex(ctx context.Context) error {
 // rows that are gone stay: a hit in a file that the table does not have, or in a
 // row that is deleted, is none. False is for an index that has to be rebuilt.
 func (m *mirrorWriter) catchUpIndex(ctx context.Context) (bool, error) {
-	at := m.index.Stamp()
-	if m.bag { // its copies are numbered without gaps: entries of rows that are gone would count
-		return false, nil
-	}
-	if at.Commit == "" { // nothing tells that version from another in its place
-		return false, nil
-	}
-	was, err := tablefmt.LoadAt(ctx, m.spec.loc, at.Version)
-	if errors.Is(err, tablefmt.ErrNoVersion) || errors.Is(err, tablefmt.ErrCorrupt) {
-		return false, nil // the log does not reach back so far, or never did
-	}
-	if err != nil {
+	was, err := m.indexed(ctx)
+	if was == nil || err != nil {
 		return false, err
 	}
-	if stampOf(was) != at || was.Property(propKey) != m.snap.Property(propKey) {
+	if was.Property(propKey) != m.snap.Property(propKey) {
 		return false, nil
 	}
 	files, err := filesWithNewRows(ctx, was, m.snap)
@@ -77,6 +67,53 @@ func (m *mirrorWriter) catchUpIndex(ctx context.Context) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// publishedWithin is how many versions before the newest one that a copy was
+// published as is looked for. Between the end of an engine and the beginning of
+// the next, only other programs add to a table.
+const publishedWithin = 32
+
+// indexed is the table as the index shows it, nil if nothing tells.
+func (m *mirrorWriter) indexed(ctx context.Context) (*tablefmt.Snapshot, error) {
+	at := m.index.Stamp()
+	if at.Commit == "" { // nothing tells that version from another in its place
+		return nil, nil
+	}
+	if publishedFrom(m.snap, at) {
+		return m.snap, nil
+	}
+	if m.bag { // its copies are numbered without gaps: entries of rows that are gone would count
+		return nil, nil
+	}
+	was, err := m.versionAt(ctx, at.Version)
+	if err != nil || was != nil && stampOf(was) == at {
+		return was, err
+	}
+	history, err := tablefmt.History(ctx, m.spec.loc, publishedWithin)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range history {
+		if h.Info == nil || h.Info.OperationParameters[paramCopied] == nil {
+			continue
+		}
+		was, err = m.versionAt(ctx, h.Version)
+		if err != nil || was != nil && publishedFrom(was, at) {
+			return was, err
+		}
+	}
+	return nil, nil
+}
+
+// versionAt loads a version of the table; nil if the log does not reach back so
+// far, or never did.
+func (m *mirrorWriter) versionAt(ctx context.Context, version int64) (*tablefmt.Snapshot, error) {
+	was, err := tablefmt.LoadAt(ctx, m.spec.loc, version)
+	if errors.Is(err, tablefmt.ErrNoVersion) || errors.Is(err, tablefmt.ErrCorrupt) {
+		return nil, nil
+	}
+	return was, err
 }
 
 // filesWithNewRows are the files of a snapshot with rows that an earlier one

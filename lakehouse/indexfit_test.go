@@ -263,11 +263,14 @@ func TestIndexCatchesUpFromAnyState(t *testing.T) {
 }
 
 // slowReads makes each read of a data file take a while.
-type slowReads struct{ objstore.Store }
+type slowReads struct {
+	objstore.Store
+	by time.Duration
+}
 
 func (s slowReads) Open(ctx context.Context, path string) (objstore.Reader, error) {
 	if strings.HasSuffix(path, ".parquet") {
-		time.Sleep(700 * time.Millisecond)
+		time.Sleep(s.by)
 	}
 	return s.Store.Open(ctx, path)
 }
@@ -281,7 +284,7 @@ func TestIndexThatIsReadFromItsTableTellsHowFarItIs(t *testing.T) {
 			r.catchUp()
 		}
 		require.NoError(t, os.RemoveAll(dir))
-		r.store = slowReads{r.store}
+		r.store = slowReads{r.store, 700 * time.Millisecond}
 		var told []lakehouse.IndexProgress
 		options := r.options
 		r.options = func(o *lakehouse.Options) {

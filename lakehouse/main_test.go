@@ -3,6 +3,7 @@ package lakehouse_test
 import (
 	"context"
 	"os"
+	"runtime/debug"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -13,6 +14,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(800) // little lives long: a tenth of the time would go into collecting it
+	}
 	warmUp()
 	goleak.VerifyTestMain(m)
 }

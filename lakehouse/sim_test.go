@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +33,7 @@ import (
 // engine over a store in memory, crashes of both. A seed is a history.
 type simulation struct {
 	t     *testing.T
+	seed  uint64
 	rng   *rand.Rand // of the workload
 	fate  *rand.Rand // of what a crash leaves
 	world *cdctest.World
@@ -42,12 +46,12 @@ type simulation struct {
 	flushBytes int64
 
 	crashed []crashpoint.Point
-	seen    map[string]bool // versions that are compared already
-	pending chan struct{}   // closed when the workload has ended
-	next    int64           // the next key
-	ddl     bool            // columns come, go and change in this history
-	watched bool            // the source can be asked what no stream tells
-	columns int             // that were added
+	seen    map[seenKey]bool
+	pending chan struct{} // closed when the workload has ended
+	next    int64         // the next key
+	ddl     bool          // columns come, go and change in this history
+	watched bool          // the source can be asked what no stream tells
+	columns int           // that were added
 }
 
 var simTables = []string{"orders", "pairs", "events", "audit", "bag"}
@@ -75,9 +79,15 @@ func TestSimulationCrashesEverywhere(t *testing.T) {
 	t.Logf("%d crashes in all", total)
 }
 
-// envSimulation is the range of seeds that TestSimulationRandomCrashes plays,
-// "5000-6000"; one seed is played as "5000".
-const envSimulation = "LAKELOAD_SIMULATION"
+const (
+	// envSimulation is the range of seeds that TestSimulationRandomCrashes plays,
+	// "5000-6000"; one seed is played as "5000".
+	envSimulation = "LAKELOAD_SIMULATION"
+	// envPart is the part of it that this process plays, "1/2": every second seed,
+	// from the second on. Where it is not set, there are as many processes as
+	// processors: the points at which a history crashes belong to a process.
+	envPart = "LAKELOAD_SIMULATION_PART"
+)
 
 // TestSimulationRandomCrashes crashes again and again at random points. A
 // history is its seed.
@@ -97,12 +107,56 @@ func TestSimulationRandomCrashes(t *testing.T) {
 		require.NoError(t, errors.Join(err1, err2), envSimulation)
 		to++
 	}
-	crashes, begun := 0, time.Now()
-	for seed := from; seed < to && !t.Failed(); seed++ {
-		crashes += runHistory(t, seed, crashRandomly(seed))
+	begun := time.Now()
+	defer func() {
+		t.Logf("%d histories, %.0f a minute", to-from, float64(to-from)/time.Since(begun).Minutes())
+	}()
+	part, parts := uint64(0), uint64(1)
+	if text := os.Getenv(envPart); text != "" {
+		_, err := fmt.Sscanf(text, "%d/%d", &part, &parts)
+		require.NoError(t, err, envPart)
+		require.Less(t, part, parts, envPart)
+	} else if n := runtime.GOMAXPROCS(0); n > 1 && to-from >= 20 {
+		playInProcesses(t, n, from, to)
+		return
 	}
-	t.Logf("%d histories, %d crashes, %.0f histories a minute", to-from, crashes, float64(to-from)/time.Since(begun).Minutes())
+	crashes, played := 0, 0
+	for seed := from; seed < to && !t.Failed(); seed++ {
+		if seed%parts == part {
+			crashes += runHistory(t, seed, crashRandomly(seed))
+			played++
+		}
+	}
+	t.Logf("%d histories, %d crashes", played, crashes)
 	require.Positive(t, crashes)
+}
+
+// playInProcesses plays the seeds in n processes of one processor each.
+func playInProcesses(t *testing.T, n int, from, to uint64) {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	for i := range n {
+		args := []string{"-test.run=^TestSimulationRandomCrashes$", "-test.v"}
+		if until, ok := t.Deadline(); ok {
+			args = append(args, fmt.Sprint("-test.timeout=", time.Until(until).Round(time.Second)))
+		}
+		cmd := exec.CommandContext(t.Context(), self, args...)
+		cmd.Env = append(os.Environ(), "GOMAXPROCS=1", fmt.Sprintf("%s=%d-%d", envSimulation, from, to-1), fmt.Sprintf("%s=%d/%d", envPart, i, n))
+		wg.Go(func() {
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Errorf("part %d of %d: %v\n%s", i, n, err, out)
+				return
+			}
+			for line := range strings.Lines(string(out)) {
+				if strings.Contains(line, "crashes") {
+					t.Log(strings.TrimSpace(line))
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func crashAt(p crashpoint.Point, nth int) func(crashpoint.Point) bool {
@@ -146,7 +200,7 @@ func runHistory(t *testing.T, seed uint64, crash func(crashpoint.Point) bool) (c
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
 	s := &simulation{
-		t: t, rng: rand.New(rand.NewPCG(seed, 1)), fate: rand.New(rand.NewPCG(seed, 2)), store: objstore.NewMemory(), pending: make(chan struct{}), seen: map[string]bool{},
+		t: t, rng: rand.New(rand.NewPCG(seed, 1)), fate: rand.New(rand.NewPCG(seed, 2)), store: objstore.NewMemory(), pending: make(chan struct{}), seen: map[seenKey]bool{}, seed: seed,
 		world: cdctest.NewWorld(cdctest.Options{Seed: seed, RangeRows: 20, MaxRows: 40, KeyRows: int(seed%4) * 3, HideCommits: int(seed % 5)}),
 		crash: func(crashpoint.Point) bool { return false },
 	}
@@ -501,25 +555,26 @@ func (s *simulation) verify() {
 	require.NotEmpty(s.t, epochs)
 	require.GreaterOrEqual(s.t, log.Position(), s.world.Head(), "the last position is not the source's end")
 	require.Empty(s.t, epochs[len(epochs)-1].Incomplete, "the last epoch has every table")
+	lake := map[string]*mirrorVersions{}
+	for _, table := range simTables {
+		lake[table] = readVersions(s.t, s.location(table), s.seed)
+	}
 	for _, e := range epochs {
 		for _, table := range simTables {
 			v, ok := e.Tables["public."+table]
 			require.NotEqual(s.t, ok, slices.Contains(e.Incomplete, "public."+table), "epoch %d and %s", e.Number, table)
-			if !ok {
-				continue
+			if ok {
+				require.Less(s.t, int(v), len(lake[table].snaps), "epoch %d and %s", e.Number, table)
+				s.compare(table, lake[table], int(v), e.LSN, fmt.Sprintf("epoch %d", e.Number))
 			}
-			s.compare(table, v, e.LSN, fmt.Sprintf("epoch %d", e.Number))
 		}
 	}
 	for _, table := range simTables {
-		newest, err := tablefmt.Load(ctx, s.location(table))
-		require.NoError(s.t, err)
-		s.compare(table, newest.Version(), s.world.Head(), "at the end")
-		for v := int64(0); v <= newest.Version(); v++ {
-			snap, err := tablefmt.LoadAt(ctx, s.location(table), v)
-			require.NoError(s.t, err)
-			s.compareSnapshot(table, snap, cutOf(s.t, snap), fmt.Sprintf("version %d", v))
+		m := lake[table]
+		for v, snap := range m.snaps {
+			s.compare(table, m, v, cutOf(s.t, snap), fmt.Sprintf("version %d", v))
 		}
+		s.compare(table, m, len(m.snaps)-1, s.world.Head(), "at the end")
 	}
 }
 
@@ -536,23 +591,22 @@ func (s *simulation) location(table string) tablefmt.Location {
 	return tablefmt.Location{Data: objstore.Sub(s.store, lakehouse.MirrorPath("public", table))}
 }
 
-func (s *simulation) compare(table string, version int64, lsn cdc.LSN, where string) {
-	if s.seen[seenKey(table, version, lsn)] {
+// compare holds a version of a mirror against the source at a position.
+func (s *simulation) compare(table string, m *mirrorVersions, version int, lsn cdc.LSN, where string) {
+	key := seenKey{table, version, lsn}
+	if s.seen[key] {
 		return
 	}
-	snap, err := tablefmt.LoadAt(context.Background(), s.location(table), version)
-	require.NoError(s.t, err)
-	s.compareSnapshot(table, snap, lsn, where)
+	s.seen[key] = true
+	want, got := sourceRows(s.world, table, lsn), m.rows(s.t, version)
+	if !maps.Equal(want, got) { // which says it at less cost than the comparison that tells what differs
+		require.Equal(s.t, want, got, "%s, %s (version %d, %s)", table, where, version, lsn)
+	}
 }
 
-func seenKey(table string, version int64, lsn cdc.LSN) string { return fmt.Sprint(table, version, lsn) }
-
-func (s *simulation) compareSnapshot(table string, snap *tablefmt.Snapshot, lsn cdc.LSN, where string) {
-	if key := seenKey(table, snap.Version(), lsn); !s.seen[key] {
-		s.seen[key] = true
-	} else {
-		return
-	}
-	want, got := sourceRows(s.world, table, lsn), lakeRows(s.t, snap)
-	require.Equal(s.t, want, got, "%s, %s (version %d, %s)", table, where, snap.Version(), lsn)
+// seenKey is a comparison.
+type seenKey struct {
+	table   string
+	version int
+	lsn     cdc.LSN
 }

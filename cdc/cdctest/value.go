@@ -174,13 +174,23 @@ func text(v any) string {
 	case nil:
 		return "NULL"
 	case Exact:
-		return "exact " + strconv.Quote(string(v))
+		return "exact " + quote(string(v))
 	case string:
-		return strconv.Quote(v)
+		return quote(v)
 	case []byte:
 		return fmt.Sprintf("%x", v)
 	}
 	return fmt.Sprint(v)
+}
+
+// quote is strconv.Quote, at less cost for what needs no escape.
+func quote(s string) string {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return strconv.Quote(s)
+		}
+	}
+	return `"` + s + `"`
 }
 
 // Key is the text under which State files a row of the relation: the values

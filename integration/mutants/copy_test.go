@@ -27,6 +27,14 @@ var copyMutations = []mutation{
 		edits: []edit{{"cdc/postgres/keyread.go", "		if err != nil || rows[0].lsn(0) >= k.view.Horizon {", "		if err != nil || rows[0].lsn(0) >= 0 {"}},
 	},
 	{
+		name: "copy: the index of a published copy is read from its table again", pkg: engine, test: "TestIndexOfACopyIsTheTables",
+		edits: []edit{{"lakehouse/copylog.go", "return info != nil && at.Table == snap.Metadata().ID && ", "return false && "}},
+	},
+	{
+		name: "copy: the index of any copy is taken for the table's", pkg: engine, test: "TestIndexOfAnotherCopyIsNotTheTables",
+		edits: []edit{{"lakehouse/copylog.go", "info.OperationParameters[paramCopied] == copiedText(at, snap.NumFiles())", "info.OperationParameters[paramCopied] != nil"}},
+	},
+	{
 		name: "copy: a key that moves in is an update of nothing", edge: 39, pkg: engine, test: "TestEdge39AKeyMovesBetweenRanges",
 		edits: []edit{{"lakehouse/rangegate.go", "				set(row+1, cdc.OpInsert)\n", ""}},
 	},

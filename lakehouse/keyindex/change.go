@@ -110,7 +110,7 @@ func (b *buffer) merge(ctx context.Context, runs []spilled) (*runFile, error) {
 		if len(gs) == 0 {
 			continue
 		}
-		if err := mergeInto(ctx, w, p, gs, false, false, b.ix.opt.ioBytes()); err != nil {
+		if err := mergeInto(ctx, w, p, gs, false, false, b.ix.opt.ioBytes(), nil); err != nil {
 			return nil, w.abort(err)
 		}
 	}

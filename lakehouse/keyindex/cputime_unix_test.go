@@ -16,3 +16,10 @@ func cpuTime() time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// peakRSS is the most memory, in bytes, that the process has had.
+func peakRSS() (int64, error) {
+	var u unix.Rusage
+	err := unix.Getrusage(unix.RUSAGE_SELF, &u)
+	return u.Maxrss << 10, err
+}

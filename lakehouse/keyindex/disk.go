@@ -29,6 +29,9 @@ type diskIndex struct {
 	lock   *os.File
 	files  *fileTable
 	nextID atomic.Uint64 // of the files in the folder
+	trash  *trash
+	// lookups is how many read runs now.
+	lookups atomic.Int32
 
 	// mu guards what is on the disk and what is being done. It is taken
 	// before vis, and held while a manifest is written, so no lookup waits
@@ -71,7 +74,7 @@ var (
 )
 
 func newDiskIndex(opt Options, lock *os.File) *diskIndex {
-	ix := &diskIndex{opt: opt, lock: lock, files: newFileTable(), merging: make([]bool, opt.Partitions)}
+	ix := &diskIndex{opt: opt, lock: lock, files: newFileTable(), trash: newTrash(opt.Logger), merging: make([]bool, opt.Partitions)}
 	ix.changed.L = &ix.mu
 	ix.view = newView(make([][]*segment, opt.Partitions))
 	ix.ctx, ix.stop = context.WithCancelCause(context.Background())
@@ -130,7 +133,9 @@ func (ix *diskIndex) lookup(ctx context.Context, sc *scratch, locs []Loc) error 
 	if v == nil {
 		return err
 	}
+	ix.lookups.Add(1)
 	err = errors.Join(v.lookup(ctx, sc, locs), v.release())
+	ix.lookups.Add(-1)
 	if err != nil {
 		err = fmt.Errorf("look up keys: %w", err)
 		if errors.Is(err, ErrUnfit) {
@@ -212,6 +217,7 @@ func (ix *diskIndex) Close() error {
 	ix.stop(errClosed)
 	ix.changed.Broadcast()
 	ix.mu.Unlock()
+	ix.trash.stop()
 	ix.wg.Wait()
 
 	ix.vis.Lock()
@@ -233,7 +239,7 @@ func (ix *diskIndex) Close() error {
 // newRun begins a run.
 func (ix *diskIndex) newRun() (*runWriter, error) {
 	id := ix.nextID.Add(1)
-	return newRunWriter(ix.path(runName(id)), id, rand.Uint64(), ix.opt.ioBytes(), ix.opt.Sync)
+	return newRunWriter(ix.path(runName(id)), id, rand.Uint64(), ix.opt.ioBytes(), ix.opt.Sync, ix.trash)
 }
 
 // newLog begins a journal or a log of files.

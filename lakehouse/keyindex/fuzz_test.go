@@ -88,11 +88,28 @@ func FuzzSections(f *testing.F) {
 		var again []byte
 		for _, s := range secs {
 			again = s.appendTo(again)
-			for blk := range s.fences {
-				require.True(t, s.entriesIn(blk) > 0 && s.entriesIn(blk) <= blockEntries)
-			}
 			s.upper(77, 3)
 		}
 		require.True(t, bytes.Equal(b, again))
+	})
+}
+
+func FuzzBlock(f *testing.F) {
+	b := make([]byte, blockBytes)
+	slots := []slot{{1, 2, 0, goneRow}, {1, 3, 9, 70_000}, {1 << 50, 0, 4, 5}}
+	d := spreadOf(&slots[0])
+	for i := range slots {
+		d = d.with(&slots[i])
+	}
+	encodeBlock(b, slots, &d)
+	f.Add(b, uint64(1), uint64(3))
+	f.Fuzz(func(t *testing.T, b []byte, hi, lo uint64) {
+		if len(b) != blockBytes {
+			return
+		}
+		if k, ok := readBlock(b); ok {
+			require.Len(t, k.appendTo(nil), k.n)
+			k.search(hi, lo)
+		}
 	})
 }

@@ -10,23 +10,25 @@ type segReader struct {
 	buf    []byte
 	blocks []byte // what is read and not used
 	next   int    // the block after those
-	block  []byte // entries not used of the block at hand
+	slots  []slot // of the block at hand
+	at     int    // those before it are used
+	left   int64  // entries in the blocks not used
 }
 
 func newSegReader(g *segment, bufBytes int) *segReader {
 	n := min(max(bufBytes/blockBytes, 1), len(g.sec.fences))
-	return &segReader{g: g, buf: make([]byte, n*blockBytes)}
+	return &segReader{g: g, buf: make([]byte, n*blockBytes), left: g.sec.n}
 }
 
 // advance goes to the next entry; false at the end.
 func (r *segReader) advance() (bool, error) {
-	if len(r.block) == 0 {
+	if r.at == len(r.slots) {
 		if ok, err := r.load(); !ok {
 			return false, err
 		}
 	}
-	r.cur = getSlot(r.block)
-	r.block = r.block[entryBytes:]
+	r.cur = r.slots[r.at]
+	r.at++
 	return true, nil
 }
 
@@ -48,8 +50,12 @@ func (r *segReader) load() (bool, error) {
 	if err := r.g.run.checkBlock(b, sec.first+uint32(no)); err != nil {
 		return false, err
 	}
+	k, ok := readBlock(b)
+	if r.left -= int64(k.n); !ok || r.left < 0 || r.left > 0 && no+1 == len(sec.fences) {
+		return false, r.g.run.unfitBlock(sec.first + uint32(no))
+	}
 	r.blocks = r.blocks[blockBytes:]
-	r.block = b[:sec.entriesIn(no)*entryBytes]
+	r.slots, r.at = k.appendTo(r.slots[:0]), 0
 	return true, nil
 }
 
@@ -156,8 +162,9 @@ func (m *merger) next() (*slot, error) {
 }
 
 // mergeInto writes a section that holds what the segments hold. If bottom is
-// set there is nothing older, and keys that are gone are left out.
-func mergeInto(ctx context.Context, w *runWriter, part int, newestFirst []*segment, bottom, filtered bool, bufBytes int) error {
+// set there is nothing older, and keys that are gone are left out. pace, if not
+// nil, is called every now and then.
+func mergeInto(ctx context.Context, w *runWriter, part int, newestFirst []*segment, bottom, filtered bool, bufBytes int, pace func()) error {
 	var n int64
 	for _, g := range newestFirst {
 		n += g.sec.n
@@ -171,8 +178,13 @@ func mergeInto(ctx context.Context, w *runWriter, part int, newestFirst []*segme
 	}
 	w.begin(part, n)
 	for i := 0; ; i++ {
-		if i%4096 == 0 && ctx.Err() != nil {
-			return context.Cause(ctx)
+		if i%4096 == 0 {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if pace != nil {
+				pace()
+			}
 		}
 		s, err := m.next()
 		if err != nil {
@@ -188,8 +200,7 @@ func mergeInto(ctx context.Context, w *runWriter, part int, newestFirst []*segme
 			return err
 		}
 	}
-	w.end()
-	return nil
+	return w.end()
 }
 
 // writeTable writes a table's entries as the sections of a run.
@@ -223,7 +234,9 @@ func writeTable(ctx context.Context, w *runWriter, t *table, parts int, filtered
 				}
 			}
 		}
-		w.end()
+		if err := w.end(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -159,7 +159,7 @@ func (ix *diskIndex) loadRuns(m *manifest) error {
 	var runs []*runFile
 	defer func() { releaseRuns(runs) }()
 	for _, meta := range m.runs {
-		r, err := openRun(ix.path(runName(meta.id)), meta)
+		r, err := openRun(ix.path(runName(meta.id)), meta, ix.trash)
 		if err != nil {
 			return err
 		}

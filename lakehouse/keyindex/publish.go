@@ -3,7 +3,6 @@ package keyindex
 import (
 	"errors"
 	"fmt"
-	"os"
 )
 
 // publish writes a manifest with these segments and the journals as they
@@ -37,7 +36,7 @@ func (ix *diskIndex) publish(parts [][]*segment, stamp Stamp, swap func()) error
 	}
 	err = old.release()
 	if oldLog != nil {
-		err = errors.Join(err, oldLog.f.Close(), os.Remove(oldLog.path))
+		err = errors.Join(err, ix.trash.throw(doomed{oldLog.f, oldLog.path}))
 	}
 	ix.opt.step("published")
 	if err != nil {
@@ -151,7 +150,7 @@ func (ix *diskIndex) unseal(n int) (remove func() error) {
 	return func() error {
 		var errs []error
 		for _, j := range done {
-			errs = append(errs, os.Remove(ix.path(logName(j.id))))
+			errs = append(errs, ix.trash.throw(doomed{path: ix.path(logName(j.id))}))
 		}
 		ix.opt.step("journals removed")
 		return errors.Join(errs...)

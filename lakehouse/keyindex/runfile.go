@@ -1,6 +1,7 @@
 package keyindex
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type runFile struct {
 	secs []*section
 	refs atomic.Int64
 	keep atomic.Bool // the manifest on the disk names it
+	old  *trash      // takes the file when nobody uses it any more
 }
 
 func (r *runFile) retain() { r.refs.Add(1) }
@@ -28,11 +30,11 @@ func (r *runFile) release() error {
 	if r.refs.Add(-1) > 0 {
 		return nil
 	}
-	err := r.f.Close()
+	d := doomed{f: r.f}
 	if !r.keep.Load() {
-		err = errors.Join(err, os.Remove(r.path))
+		d.path = r.path
 	}
-	return err
+	return r.old.throw(d)
 }
 
 // section is the run's part of a partition, nil if it has none.
@@ -55,14 +57,14 @@ func (r *runFile) entries() (n, gone int64) {
 
 // openRun opens a run that the manifest names, and checks all of it but its
 // blocks, which are checked as they are read.
-func openRun(path string, want runMeta) (*runFile, error) {
+func openRun(path string, want runMeta, old *trash) (*runFile, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, unfit(path, "the run is missing")
 	} else if err != nil {
 		return nil, fmt.Errorf("open a run of the key index: %w", err)
 	}
-	r := &runFile{meta: want, f: f, path: path}
+	r := &runFile{meta: want, f: f, path: path, old: old}
 	r.refs.Store(1)
 	r.keep.Store(true)
 	if err := r.load(); err != nil {
@@ -87,6 +89,13 @@ func (r *runFile) load() error {
 	sum := le.Uint64(foot[40:])
 	if sum != xxh3.Hash(foot[:40]) || sum != r.meta.sum || le.Uint64(foot[24:]) != r.meta.uid || string(foot[32:40]) != runMagic {
 		return unfit(r.path, "its footer is not the one that the manifest names")
+	}
+	head := make([]byte, blockBytes)
+	if err := r.readAt(head, 0); err != nil {
+		return err
+	}
+	if !bytes.Equal(head, runHeader(r.meta.uid)) {
+		return unfit(r.path, "its header is not the one that the manifest names")
 	}
 	off, n := le.Uint64(foot[:]), le.Uint64(foot[8:])
 	if off < blockBytes || off%blockBytes != 0 || off+n != uint64(r.meta.size-footerBytes) || off > uint64(r.meta.size) {
@@ -122,7 +131,7 @@ func decodeSections(b []byte, blocks uint32) ([]*section, error) {
 		case (nf+nw)*8 > uint64(len(b)),
 			s.part <= last || s.part >= maxPartitions,
 			s.first != next || nf == 0 || nf > uint64(blocks-next),
-			s.n <= int64(nf-1)*blockEntries || s.n > int64(nf)*blockEntries || s.gone < 0 || s.gone > s.n,
+			s.n < int64(nf) || s.n > int64(nf)*maxBlockEntries || s.gone < 0 || s.gone > s.n,
 			nw%filterWords != 0:
 			return nil, errors.New("a section of its index does not add up")
 		}
@@ -169,4 +178,8 @@ func (r *runFile) checkBlock(b []byte, no uint32) error {
 		return unfit(r.path, "the checksum of block %d is wrong", no)
 	}
 	return nil
+}
+
+func (r *runFile) unfitBlock(no uint32) error {
+	return unfit(r.path, "block %d does not add up", no)
 }

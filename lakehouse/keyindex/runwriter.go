@@ -19,7 +19,7 @@ import (
 //	footer   index offset u64, index length u64, index checksum u64, uid u64,
 //	         magic 8 bytes, checksum u64 of the 40 bytes before
 const (
-	runMagic     = "LLKIRUN1"
+	runMagic     = "LLKIRUN2"
 	footerBytes  = 48
 	sectionBytes = 32
 )
@@ -48,26 +48,34 @@ type runWriter struct {
 	f       *os.File
 	path    string
 	meta    runMeta
-	buf     []byte // whole blocks, and the one being filled
-	at      int    // bytes in use of the block being filled
+	buf     []byte // whole blocks
+	slots   []slot // of the block being filled
+	spread  spread // of slots
 	blockNo uint32
 	secs    []*section
 	cur     *section
 	sync    bool
+	old     *trash // of the finished run
 }
 
-func newRunWriter(path string, id, uid uint64, bufBytes int, sync bool) (*runWriter, error) {
+func newRunWriter(path string, id, uid uint64, bufBytes int, sync bool, old *trash) (*runWriter, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("create a run of the key index: %w", err)
 	}
-	w := &runWriter{f: f, path: path, meta: runMeta{id: id, uid: uid}, sync: sync}
+	w := &runWriter{f: f, path: path, meta: runMeta{id: id, uid: uid}, sync: sync, old: old}
 	w.buf = make([]byte, 0, max(bufBytes, 2*blockBytes)/blockBytes*blockBytes)
-	w.buf = w.buf[:blockBytes]
-	copy(w.buf, runMagic)
-	binary.LittleEndian.PutUint64(w.buf[8:], uid)
+	w.buf = append(w.buf, runHeader(uid)...)
 	w.blockNo = 1
 	return w, nil
+}
+
+// runHeader is the first block of a run's file.
+func runHeader(uid uint64) []byte {
+	b := make([]byte, blockBytes)
+	copy(b, runMagic)
+	binary.LittleEndian.PutUint64(b[8:], uid)
+	return b
 }
 
 // begin starts a partition's section; it gets a filter if it is for more than
@@ -80,18 +88,17 @@ func (w *runWriter) begin(part int, filterKeys int64) {
 }
 
 func (w *runWriter) add(s *slot) error {
-	if w.at == 0 {
-		if err := w.room(); err != nil {
+	next := w.spread.with(s)
+	if len(w.slots) > 0 && (len(w.slots)+1)*next.entryBytes() > blockRoom {
+		if err := w.sealBlock(); err != nil {
 			return err
 		}
+	}
+	if len(w.slots) == 0 {
+		next = spreadOf(s)
 		w.cur.fences = append(w.cur.fences, s.hi)
 	}
-	b := w.buf[len(w.buf)-blockBytes:]
-	putSlot(b[w.at:], s)
-	w.at += entryBytes
-	if w.at == blockEntries*entryBytes {
-		w.sealBlock()
-	}
+	w.slots, w.spread = append(w.slots, *s), next
 	w.cur.n++
 	if s.gone() {
 		w.cur.gone++
@@ -102,23 +109,20 @@ func (w *runWriter) add(s *slot) error {
 	return nil
 }
 
-// room makes place for another block at the buffer's end.
-func (w *runWriter) room() error {
+// sealBlock writes the block being filled to the buffer's end.
+func (w *runWriter) sealBlock() error {
 	if len(w.buf) == cap(w.buf) {
 		if err := w.flush(); err != nil {
 			return err
 		}
 	}
 	w.buf = w.buf[:len(w.buf)+blockBytes]
-	return nil
-}
-
-func (w *runWriter) sealBlock() {
 	b := w.buf[len(w.buf)-blockBytes:]
-	clear(b[w.at:])
+	encodeBlock(b, w.slots, &w.spread)
 	binary.LittleEndian.PutUint64(b[blockSumStart:], blockSum(b, w.meta.uid, w.blockNo))
 	w.blockNo++
-	w.at = 0
+	w.slots = w.slots[:0]
+	return nil
 }
 
 func (w *runWriter) flush() error {
@@ -132,14 +136,17 @@ func (w *runWriter) flush() error {
 }
 
 // end ends a section; one without entries leaves no trace.
-func (w *runWriter) end() {
-	if w.at > 0 {
-		w.sealBlock()
+func (w *runWriter) end() error {
+	if len(w.slots) > 0 {
+		if err := w.sealBlock(); err != nil {
+			return err
+		}
 	}
 	if w.cur.n > 0 {
 		w.secs = append(w.secs, w.cur)
 	}
 	w.cur = nil
+	return nil
 }
 
 // finish writes index and footer, and gives the run, open for reading. Its
@@ -169,7 +176,7 @@ func (w *runWriter) finish() (*runFile, error) {
 			return nil, w.abort(fmt.Errorf("sync a run of the key index: %w", err))
 		}
 	}
-	r := &runFile{meta: w.meta, f: w.f, path: w.path, secs: w.secs}
+	r := &runFile{meta: w.meta, f: w.f, path: w.path, secs: w.secs, old: w.old}
 	r.refs.Store(1)
 	return r, nil
 }

@@ -54,11 +54,6 @@ func (s *section) upper(hi uint64, skip uint) int {
 	return lo
 }
 
-// entriesIn is how many entries the section's block b holds.
-func (s *section) entriesIn(b int) int {
-	return int(min(s.n-int64(b)*blockEntries, blockEntries))
-}
-
 // candidate is a query that may be answered by blocks lo to hi of a section.
 type candidate struct {
 	q      int
@@ -131,7 +126,11 @@ func (r *blockReader) search(g *segment, i int, q query) (slot, bool, error) {
 		if err != nil {
 			return slot{}, false, err
 		}
-		if s, ok := searchBlock(block, g.sec.entriesIn(b), q.hi, q.lo); ok {
+		k, ok := readBlock(block)
+		if !ok {
+			return slot{}, false, g.run.unfitBlock(g.sec.first + uint32(b))
+		}
+		if s, ok := k.search(q.hi, q.lo); ok {
 			return s, true, nil
 		}
 	}

@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// workers is how many goroutines an index has: one may merge a large
+// workers is how many goroutines an index has for what is large: one may merge a large
 // partition while the other writes recent changes to a run. Close stops them.
 const workers = 2
 
 func (ix *diskIndex) start() {
+	ix.trash.start()
+	ix.wg.Go(ix.trash.work)
 	for range workers {
 		ix.wg.Go(ix.work)
 	}
@@ -164,7 +166,9 @@ func (ix *diskIndex) dumpKeys(ctx context.Context, split bool) (made []*runFile,
 				return made, w.abort(err)
 			}
 		}
-		w.end()
+		if err := w.end(); err != nil {
+			return made, w.abort(err)
+		}
 		if split || p == ix.opt.Partitions-1 {
 			r, err := w.finish()
 			if err != nil {
@@ -233,7 +237,11 @@ func (ix *diskIndex) merge(v *view, part, count int) error {
 		return err
 	}
 	filtered := !bottom && ix.affordsFilter(n)
-	if err := mergeInto(ix.ctx, w, part, in, bottom, filtered, ix.opt.ioBytes()); err != nil {
+	pace := ix.giveWay
+	if len(all) > hurryFrom {
+		pace = nil
+	}
+	if err := mergeInto(ix.ctx, w, part, in, bottom, filtered, ix.opt.ioBytes(), pace); err != nil {
 		return w.abort(err)
 	}
 	r, err := w.finish()
@@ -250,6 +258,24 @@ func (ix *diskIndex) merge(v *view, part, count int) error {
 	parts := slices.Clone(ix.view.parts)
 	parts[part] = replaceSegments(parts[part], in, r)
 	return ix.publish(parts, ix.stamp, func() {})
+}
+
+// A merge gives way to lookups, which somebody waits for, a few times between
+// two portions of its entries; not where a partition is in so many runs that
+// lookups wait for the merge.
+const (
+	hurryFrom    = 12
+	giveWayTimes = 6
+	giveWayFor   = 500 * time.Microsecond
+)
+
+func (ix *diskIndex) giveWay() {
+	for range giveWayTimes {
+		if ix.lookups.Load() == 0 || ix.ctx.Err() != nil {
+			return
+		}
+		time.Sleep(giveWayFor)
+	}
 }
 
 // replaceSegments puts a run's segment, if it has one, in the place of those
