@@ -89,6 +89,9 @@ func (c *copyTarget) publish(ctx context.Context, rows int64) (int64, error) {
 	if staged != rows {
 		return 0, fmt.Errorf("publishing the copy of %s: %d rows were read and %d are in its files: %w", &c.spec, rows, staged, tablefmt.ErrCorrupt)
 	}
+	if err := c.carryOver(ctx); err != nil {
+		return 0, err
+	}
 	snap, err := c.swapIn(ctx, c.base, c.log, c.point)
 	if err != nil {
 		return 0, err
@@ -179,7 +182,10 @@ func (w *copyWorker) write(b *cdc.Batch) error {
 	}
 	for _, o := range w.out {
 		before := o.table.schema
-		run, err := o.write(b)
+		err := o.write(b, func(run keyRun) (err error) {
+			o.entries, err = o.target.put(w.ctx, run, o.entries)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -187,12 +193,6 @@ func (w *copyWorker) write(b *cdc.Batch) error {
 			o.target.mu.Lock()
 			o.target.schema = o.table.schema
 			o.target.mu.Unlock()
-		}
-		if o.target.index == nil {
-			continue
-		}
-		if o.entries, err = o.target.put(w.ctx, run, o.entries); err != nil {
-			return err
 		}
 	}
 	return nil

@@ -302,6 +302,8 @@ func (e *Engine) spec(t *TableState, mode Mode) tableSpec {
 		pipeline: e.opt.Name, incarnation: e.state.Incarnation, source: e.identity, formerly: e.state.formerly(),
 		state: *t, mode: mode, loc: location(e.opt.Lake, mode, t),
 		targetSize:  e.opt.TargetFileSize,
+		holdBytes:   e.opt.FlushBytes,
+		warn:        func(format string, args ...any) { e.opt.Log.Warn(fmt.Sprintf(format, args...)) },
 		policy:      e.opt.OnSchemaChange,
 		indexing:    e.opt.Events.IndexProgress,
 		indexMemory: e.opt.Memory / 4 / int64(max(1, len(e.state.Tables))),

@@ -287,14 +287,43 @@ func sourceRows(w *cdctest.World, table string, lsn cdc.LSN) map[string]int {
 func lakeRows(t *testing.T, snap *tablefmt.Snapshot) map[string]int {
 	t.Helper()
 	rows := map[string]int{}
-	err := snap.Scan(context.Background(), tablefmt.ScanOptions{}, func(rec arrow.RecordBatch) error {
+	eachLakeRow(t, snap, func(text string, deleted bool) {
+		if !deleted {
+			rows[text]++
+		}
+	})
+	return rows
+}
+
+// eachLakeRow gives the text of each row of a snapshot in the source's columns,
+// and whether it is kept as deleted.
+func eachLakeRow(t *testing.T, snap *tablefmt.Snapshot, row func(text string, deleted bool)) {
+	t.Helper()
+	var columns []string
+	for i := range snap.Schema().Fields {
+		if f := &snap.Schema().Fields[i]; !isAdded(f) {
+			columns = append(columns, f.Name)
+		}
+	}
+	source := len(columns)
+	if snap.Schema().Index("_deleted") >= 0 {
+		columns = append(columns, "_deleted")
+	}
+	err := snap.Scan(context.Background(), tablefmt.ScanOptions{Columns: columns}, func(all arrow.RecordBatch) error {
+		rec := array.NewRecordBatch(arrow.NewSchema(all.Schema().Fields()[:source], nil), all.Columns()[:source], all.NumRows())
+		defer rec.Release()
 		for i := range int(rec.NumRows()) {
-			rows[recordText(rec, i)]++
+			deleted := len(columns) > source && all.Column(source).(*array.Boolean).Value(i)
+			row(recordText(rec, i), deleted)
 		}
 		return nil
 	})
 	require.NoError(t, err)
-	return rows
+}
+
+func isAdded(f *tablefmt.Field) bool {
+	_, added := typemap.Added(f)
+	return added
 }
 
 // sortedNames are the columns' names in an order that does not depend on

@@ -513,7 +513,7 @@ func (e *Engine) takeIn(ctx context.Context, known []TableState, selected, fresh
 		t := e.newTable(rel)
 		t.keep(looks)
 		t.Heir = slices.ContainsFunc(known, func(o TableState) bool { return o.Phase == PhaseDetached && o.Name() == t.Name() })
-		err := checkColumns(rel, t.Modes)
+		err := checkColumns(rel, &t.TableOptions)
 		if err == nil {
 			err = e.checkFolders(ctx, []TableState{t})
 		}

@@ -27,7 +27,7 @@ func (r *tableRule) matches(rel *cdc.Relation) bool {
 // last. --mode stands over all of them. What nobody says is left open: a table
 // that is in the lake stays as it is.
 func (f *runFlags) tableOptions(conf *config.Config) (func(*cdc.Relation) lakehouse.TableOptions, error) {
-	defaults, err := asTableOptions(conf, &config.Rule{Mode: conf.Defaults.Mode})
+	defaults, err := asTableOptions(conf, &config.Rule{Mode: conf.Defaults.Mode, Kept: conf.Defaults.Kept})
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +61,21 @@ func (f *runFlags) tableOptions(conf *config.Config) (func(*cdc.Relation) lakeho
 func override(o, by *lakehouse.TableOptions) {
 	if len(by.Modes) > 0 {
 		o.Modes = by.Modes
+	}
+	if by.PartitionBy != nil {
+		o.PartitionBy = by.PartitionBy
+	}
+	if by.Metadata != nil {
+		o.Metadata = by.Metadata
+	}
+	if by.SourceSystem != "" {
+		o.SourceSystem = by.SourceSystem
+	}
+	if by.Delete != "" {
+		o.Delete = by.Delete
+	}
+	if by.Deletes != "" {
+		o.Deletes = by.Deletes
 	}
 }
 
@@ -98,6 +113,14 @@ func anyTable() postgres.Pattern {
 
 // asTableOptions are what one rule says.
 func asTableOptions(_ *config.Config, r *config.Rule) (o lakehouse.TableOptions, err error) {
+	o.PartitionBy, o.SourceSystem = r.Kept.PartitionBy, r.Kept.SourceSystem
+	o.Delete, o.Deletes = lakehouse.DeleteMode(r.Kept.Delete), lakehouse.DeletesMode(r.Kept.Deletes)
+	if r.Kept.Metadata != nil {
+		o.Metadata = []lakehouse.MetadataColumn{}
+	}
+	for _, word := range r.Kept.Metadata {
+		o.Metadata = append(o.Metadata, lakehouse.MetadataColumn(word))
+	}
 	o.Modes, err = asModes(r.Mode)
 	return o, err
 }

@@ -61,11 +61,23 @@ type Rule struct {
 	// Types says of columns, by name, how their values are stored: Exact,
 	// Text, Clamp or Stop. Columns that no rule names are Exact.
 	Types map[string]string
+	Kept  Kept
+}
+
+// Kept says how a table's rows are kept in the lake. nil and "" are what the
+// rules before say.
+type Kept struct {
+	PartitionBy  []string // as package partition reads them; empty, not nil: by nothing
+	Metadata     []string // IngestionTimestamp, SourceSystem; empty, not nil: none
+	SourceSystem string   // the text of that column
+	Delete       string   // Hard, Soft or Ignore
+	Deletes      string   // Vectors or Rewrite
 }
 
 // Defaults hold for every table of which no rule says otherwise.
 type Defaults struct {
 	Mode []string
+	Kept Kept
 }
 
 // SchemaChange says what is done when a table changes at the source.
@@ -110,6 +122,13 @@ const (
 	Off        = "off"
 	Any        = "any"
 	None       = "none"
+	Hard       = "hard"
+	Soft       = "soft"
+	Vectors    = "vectors"
+	Rewrite    = "rewrite"
+
+	IngestionTimestamp = "ingestion_timestamp"
+	SourceSystem       = "source_system"
 )
 
 // version of the format of the file.
