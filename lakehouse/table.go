@@ -74,7 +74,7 @@ type tableSpec struct {
 	mode        Mode
 	loc         tablefmt.Location
 	targetSize  int64
-	holdBytes   int64 // of rows that wait to be written together with others of their partition
+	holdBytes   int64  // of rows that wait to be written together with others of their partition
 	indexDir    string // empty: the index is kept in memory
 	indexMemory int64
 	policy      typemap.Policy
@@ -149,9 +149,9 @@ type table struct {
 
 	position  cdc.LSN
 	begun     time.Time // when the flush began that is staged; zero: none has
-	evolved   bool     // schema is staged, and key with it
-	notes     []string // of what has changed in it, for people
-	truncated bool     // all files of snap are to go
+	evolved   bool      // schema is staged, and key with it
+	notes     []string  // of what has changed in it, for people
+	truncated bool      // all files of snap are to go
 	files     []*stagedFile
 	staged    bool             // something is staged
 	marks     map[string]int64 // of a copy's log: what is staged of the copy
