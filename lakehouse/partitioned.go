@@ -1,6 +1,7 @@
 package lakehouse
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -42,9 +43,25 @@ type heldRun struct {
 	told placed
 }
 
+// holdMost is how many times the memory of its rows a record may keep to be
+// held as it is.
+const holdMost = 4
+
 // hold keeps rows until there are enough.
 func (s *stager) hold(rec arrow.RecordBatch, rows []int32, told placed) error {
+	if len(rows) == 0 {
+		return nil
+	}
 	h := &s.held
+	size := max(1, rowBytes(rec)*int64(len(rows))/max(1, rec.NumRows()))
+	if heldBytes(rec) > holdMost*size {
+		few, err := copyRows(rec, rows)
+		if err != nil {
+			return fmt.Errorf("writing rows of %s: %w", &s.t.spec, err)
+		}
+		defer few.Release()
+		rec, rows = few, rowsFrom(0, len(rows))
+	}
 	if h.parts == nil {
 		h.parts = map[string]*part{}
 	}
@@ -75,10 +92,7 @@ func (s *stager) hold(rec arrow.RecordBatch, rows []int32, told placed) error {
 		rec.Retain()
 		p.rows = append(p.rows, *run)
 	}
-	for _, c := range rec.Columns() {
-		h.bytes += int64(c.Data().SizeInBytes())
-	}
-	if h.bytes < s.t.spec.holdBytes {
+	if h.bytes += size; h.bytes < s.t.spec.holdBytes {
 		return nil
 	}
 	return s.drain(false)

@@ -59,7 +59,8 @@ type oldFile struct {
 }
 
 // oldFiles are the files that hold the table's rows, what is staged included.
-func (m *mirrorWriter) oldFiles(ctx context.Context) ([]oldFile, error) {
+// why says why they are wanted.
+func (m *mirrorWriter) oldFiles(ctx context.Context, why string) ([]oldFile, error) {
 	var files []oldFile
 	size := int64(0)
 	if !m.truncated {
@@ -87,7 +88,7 @@ func (m *mirrorWriter) oldFiles(ctx context.Context) ([]oldFile, error) {
 		size += s.add.Size
 	}
 	if size > rewriteMost {
-		return nil, copyAgain("its columns changed, and its rows are too many to be written anew at once")
+		return nil, copyAgain("%s, and its rows are too many to be written anew at once", why)
 	}
 	return files, nil
 }
@@ -95,7 +96,7 @@ func (m *mirrorWriter) oldFiles(ctx context.Context) ([]oldFile, error) {
 // rewrite stages the table's rows in the columns of a change, and all of the
 // files that have them now to go.
 func (m *mirrorWriter) rewrite(ctx context.Context, change *typemap.Change, rel *cdc.Relation) error {
-	files, err := m.oldFiles(ctx)
+	files, err := m.oldFiles(ctx, "its columns changed")
 	if err != nil {
 		return err
 	}

@@ -168,7 +168,7 @@ func (m *mirrorWriter) empty(ctx context.Context, at time.Time) error {
 // buryAll stages all rows as deleted; those that are so already stay as they
 // are.
 func (m *mirrorWriter) buryAll(ctx context.Context, at time.Time) error {
-	files, err := m.oldFiles(ctx)
+	files, err := m.oldFiles(ctx, "it was emptied")
 	if err != nil {
 		return err
 	}
