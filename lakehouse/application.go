@@ -12,6 +12,7 @@ import (
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/lakehouse/keyindex"
 	"github.com/lakeload/lakeload/lakehouse/mirror"
+	"github.com/lakeload/lakeload/tablefmt/dv"
 )
 
 // application stages one run of batches of one shape in a mirror: reduce to
@@ -25,6 +26,7 @@ type application struct {
 	hashes  [][]keyindex.Hash   // per batch and row
 	records []arrow.RecordBatch // per batch, laid out as the table's columns; nil until needed
 	locs    []keyindex.Loc      // per entry: where the key was
+	soft    []bool              // per entry: whether it was a row that is kept as deleted; nil for none
 	entries []keyindex.Entry    // for the index
 }
 
@@ -82,7 +84,7 @@ func (a *application) reduceBatch(red *mirror.Reducer, bi, first int) error {
 		case opPlaced:
 			red.Put(h[row], at)
 		case opGone:
-			red.Drop(h[row])
+			red.Drop(h[row], at)
 		case cdc.OpInsert:
 			err = red.Insert(h[row], at)
 		case cdc.OpDelete:
@@ -180,7 +182,10 @@ func (a *application) lookup() error {
 			a.locs[i] = keyindex.Loc{}
 		}
 	}
-	err := a.m.red.Check(func(i int) bool { return a.locs[i] != keyindex.Loc{} })
+	if err := a.findSoft(); err != nil {
+		return err
+	}
+	err := a.m.red.Check(a.there)
 	if err != nil {
 		return a.stop(err)
 	}
@@ -193,11 +198,13 @@ type rowOf struct{ row, entry int32 }
 // write writes the final images into new files.
 func (a *application) write() error {
 	perBatch := make([][]rowOf, len(a.batches))
-	var filled []int32
+	var filled, buried []int32
 	red := &a.m.red
 	for i, e := range red.Entries() {
-		switch {
-		case !e.Present:
+		switch o := a.outcome(i); {
+		case o == outcomeBury:
+			buried = append(buried, int32(i))
+		case o != outcomePlace:
 		case len(red.Fills(i)) > 0:
 			filled = append(filled, int32(i))
 		default:
@@ -222,18 +229,19 @@ func (a *application) write() error {
 		if err != nil {
 			return err
 		}
-		at, err := out.write(rec, rows)
+		err = out.write(rec, rows, func(part []int, at place) error {
+			written = append(written, run{at: at, rows: chosen(list, part)})
+			return nil
+		})
 		if err != nil {
 			return err
 		}
-		written = append(written, run{at, list})
 	}
-	if len(filled) > 0 {
-		runs, err := a.writeFilled(out, filled)
-		if err != nil {
-			return err
-		}
-		written = append(written, runs...)
+	if err := a.writeFilled(out, filled, false, &written); err != nil {
+		return err
+	}
+	if err := a.writeFilled(out, buried, true, &written); err != nil {
+		return err
 	}
 	if err := out.close(); err != nil {
 		return err
@@ -244,19 +252,23 @@ func (a *application) write() error {
 
 // run is a run of rows that were written one after the other.
 type run struct {
-	at   place
-	rows []rowOf
+	at     place
+	rows   []rowOf
+	buried bool // they are kept as deleted
 }
 
 // locate notes for the index where the written rows are.
 func (a *application) locate(files []*stagedFile, written []run) {
 	for _, f := range files {
-		a.m.views[a.m.index.FileID(f.add.Path)] = &fileView{add: f.add, staged: f}
+		a.m.views[a.m.index.FileID(f.add.Path)] = &fileView{add: f.add, staged: f, soft: dv.New()}
 	}
 	entries := a.m.red.Entries()
 	for _, w := range written {
 		id := a.m.index.FileID(w.at.path)
 		for i, r := range w.rows {
+			if w.buried {
+				a.m.views[id].soft.Add(uint64(w.at.first) + uint64(i))
+			}
 			a.entries = append(a.entries, keyindex.Entry{
 				Hash: entries[r.entry].Hash,
 				Loc:  keyindex.Loc{File: id, Row: uint32(w.at.first) + uint32(i)},
@@ -269,7 +281,8 @@ func (a *application) locate(files []*stagedFile, written []run) {
 // which keys are gone.
 func (a *application) mark() error {
 	for i, e := range a.m.red.Entries() {
-		if a.locs[i] == (keyindex.Loc{}) {
+		o := a.outcome(i)
+		if a.locs[i] == (keyindex.Loc{}) || o == outcomeLeave {
 			continue
 		}
 		v, err := a.m.view(a.ctx, a.locs[i].File)
@@ -278,7 +291,7 @@ func (a *application) mark() error {
 		}
 		v.kill(a.locs[i].Row)
 		a.m.staged = true
-		if !e.Present {
+		if o == outcomeRemove {
 			a.entries = append(a.entries, keyindex.Entry{Hash: e.Hash})
 		}
 	}
@@ -291,7 +304,10 @@ func (a *application) record(bi int) (arrow.RecordBatch, error) {
 		if err := a.m.adapt(a.batches[bi].Relation); err != nil {
 			return nil, err
 		}
-		a.records[bi] = a.m.record(a.batches[bi], nil)
+		var err error
+		if a.records[bi], err = a.m.record(a.batches[bi], nil); err != nil {
+			return nil, err
+		}
 	}
 	return a.records[bi], nil
 }

@@ -291,18 +291,21 @@ func (a *bagApplication) add() error {
 			continue
 		}
 		slices.SortFunc(list, func(x, y added) int { return int(x.row) - int(y.row) })
-		rows, run := make([]int32, len(list)), keyRun{hashes: make([]keyindex.Hash, len(list))}
+		rows, hashes := make([]int32, len(list)), make([]keyindex.Hash, len(list))
 		for i, x := range list {
-			rows[i], run.hashes[i] = x.row, x.hash
+			rows[i], hashes[i] = x.row, x.hash
 		}
 		rec, err := a.record(bi)
 		if err != nil {
 			return err
 		}
-		if run.at, err = out.write(rec, rows); err != nil {
+		err = out.write(rec, rows, func(part []int, at place) error {
+			runs = append(runs, keyRun{at, chosen(hashes, part)})
+			return nil
+		})
+		if err != nil {
 			return err
 		}
-		runs = append(runs, run)
 	}
 	if err := out.close(); err != nil {
 		return err

@@ -20,7 +20,7 @@ func indexMemory(memory int64, tables []TableState) int64 {
 	n := 0
 	for i := range tables {
 		t := &tables[i]
-		if t.Phase != PhaseOffered && t.Phase != PhaseDetached && slices.Contains(t.Modes, ModeMirror) {
+		if t.Followed() && slices.Contains(t.Modes, ModeMirror) {
 			n++
 		}
 	}

@@ -80,8 +80,11 @@ func (w *changelogWriter) write(ctx context.Context, batches []*cdc.Batch) error
 		if len(rows) == 0 {
 			continue
 		}
-		rec := w.record(b, changeColumns(b, ""))
-		_, err := out.write(rec, rows)
+		rec, err := w.record(b, changeColumns(b, ""))
+		if err != nil {
+			return err
+		}
+		err = out.write(rec, rows, anywhere)
 		rec.Release()
 		if err != nil {
 			return err

@@ -524,13 +524,13 @@ func (c *copier) readRange(ctx context.Context, _ uint32, rc *rangeCopy, r cdc.K
 		}
 		read.rows += int64(b.Len())
 		for n, o := range outs {
-			run, err := o.write(b)
-			if err != nil {
-				return err
-			}
-			if o.hasher != nil {
+			err := o.write(b, func(run keyRun) error {
 				run.hashes = slices.Clone(run.hashes)
 				read.outs[n].runs = append(read.outs[n].runs, run)
+				return nil
+			})
+			if err != nil {
+				return err
 			}
 		}
 		return nil

@@ -183,6 +183,14 @@ func (e *Engine) publishRangeCopy(ctx context.Context, t *fedTable, cut cdc.LSN)
 		if err != nil {
 			return err
 		}
+		if m, ok := t.writers[i].(*mirrorWriter); ok {
+			if err := m.carryOver(ctx, base); err != nil {
+				return err
+			}
+			if _, err := m.Commit(ctx, cut); err != nil {
+				return err
+			}
+		}
 		snap, err := logs[i].swapIn(ctx, base, t.writers[i].Snapshot(), cut)
 		if err != nil {
 			return err

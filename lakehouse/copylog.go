@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"strconv"
 	"time"
@@ -14,7 +15,6 @@ import (
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/internal/crashpoint"
 	"github.com/lakeload/lakeload/lakehouse/keyindex"
-	"github.com/lakeload/lakeload/lakehouse/typemap"
 	"github.com/lakeload/lakeload/tablefmt"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
@@ -57,7 +57,7 @@ func (c *copyLog) begin(ctx context.Context, md *tablefmt.Metadata, schema *tabl
 		return nil, err
 	}
 	x := tablefmt.Begin(c.loc, nil)
-	x.SetProtocol(protocol(c.spec.mode, schema))
+	x.SetProtocol(protocol(md, schema))
 	x.SetMetadata(md)
 	x.SetInfo("CREATE TABLE", nil)
 	if more != nil {
@@ -106,12 +106,9 @@ func loadExisting(ctx context.Context, spec *tableSpec) (*tablefmt.Snapshot, err
 // its copy is published. base is the table as it is, nil for a new one: a table
 // that is copied again stays the same table.
 func describeCopy(spec *tableSpec, rel *cdc.Relation, base *tablefmt.Snapshot) (*tablefmt.Schema, *tablefmt.Metadata, error) {
-	schema, err := typemap.Schema(rel, ownColumns(spec.mode)...)
+	l, err := layOut(rel, spec.mode, &spec.state.TableOptions, base)
 	if err != nil {
-		return nil, nil, &Error{
-			Op: "copying a table", Object: rel.String(), Kind: KindPreflight, Err: err,
-			Remedy: "exclude the table, or rename the column at the source",
-		}
+		return nil, nil, err
 	}
 	key, err := json.Marshal(keyNames(rel))
 	if err != nil {
@@ -121,28 +118,22 @@ func describeCopy(spec *tableSpec, rel *cdc.Relation, base *tablefmt.Snapshot) (
 	md := &tablefmt.Metadata{ID: uuid.NewString(), Name: rel.Name, Configuration: map[string]string{
 		propPipeline: spec.pipeline, propSource: spec.sourceProperty(), propKey: string(key), propMode: string(spec.mode),
 	}, CreatedTime: &created}
-	if spec.mode == ModeMirror {
-		md.Configuration[tablefmt.PropDeletionVectors] = "true"
-		if isBag(rel) {
-			md.Configuration[propBag] = "true"
-		}
-	} else {
-		md.Configuration[tablefmt.PropAppendOnly] = "true"
-	}
+	maps.Copy(md.Configuration, spec.state.describe(spec.mode, rel))
+	md.PartitionColumns = l.partition
 	if base != nil {
 		old := base.Metadata()
 		md.ID, md.CreatedTime = old.ID, old.CreatedTime
 		for k, v := range old.Configuration {
-			if k == propBag {
-				continue // it may have a key now
+			if k == propBag || k == propDelete || k == tablefmt.PropDeletionVectors {
+				continue // it may have a key now, or be kept otherwise
 			}
 			if _, ours := md.Configuration[k]; !ours {
 				md.Configuration[k] = v
 			}
 		}
 	}
-	md.SchemaString = schema.JSON()
-	return schema, md, nil
+	md.SchemaString = l.schema.JSON()
+	return l.schema, md, nil
 }
 
 // same reports whether a snapshot has the very same file, with the same rows
@@ -181,7 +172,7 @@ func (c *copyLog) swapIn(ctx context.Context, base, copied *tablefmt.Snapshot, c
 	delete(md.Configuration, propRanges)
 	delete(md.Configuration, propPieces)
 	x.SetMetadata(md)
-	x.SetProtocol(protocol(spec.mode, copied.Schema()))
+	x.SetProtocol(protocol(md, copied.Schema()))
 	x.SetReads(tablefmt.ReadsTable)
 	if base != nil && spec.mode == ModeMirror {
 		now := time.Now().UnixMilli()

@@ -31,7 +31,7 @@ type keyRun struct {
 
 // newCopyOutput writes for a table with this schema and metadata.
 func newCopyOutput(ctx context.Context, spec tableSpec, rel *cdc.Relation, schema *tablefmt.Schema, md *tablefmt.Metadata, at cdc.LSN) (*copyOutput, error) {
-	o := &copyOutput{table: &table{spec: spec, key: keyNames(rel)}, at: at}
+	o := &copyOutput{table: &table{spec: spec, key: keyNames(rel), parts: md.PartitionColumns}, at: at}
 	if err := o.table.setSchema(schema); err != nil {
 		return nil, err
 	}
@@ -46,31 +46,32 @@ func newCopyOutput(ctx context.Context, spec tableSpec, rel *cdc.Relation, schem
 	return o, nil
 }
 
-// write appends a batch's rows. The hashes of the run are good until the next
-// call. A schema that gains the column of exact texts is in o.table.schema.
-func (o *copyOutput) write(b *cdc.Batch) (keyRun, error) {
-	run, err := o.writeRows(b)
+// write appends a batch's rows, and tells, by the time that the output is
+// finished, where their keys are. The hashes of a run are good until told
+// returns. A schema that gains the column of exact texts is in o.table.schema.
+func (o *copyOutput) write(b *cdc.Batch, told func(keyRun) error) error {
+	err := o.table.adapt(b.Relation)
 	var stop *stopError
 	if errors.As(err, &stop) {
-		return run, fmt.Errorf("%w: %w", cdc.ErrTableChanged, err)
+		return fmt.Errorf("%w: %w", cdc.ErrTableChanged, err)
 	}
-	return run, err
+	if err != nil {
+		return err
+	}
+	return o.writeRows(b, told)
 }
 
 // seqCopied is the _seq of a row that a copy has read: before every change at
 // the same position.
 const seqCopied = -1
 
-func (o *copyOutput) writeRows(b *cdc.Batch) (keyRun, error) {
-	if err := o.table.adapt(b.Relation); err != nil {
-		return keyRun{}, err
-	}
+func (o *copyOutput) writeRows(b *cdc.Batch, told func(keyRun) error) error {
 	if len(b.Exact) > 0 && o.table.schema.Index(typemap.Exact) < 0 {
 		if err := o.stager.finish(); err != nil {
-			return keyRun{}, err
+			return err
 		}
 		if err := o.table.needExact([]*cdc.Batch{b}); err != nil {
-			return keyRun{}, err
+			return err
 		}
 	}
 	rows := *b // read, not committed: they stand where the copy's reader saw them
@@ -78,13 +79,27 @@ func (o *copyOutput) writeRows(b *cdc.Batch) (keyRun, error) {
 	for i := range rows.Seqs {
 		rows.Seqs[i] = seqCopied
 	}
-	rec := o.table.record(b, changeColumns(&rows, opSnapshot))
-	defer rec.Release()
-	at, err := o.stager.write(rec, rowsFrom(0, b.Len()))
-	if err != nil || o.hasher == nil && o.rows == nil {
-		return keyRun{at: at}, err
+	rec, err := o.table.record(b, changeColumns(&rows, opSnapshot))
+	if err != nil {
+		return err
 	}
-	if cap(o.hashes) < b.Len() {
+	defer rec.Release()
+	if o.hasher == nil && o.rows == nil {
+		return o.stager.write(rec, rowsFrom(0, b.Len()), anywhere)
+	}
+	hashes, err := o.hash(b)
+	if err != nil {
+		return err
+	}
+	return o.stager.write(rec, rowsFrom(0, b.Len()), func(part []int, at place) error {
+		return told(keyRun{at, chosen(hashes, part)})
+	})
+}
+
+// hash gives the hashes of a batch's rows. Where rows wait to be written they
+// are kept with them.
+func (o *copyOutput) hash(b *cdc.Batch) (_ []keyindex.Hash, err error) {
+	if cap(o.hashes) < b.Len() || len(o.table.added.partition) > 0 {
 		o.hashes = make([]keyindex.Hash, b.Len())
 	}
 	o.hashes = o.hashes[:b.Len()]
@@ -93,5 +108,5 @@ func (o *copyOutput) writeRows(b *cdc.Batch) (keyRun, error) {
 	} else {
 		err = o.hasher.hashRows(keyColumns(b), exactOf(b), 0, o.hashes)
 	}
-	return keyRun{at, o.hashes}, err
+	return o.hashes, err
 }

@@ -89,6 +89,9 @@ func (c *copyTarget) publish(ctx context.Context, rows int64) (int64, error) {
 	if staged != rows {
 		return 0, fmt.Errorf("publishing the copy of %s: %d rows were read and %d are in its files: %w", &c.spec, rows, staged, tablefmt.ErrCorrupt)
 	}
+	if err := c.carryOver(ctx); err != nil {
+		return 0, err
+	}
 	// The index follows in two steps, so that a kill in between costs none of it:
 	// once the table is the copy, an index that shows the copy fits, see indexed.
 	if err := c.follow(ctx, c.log); err != nil {
@@ -198,7 +201,10 @@ func (w *copyWorker) write(b *cdc.Batch) error {
 	}
 	for _, o := range w.out {
 		before := o.table.schema
-		run, err := o.write(b)
+		err := o.write(b, func(run keyRun) (err error) {
+			o.entries, err = o.target.put(w.ctx, run, o.entries)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -206,12 +212,6 @@ func (w *copyWorker) write(b *cdc.Batch) error {
 			o.target.mu.Lock()
 			o.target.schema = o.table.schema
 			o.target.mu.Unlock()
-		}
-		if o.target.index == nil {
-			continue
-		}
-		if o.entries, err = o.target.put(w.ctx, run, o.entries); err != nil {
-			return err
 		}
 	}
 	return nil

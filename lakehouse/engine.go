@@ -368,6 +368,8 @@ func (e *Engine) spec(t *TableState, mode Mode) tableSpec {
 		pipeline: e.opt.Name, incarnation: e.state.Incarnation, source: e.identity, formerly: e.state.formerly(),
 		state: *t, mode: mode, loc: location(e.opt.Lake, mode, t),
 		targetSize:  e.opt.TargetFileSize,
+		holdBytes:   e.opt.FlushBytes / 2,
+		warn:        func(format string, args ...any) { e.opt.Log.Warn(fmt.Sprintf(format, args...)) },
 		policy:      e.opt.OnSchemaChange,
 		indexing:    e.opt.Events.IndexProgress,
 		meter:       e.meter.table(t.OID),

@@ -31,20 +31,20 @@ const (
 
 // writeFilled writes the final images that lack values which the source did
 // not send: each value is taken from an earlier image, or from the lake's row.
-func (a *application) writeFilled(out *stager, filled []int32) ([]run, error) {
+// buried says that they are those of rows that are kept as deleted: the lake's
+// row may be all that there is of one.
+func (a *application) writeFilled(out *stager, filled []int32, buried bool, written *[]run) error {
 	a.orderByPlace(filled)
-	var runs []run
 	for n := fillFirst; len(filled) > 0; {
 		portion := filled[:min(n, len(filled))]
-		r, size, err := a.writePortion(out, portion)
+		size, err := a.writePortion(out, portion, buried, written)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		runs = append(runs, r)
 		filled = filled[len(portion):]
 		n = int(min(max(fillBytes*int64(len(portion))/max(size, 1), 1), fillMost))
 	}
-	return runs, nil
+	return nil
 }
 
 // orderByPlace sorts entries by where their keys were, so that a portion's
@@ -57,10 +57,10 @@ func (a *application) orderByPlace(filled []int32) {
 }
 
 // writePortion writes some of the filled rows, and tells their size in bytes.
-func (a *application) writePortion(out *stager, filled []int32) (run, int64, error) {
+func (a *application) writePortion(out *stager, filled []int32, buried bool, written *[]run) (int64, error) {
 	lake, err := a.lakeRows(filled)
 	if err != nil {
-		return run{}, 0, err
+		return 0, err
 	}
 	defer func() {
 		for _, im := range lake {
@@ -69,26 +69,29 @@ func (a *application) writePortion(out *stager, filled []int32) (run, int64, err
 	}()
 	source, err := a.sources(filled, lake)
 	if err != nil {
-		return run{}, 0, err
+		return 0, err
 	}
-	rec, err := a.assemble(source)
+	rec, err := a.assemble(source, filled, buried)
 	if err != nil {
-		return run{}, 0, err
+		return 0, err
 	}
 	defer rec.Release()
-	at, err := out.write(rec, rowsFrom(0, len(filled)))
-	if err != nil {
-		return run{}, 0, err
-	}
-	r := run{at: at}
+	rows := make([]rowOf, len(filled))
 	for i, e := range filled {
-		r.rows = append(r.rows, rowOf{row: int32(i), entry: e})
+		rows[i] = rowOf{row: int32(i), entry: e}
+	}
+	err = out.write(rec, rowsFrom(0, len(filled)), func(part []int, at place) error {
+		*written = append(*written, run{at: at, rows: chosen(rows, part), buried: buried})
+		return nil
+	})
+	if err != nil {
+		return 0, err
 	}
 	size := int64(0)
 	for _, c := range rec.Columns() {
 		size += int64(c.Data().SizeInBytes())
 	}
-	return r, size, nil
+	return size, nil
 }
 
 // sources finds, for each of the table's columns, the image that has the value
@@ -99,9 +102,15 @@ func (a *application) sources(filled []int32, lake map[keyindex.Hash]image) ([][
 		source[c] = make([]image, len(filled))
 	}
 	for i, e := range filled {
-		final, err := a.imageAt(a.m.red.Entries()[e].Final)
-		if err != nil {
-			return nil, err
+		entry := a.m.red.Entries()[e]
+		final, ok := lake[entry.Hash]
+		if entry.Image {
+			var err error
+			if final, err = a.imageAt(entry.Final); err != nil {
+				return nil, err
+			}
+		} else if !ok {
+			return nil, mustCopy("a row that is to be kept as deleted is not in the lake")
 		}
 		for c := range source {
 			source[c][i] = final
@@ -109,6 +118,7 @@ func (a *application) sources(filled []int32, lake map[keyindex.Hash]image) ([][
 		for _, f := range a.m.red.Fills(int(e)) {
 			im, ok := lake[f.Key]
 			if !f.InLake {
+				var err error
 				if im, err = a.imageAt(f.From); err != nil {
 					return nil, err
 				}
@@ -130,8 +140,9 @@ func (a *application) imageAt(ref mirror.Ref) (image, error) {
 	return image{rec, int64(ref.Row)}, err
 }
 
-// assemble builds the record of the filled rows, column by column.
-func (a *application) assemble(source [][]image) (arrow.RecordBatch, error) {
+// assemble builds the record of the filled rows, column by column. What is
+// derived of columns is so of what they have now.
+func (a *application) assemble(source [][]image, filled []int32, buried bool) (arrow.RecordBatch, error) {
 	cols := make([]arrow.Array, len(source))
 	defer func() {
 		for _, c := range cols {
@@ -159,6 +170,12 @@ func (a *application) assemble(source [][]image) (arrow.RecordBatch, error) {
 			return nil, fmt.Errorf("filling in values of %s: %w", &a.m.spec, err)
 		}
 		cols[c] = col
+	}
+	if buried {
+		a.bury(cols, filled)
+	}
+	if err := a.m.derive(cols); err != nil {
+		return nil, err
 	}
 	return array.NewRecordBatch(a.m.arrow, cols, int64(n)), nil
 }
@@ -200,6 +217,9 @@ func (a *application) assembleExact(exact int, source [][]image) arrow.Array {
 func (a *application) lakeRows(filled []int32) (map[keyindex.Hash]image, error) {
 	wanted := map[keyindex.Hash]bool{}
 	for _, e := range filled {
+		if entry := &a.m.red.Entries()[e]; !entry.Image {
+			wanted[entry.Hash] = true
+		}
 		for _, f := range a.m.red.Fills(int(e)) {
 			if f.InLake {
 				wanted[f.Key] = true

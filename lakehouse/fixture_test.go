@@ -291,14 +291,59 @@ func sourceRows(w *cdctest.World, table string, lsn cdc.LSN) map[string]int {
 func lakeRows(t *testing.T, snap *tablefmt.Snapshot) map[string]int {
 	t.Helper()
 	rows := map[string]int{}
-	err := snap.Scan(context.Background(), tablefmt.ScanOptions{}, func(rec arrow.RecordBatch) error {
-		for _, text := range recordTexts(rec) {
+	eachLakeRow(t, snap, func(text string, deleted bool) {
+		if !deleted {
 			rows[text]++
+		}
+	})
+	return rows
+}
+
+// lakeRow is a row of the lake in the source's columns, and whether it is kept
+// although the source has deleted it.
+type lakeRow struct {
+	text    string
+	deleted bool
+}
+
+// eachLakeRow gives the rows of a snapshot.
+func eachLakeRow(t *testing.T, snap *tablefmt.Snapshot, row func(text string, deleted bool)) {
+	t.Helper()
+	err := snap.Scan(context.Background(), tablefmt.ScanOptions{}, func(rec arrow.RecordBatch) error {
+		for _, r := range rowsOfRecord(snap.Schema(), rec) {
+			row(r.text, r.deleted)
 		}
 		return nil
 	})
 	require.NoError(t, err)
+}
+
+// rowsOfRecord are the rows of a record in the source's columns.
+func rowsOfRecord(schema *tablefmt.Schema, rec arrow.RecordBatch) []lakeRow {
+	var fields []arrow.Field
+	var cols []arrow.Array
+	var deleted *array.Boolean
+	for i, f := range rec.Schema().Fields() {
+		field, ok := schema.Field(f.Name)
+		switch {
+		case f.Name == "_deleted":
+			deleted = rec.Column(i).(*array.Boolean)
+		case !ok || !isAdded(&field):
+			fields, cols = append(fields, f), append(cols, rec.Column(i))
+		}
+	}
+	own := array.NewRecordBatch(arrow.NewSchema(fields, nil), cols, rec.NumRows())
+	defer own.Release()
+	rows := make([]lakeRow, rec.NumRows())
+	for i, text := range recordTexts(own) {
+		rows[i] = lakeRow{text, deleted != nil && deleted.Value(i)}
+	}
 	return rows
+}
+
+func isAdded(f *tablefmt.Field) bool {
+	_, added := typemap.Added(f)
+	return added
 }
 
 // sortedNames are the columns' names in an order that does not depend on

@@ -253,19 +253,29 @@ func (x *indexer) file(ctx context.Context, add *tablefmt.AddFile) error {
 // record notes rows, of which loc says where they are; nowhere is for those
 // that are deleted.
 func (x *indexer) record(ctx context.Context, rec arrow.RecordBatch, loc func(i int) keyindex.Loc) error {
-	x.hashes = append(x.hashes[:0], make([]keyindex.Hash, rec.NumRows())...)
-	if x.m.bag {
-		if err := x.rows.hashStored(x.names, rec, x.hasExact, x.hashes); err != nil {
-			return err
-		}
-		return x.rows.put(ctx, x.change, x.hashes, loc)
-	}
-	cols, exact := storedKey(rec, x.names, x.hasExact)
-	if err := x.m.hasher.hashRows(cols, exact, 0, x.hashes); err != nil {
+	if err := x.hash(rec); err != nil {
 		return err
 	}
+	return x.put(ctx, x.hashes, loc)
+}
+
+// hash sets the hashes of rows.
+func (x *indexer) hash(rec arrow.RecordBatch) error {
+	x.hashes = append(x.hashes[:0], make([]keyindex.Hash, rec.NumRows())...)
+	if x.m.bag {
+		return x.rows.hashStored(x.names, rec, x.hasExact, x.hashes)
+	}
+	cols, exact := storedKey(rec, x.names, x.hasExact)
+	return x.m.hasher.hashRows(cols, exact, 0, x.hashes)
+}
+
+// put notes rows by their hashes.
+func (x *indexer) put(ctx context.Context, hashes []keyindex.Hash, loc func(i int) keyindex.Loc) error {
+	if x.m.bag {
+		return x.rows.put(ctx, x.change, hashes, loc)
+	}
 	x.entries = x.entries[:0]
-	for i, h := range x.hashes {
+	for i, h := range hashes {
 		if l := loc(i); l != (keyindex.Loc{}) {
 			x.entries = append(x.entries, keyindex.Entry{Hash: h, Loc: l})
 		}

@@ -18,6 +18,8 @@ import (
 func openMirror(ctx context.Context, t *table) (*mirrorWriter, error) {
 	m := &mirrorWriter{table: t, views: map[keyindex.FileID]*fileView{}}
 	m.bag = t.snap.Property(propBag) == "true"
+	m.keep = DeleteMode(t.snap.Property(propDelete))
+	m.anew = t.snap.Property(tablefmt.PropDeletionVectors) != "true"
 	if len(t.key) == 0 && !m.bag {
 		return m, nil
 	}

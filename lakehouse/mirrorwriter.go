@@ -21,6 +21,8 @@ type mirrorWriter struct {
 	*table
 	index  keyindex.Index  // nil: rows have no identity, and are only appended
 	bag    bool            // the rows' identity is the whole row, see rowHasher
+	keep   DeleteMode      // what becomes of rows that the source deletes
+	anew   bool            // files are written anew without the rows that go
 	change keyindex.Change // of the flush being staged; nil before its first change
 	hasher keyHasher
 	red    mirror.Reducer
@@ -34,6 +36,7 @@ type fileView struct {
 	gone   bool        // the file is in neither
 	old    *dv.Bitmap  // rows deleted in the snapshot; nil for none
 	dead   *dv.Bitmap  // rows deleted by what is staged; nil for none
+	soft   *dv.Bitmap  // rows that are kept as deleted; nil: it was not looked yet
 }
 
 func (v *fileView) deleted(row uint32) bool {
@@ -79,7 +82,7 @@ func (m *mirrorWriter) Apply(ctx context.Context, items []cdc.Item) error {
 			if err := flush(); err != nil {
 				return err
 			}
-			if err := m.truncate(ctx); err != nil {
+			if err := m.empty(ctx, it.Truncate.Txn.Time); err != nil {
 				return err
 			}
 		case m.skipBefore(it.Batch) < it.Batch.Len():
@@ -144,8 +147,11 @@ func (m *mirrorWriter) appendRows(ctx context.Context, batches []*cdc.Batch) err
 		if err := m.adapt(b.Relation); err != nil {
 			return err
 		}
-		rec := m.record(b, nil)
-		_, err := out.write(rec, rowsFrom(first, b.Len()))
+		rec, err := m.record(b, nil)
+		if err != nil {
+			return err
+		}
+		err = out.write(rec, rowsFrom(first, b.Len()), anywhere)
 		rec.Release()
 		if err != nil {
 			return err
@@ -153,6 +159,9 @@ func (m *mirrorWriter) appendRows(ctx context.Context, batches []*cdc.Batch) err
 	}
 	return out.close()
 }
+
+// anywhere is for rows of which nobody asks where they are.
+func anywhere([]int, place) error { return nil }
 
 func opWord(op cdc.Op) string {
 	switch op {
@@ -204,6 +213,11 @@ func (m *mirrorWriter) view(ctx context.Context, id keyindex.FileID) (*fileView,
 func (m *mirrorWriter) Commit(ctx context.Context, cut cdc.LSN) (bool, error) {
 	if !m.staged {
 		return false, nil
+	}
+	if m.anew {
+		if err := m.writeAnew(ctx); err != nil {
+			return false, err
+		}
 	}
 	x := m.begin(cut, "MERGE")
 	now := time.Now().UnixMilli()

@@ -148,7 +148,7 @@ func (e *Engine) plannedNew(rel *cdc.Relation) PlannedTable {
 	p := PlannedTable{Table: rel.String(), Action: PlanCopy, Reason: "the lake does not have it"}
 	t := e.newTable(rel)
 	known := e.state != nil && e.state.Phase == PipelineReady
-	switch err := checkColumns(rel, t.Modes); {
+	switch err := checkColumns(rel, &t.TableOptions); {
 	case err != nil:
 		p.Action, p.Reason, p.Remedy = PlanOffer, err.Error(), hintOf(err)
 	case known && e.opt.OnNewTable == NewTableAsk:

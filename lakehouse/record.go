@@ -15,28 +15,37 @@ import (
 // be of the relation that the table is adapted to. more gives the columns that
 // are neither the source's nor the one of exact texts; it may be nil. The
 // caller releases the record.
-func (t *table) record(b *cdc.Batch, more func(f arrow.Field, rows int) arrow.Array) arrow.RecordBatch {
+func (t *table) record(b *cdc.Batch, more func(f arrow.Field, rows int) arrow.Array) (arrow.RecordBatch, error) {
 	rows := b.Len()
 	cols := make([]arrow.Array, len(t.columns))
 	defer func() {
 		for _, c := range cols {
-			c.Release()
+			if c != nil {
+				c.Release()
+			}
 		}
 	}()
 	for i, from := range t.columns {
+		what, added := typemap.Added(&t.schema.Fields[i])
 		switch name := t.arrow.Field(i).Name; {
 		case from >= 0:
 			cols[i] = b.Rows.Column(from)
 			cols[i].Retain()
 		case name == typemap.Exact:
 			cols[i] = exactColumn(t.arrow.Field(i).Type.(*arrow.MapType), b)
+		case added && what == name:
+			cols[i] = t.addedColumn(name, rows)
+		case added: // it is derived when all others are there
 		case more != nil && t.own(name):
 			cols[i] = more(t.arrow.Field(i), rows)
 		default:
 			cols[i] = array.MakeArrayOfNull(memory.DefaultAllocator, t.arrow.Field(i).Type, rows)
 		}
 	}
-	return array.NewRecordBatch(t.arrow, cols, int64(rows))
+	if err := t.derive(cols); err != nil {
+		return nil, err
+	}
+	return array.NewRecordBatch(t.arrow, cols, int64(rows)), nil
 }
 
 // exactColumn gives the map from column to exact text for each row.

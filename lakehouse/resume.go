@@ -41,6 +41,9 @@ func (e *Engine) resume(ctx context.Context) error {
 		next.SlotPoint = slot.ConfirmedFlush
 	}
 	next.SlotRestart = slot.Restart
+	if err := e.checkOptions(next, tables); err != nil {
+		return err
+	}
 	e.reconcile(next, tables, members)
 	// What has stopped is recorded before the publication is mended, or the
 	// next start would find it whole.
@@ -249,6 +252,26 @@ func (e *Engine) renamed(t *TableState, rel *cdc.Relation) {
 	}
 	t.Phase, t.Remedy = PhaseStopped, remedyResync
 	t.Reason = "the source's table is now called " + rel.String()
+}
+
+// checkOptions refuses, before anything is changed, what the configuration now
+// says otherwise of tables and what they cannot be kept by.
+func (e *Engine) checkOptions(s *State, tables []*cdc.Relation) error {
+	for _, rel := range tables {
+		t := s.table(rel.OID)
+		if t == nil || t.Phase == PhaseOffered {
+			continue
+		}
+		want := e.opt.Table(rel)
+		next, m := t.move(&want)
+		if len(m.notes) == 0 {
+			continue
+		}
+		if err := checkColumns(rel, &next); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // reconfigure takes over what the configuration says of a table now.

@@ -59,7 +59,8 @@ type oldFile struct {
 }
 
 // oldFiles are the files that hold the table's rows, what is staged included.
-func (m *mirrorWriter) oldFiles(ctx context.Context) ([]oldFile, error) {
+// why says why they are wanted.
+func (m *mirrorWriter) oldFiles(ctx context.Context, why string) ([]oldFile, error) {
 	var files []oldFile
 	size := int64(0)
 	if !m.truncated {
@@ -87,7 +88,7 @@ func (m *mirrorWriter) oldFiles(ctx context.Context) ([]oldFile, error) {
 		size += s.add.Size
 	}
 	if size > rewriteMost {
-		return nil, copyAgain("its columns changed, and its rows are too many to be written anew at once")
+		return nil, copyAgain("%s, and its rows are too many to be written anew at once", why)
 	}
 	return files, nil
 }
@@ -95,7 +96,7 @@ func (m *mirrorWriter) oldFiles(ctx context.Context) ([]oldFile, error) {
 // rewrite stages the table's rows in the columns of a change, and all of the
 // files that have them now to go.
 func (m *mirrorWriter) rewrite(ctx context.Context, change *typemap.Change, rel *cdc.Relation) error {
-	files, err := m.oldFiles(ctx)
+	files, err := m.oldFiles(ctx, "its columns changed")
 	if err != nil {
 		return err
 	}
@@ -114,6 +115,16 @@ func (m *mirrorWriter) rewrite(ctx context.Context, change *typemap.Change, rel 
 		return err
 	}
 	r.arrow = m.arrow
+	if err := m.rewriteRows(ctx, old, files, r.record); err != nil {
+		return fmt.Errorf("writing the rows of %s in their new columns: %w", &m.spec, err)
+	}
+	return nil
+}
+
+// rewriteRows stages what becomes of the rows of some files, which read as a
+// snapshot says, and notes where they are now. The caller sees to it that the
+// rows that were there go.
+func (m *mirrorWriter) rewriteRows(ctx context.Context, old *tablefmt.Snapshot, files []oldFile, convert func(arrow.RecordBatch) (arrow.RecordBatch, error)) error {
 	out := m.newStager(ctx)
 	defer out.abort()
 	for _, f := range files {
@@ -122,19 +133,15 @@ func (m *mirrorWriter) rewrite(ctx context.Context, change *typemap.Change, rel 
 			opt.Deleted = dv.New()
 		}
 		err := old.ReadFile(ctx, f.add, opt, func(rec arrow.RecordBatch, _ int64) error {
-			next, err := r.record(rec)
+			next, err := convert(rec)
 			if err != nil {
 				return err
 			}
 			defer next.Release()
-			at, err := out.write(next, rowsFrom(0, int(next.NumRows())))
-			if err != nil {
-				return err
-			}
-			return m.indexStored(ctx, next, at)
+			return m.writeStored(ctx, out, next)
 		})
 		if err != nil {
-			return fmt.Errorf("writing the rows of %s in their new columns: %w", &m.spec, err)
+			return err
 		}
 	}
 	if err := out.close(); err != nil {
@@ -148,18 +155,25 @@ func (m *mirrorWriter) rewrite(ctx context.Context, change *typemap.Change, rel 
 	return nil
 }
 
-// indexStored notes where the keys of rows are that stand as they are stored.
-func (m *mirrorWriter) indexStored(ctx context.Context, rec arrow.RecordBatch, at place) error {
+// writeStored writes rows as they stand, and notes where their keys are.
+func (m *mirrorWriter) writeStored(ctx context.Context, out *stager, rec arrow.RecordBatch) error {
+	rows := rowsFrom(0, int(rec.NumRows()))
 	if m.index == nil {
-		return nil
+		return out.write(rec, rows, anywhere)
 	}
 	names := m.key
 	if m.bag {
 		names = m.bagColumns(m.schema)
 	}
-	id := m.index.FileID(at.path)
-	return m.newIndexer(m.change, names, m.schema).record(ctx, rec, func(i int) keyindex.Loc {
-		return keyindex.Loc{File: id, Row: uint32(at.first) + uint32(i)}
+	x := m.newIndexer(m.change, names, m.schema)
+	if err := x.hash(rec); err != nil {
+		return err
+	}
+	return out.write(rec, rows, func(part []int, at place) error {
+		id := m.index.FileID(at.path)
+		return x.put(ctx, chosen(x.hashes, part), func(i int) keyindex.Loc {
+			return keyindex.Loc{File: id, Row: uint32(at.first) + uint32(i)}
+		})
 	})
 }
 

@@ -111,7 +111,7 @@ func (e *Engine) selected(ctx context.Context) ([]*cdc.Relation, []TableState, e
 		states[i] = e.newTable(rel)
 		states[i].keepName(e.state)
 		states[i].keep(looks)
-		if err := checkColumns(rel, states[i].Modes); err != nil {
+		if err := checkColumns(rel, &states[i].TableOptions); err != nil {
 			return nil, nil, err
 		}
 		if err := states[i].checkMasks(rel, e.state); err != nil {
@@ -174,14 +174,12 @@ func (e *Engine) newTable(rel *cdc.Relation) TableState {
 	}
 }
 
-// checkColumns refuses a table that has columns which the lake cannot have.
-func checkColumns(rel *cdc.Relation, modes []Mode) error {
-	for _, mode := range modes {
-		if _, err := typemap.Schema(rel, ownColumns(mode)...); err != nil {
-			return &Error{
-				Op: "laying out the lake", Object: rel.String(), Kind: KindPreflight, Err: err,
-				Remedy: "exclude the table, or rename the column at the source",
-			}
+// checkColumns refuses a table that has columns which the lake cannot have, or
+// that cannot be kept by its options.
+func checkColumns(rel *cdc.Relation, o *TableOptions) error {
+	for _, mode := range o.Modes {
+		if _, err := layOut(rel, mode, o, nil); err != nil {
+			return err
 		}
 	}
 	return nil

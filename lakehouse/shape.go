@@ -55,7 +55,33 @@ func (t *table) planChange(rel *cdc.Relation) (*typemap.Change, error) {
 	if key := t.renamedKey(change); !slices.Equal(key, keyNames(rel)) {
 		return nil, byPolicy(policy.Type == typemap.Resync, "the source's key changed from %v to %v", key, keyNames(rel))
 	}
-	return change, nil
+	return change, t.keepsPartitions(change)
+}
+
+// keepsPartitions refuses a change of a column that the table is partitioned
+// by: its files lie, and say, where its rows belong by the values of before. It
+// is copied again, and stops then if it cannot be partitioned so any more.
+func (t *table) keepsPartitions(change *typemap.Change) error {
+	if change == nil {
+		return nil
+	}
+	at := slices.Clone(t.added.partition)
+	for _, d := range t.added.derived {
+		at = append(at, d.from)
+	}
+	for _, i := range at {
+		was := &t.schema.Fields[i]
+		now := slices.IndexFunc(change.From, func(f typemap.From) bool { return f.Field == i })
+		switch {
+		case now < 0:
+			return copyAgain("the column %q was dropped at the source, and the table is partitioned by it", was.Name)
+		case change.Schema.Fields[now].Name != was.Name:
+			return copyAgain("the column %q is now called %q, and the table is partitioned by it", was.Name, change.Schema.Fields[now].Name)
+		case change.Schema.Fields[now].Type.String() != was.Type.String():
+			return copyAgain("the column %q is now of type %s, and the table is partitioned by it", was.Name, change.Schema.Fields[now].Type)
+		}
+	}
+	return nil
 }
 
 // byPolicy stops a table, or has it copied again.

@@ -52,6 +52,7 @@ type simulation struct {
 	ddl     bool          // columns come, go and change in this history
 	watched bool          // the source can be asked what no stream tells
 	columns int           // that were added
+	kept    map[string]lakehouse.TableOptions
 }
 
 var simTables = []string{"orders", "pairs", "events", "audit", "bag"}
@@ -208,6 +209,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 		s.flushBytes = 3000
 	}
 	s.ddl, s.watched = seed%3 == 0, seed%4 != 1
+	s.kept = simKept(seed)
 	s.create(cdctest.TableSpec{Name: "orders", Key: []string{"id"}, Columns: []cdc.Column{
 		cdctest.Int64("id"), cdctest.Text("status"), cdctest.Decimal("total", 12, 2), cdctest.Text("note"),
 	}})
@@ -313,12 +315,7 @@ func (s *simulation) engine(last bool) {
 		Source: source, Lake: s.store, Slot: "lakeload", Publication: "lakeload",
 		FlushBytes: s.flushBytes, Freshness: 50 * time.Millisecond, CopyWorkers: 2, UntilCurrent: last, Checkpoints: tablefmt.CheckpointPolicy{MinCommits: 7}, Memory: 16 << 20, TargetFileSize: 1 << 20,
 		OnSchemaChange: typemap.Policy{Drop: typemap.Follow, Type: typemap.Resync}, WatchInterval: 700 * time.Millisecond,
-		Table: func(rel *cdc.Relation) lakehouse.TableOptions {
-			if rel.Name == "audit" {
-				return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}}
-			}
-			return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeMirror}}
-		},
+		Table: func(rel *cdc.Relation) lakehouse.TableOptions { return s.kept[rel.Name] },
 		Events: lakehouse.Events{TableStopped: func(e lakehouse.TableStopped) {
 			if !s.isCrashed() {
 				s.t.Errorf("table %s stopped: %s", e.Table, e.Reason)
@@ -599,6 +596,9 @@ func (s *simulation) compare(table string, m *mirrorVersions, version int, lsn c
 	}
 	s.seen[key] = true
 	want, got := sourceRows(s.world, table, lsn), m.rows(s.t, version)
+	if s.kept[table].Delete != "" {
+		got = s.withoutKept(table, m, version, want, got)
+	}
 	if !maps.Equal(want, got) { // which says it at less cost than the comparison that tells what differs
 		require.Equal(s.t, want, got, "%s, %s (version %d, %s)", table, where, version, lsn)
 	}

@@ -22,7 +22,7 @@ import (
 // scanned: the newest, and every sixth, of which the history's seed says which.
 type mirrorVersions struct {
 	snaps   []*tablefmt.Snapshot
-	files   map[fileKey][]string // the texts of a file's rows, deleted ones included
+	files   map[fileKey][]lakeRow // a file's rows, those included that are gone
 	vectors map[string]*dv.Bitmap
 }
 
@@ -33,7 +33,7 @@ const readAnewEvery = 6
 
 func readVersions(t *testing.T, loc tablefmt.Location, seed uint64) *mirrorVersions {
 	ctx := context.Background()
-	m := &mirrorVersions{files: map[fileKey][]string{}, vectors: map[string]*dv.Bitmap{}}
+	m := &mirrorVersions{files: map[fileKey][]lakeRow{}, vectors: map[string]*dv.Bitmap{}}
 	newest, err := tablefmt.Load(ctx, loc)
 	require.NoError(t, err)
 	// The store's own view of the log would end at the newest version at once.
@@ -79,29 +79,38 @@ func (m *mirrorVersions) rows(t *testing.T, version int) map[string]int {
 
 func (m *mirrorVersions) rowsOf(t *testing.T, snap *tablefmt.Snapshot) map[string]int {
 	rows := map[string]int{}
-	for add := range snap.Files() {
-		gone := m.vector(t, snap, add)
-		for i, text := range m.file(t, snap, add) {
-			if gone == nil || !gone.Contains(uint64(i)) {
-				rows[text]++
-			}
+	m.each(t, snap, func(text string, deleted bool) {
+		if !deleted {
+			rows[text]++
 		}
-	}
+	})
 	return rows
 }
 
-func (m *mirrorVersions) file(t *testing.T, snap *tablefmt.Snapshot, add *tablefmt.AddFile) []string {
+// each gives the rows of a version, and whether each is kept as deleted.
+func (m *mirrorVersions) each(t *testing.T, snap *tablefmt.Snapshot, row func(text string, deleted bool)) {
+	for add := range snap.Files() {
+		gone := m.vector(t, snap, add)
+		for i, r := range m.file(t, snap, add) {
+			if gone == nil || !gone.Contains(uint64(i)) {
+				row(r.text, r.deleted)
+			}
+		}
+	}
+}
+
+func (m *mirrorVersions) file(t *testing.T, snap *tablefmt.Snapshot, add *tablefmt.AddFile) []lakeRow {
 	key := fileKey{add.Path, snap.Metadata().SchemaString}
-	texts, ok := m.files[key]
+	rows, ok := m.files[key]
 	if !ok {
 		err := snap.ReadFile(context.Background(), add, tablefmt.ReadOptions{IncludeDeleted: true}, func(rec arrow.RecordBatch, _ int64) error {
-			texts = append(texts, recordTexts(rec)...)
+			rows = append(rows, rowsOfRecord(snap.Schema(), rec)...)
 			return nil
 		})
 		require.NoError(t, err)
-		m.files[key] = texts
+		m.files[key] = rows
 	}
-	return texts
+	return rows
 }
 
 func (m *mirrorVersions) vector(t *testing.T, snap *tablefmt.Snapshot, add *tablefmt.AddFile) *dv.Bitmap {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -73,12 +74,15 @@ type tableSpec struct {
 	mode        Mode
 	loc         tablefmt.Location
 	targetSize  int64
+	holdBytes   int64  // of rows that wait to be written together with others of their partition
 	indexDir    string // empty: the index is kept in memory
 	indexMemory int64
 	policy      typemap.Policy
 	// indexing is told of the index as it is read from the table; nil: nobody is.
 	indexing func(IndexProgress)
 	meter    *tableMeter // nil: no figures are kept
+	// warn tells people of what is not well; nil: nobody is told.
+	warn func(format string, args ...any)
 	// newer are the files of the source's table as of the present columns, if
 	// they are newer than what state.Files tells.
 	newer map[uint32]uint32
@@ -138,14 +142,17 @@ type table struct {
 	schema *tablefmt.Schema // staged, if an uncommitted change added columns
 	arrow  *arrow.Schema
 	key    []string
+	parts  []string // the partition columns
+	added  additions
 
 	shape   *cdc.Relation // the relation that the present column mapping is for
 	columns []int         // for each column of the table its place in shape, -1 for none
 
 	position  cdc.LSN
-	evolved   bool     // schema is staged, and key with it
-	notes     []string // of what has changed in it, for people
-	truncated bool     // all files of snap are to go
+	begun     time.Time // when the flush began that is staged; zero: none has
+	evolved   bool      // schema is staged, and key with it
+	notes     []string  // of what has changed in it, for people
+	truncated bool      // all files of snap are to go
 	files     []*stagedFile
 	staged    bool             // something is staged
 	marks     map[string]int64 // of a copy's log: what is staged of the copy
@@ -210,7 +217,7 @@ func checkOwner(snap *tablefmt.Snapshot, spec *tableSpec) error {
 
 // follow takes a newer snapshot as the committed state.
 func (t *table) follow(snap *tablefmt.Snapshot) error {
-	t.snap = snap
+	t.snap, t.parts = snap, snap.PartitionColumns()
 	return t.setSchema(snap.Schema())
 }
 
@@ -220,13 +227,19 @@ func (t *table) setSchema(s *tablefmt.Schema) error {
 		return fmt.Errorf("the columns of %s: %w", &t.spec, err)
 	}
 	t.schema, t.arrow, t.shape, t.columns = s, a, nil, nil
-	return nil
+	t.added, err = additionsOf(s, a, t.parts)
+	return err
 }
 
 // own reports whether a column is the lake's, not the source's.
 func (t *table) own(name string) bool {
 	if name == typemap.Exact {
 		return true
+	}
+	if f, ok := t.schema.Field(name); ok {
+		if _, added := typemap.Added(&f); added {
+			return true
+		}
 	}
 	return slices.ContainsFunc(ownColumns(t.spec.mode), func(f tablefmt.Field) bool { return f.Name == name })
 }
@@ -259,7 +272,7 @@ func (t *table) needExact(batches []*cdc.Batch) error {
 
 // forget drops what is staged, but not the files, which vacuum removes.
 func (t *table) forget() {
-	t.files, t.truncated, t.staged, t.marks = nil, false, false, nil
+	t.files, t.truncated, t.staged, t.marks, t.begun = nil, false, false, nil, time.Time{}
 	if t.evolved {
 		t.evolved, t.notes, t.spec.newer = false, nil, nil
 		_ = t.setSchema(t.snap.Schema()) // it was set before
@@ -268,8 +281,10 @@ func (t *table) forget() {
 }
 
 // protocol is what readers and writers of a table of ours must know.
-func protocol(mode Mode, s *tablefmt.Schema) *tablefmt.Protocol {
-	if mode == ModeChangelog {
+// Rows go by deletion vectors, or the files that they are in are written anew:
+// then the oldest readers can read it, as they can a changelog.
+func protocol(md *tablefmt.Metadata, s *tablefmt.Schema) *tablefmt.Protocol {
+	if md.Property(tablefmt.PropDeletionVectors) != "true" {
 		return tablefmt.ChangelogProtocol(tablefmt.OptionsFor(s))
 	}
 	return tablefmt.MirrorProtocol(tablefmt.OptionsFor(s))
@@ -286,7 +301,7 @@ func (t *table) begin(cut cdc.LSN, operation string) *tablefmt.Transaction {
 			md.Configuration[propKey] = string(key)
 		}
 		x.SetMetadata(md)
-		if p := protocol(t.spec.mode, t.schema); len(p.ReaderFeatures) > len(t.snap.Protocol().ReaderFeatures) {
+		if p := protocol(md, t.schema); len(p.ReaderFeatures) > len(t.snap.Protocol().ReaderFeatures) {
 			x.SetProtocol(p)
 		}
 	}
@@ -306,6 +321,7 @@ func (t *table) begin(cut cdc.LSN, operation string) *tablefmt.Transaction {
 // committed follows a commit of ours.
 func (t *table) committed(snap *tablefmt.Snapshot, cut cdc.LSN) error {
 	t.files, t.truncated, t.staged, t.evolved, t.marks, t.notes = nil, false, false, false, nil, nil
+	t.begun = time.Time{}
 	t.position = cut
 	shape := t.shape
 	if err := t.follow(snap); err != nil {

@@ -15,6 +15,22 @@ import (
 type TableOptions struct {
 	// Modes are the kinds of tables that it is kept as. Default ModeMirror.
 	Modes []Mode `json:"modes"`
+	// PartitionBy are the partition columns, as package partition writes them:
+	// columns of the source, or what is derived of one, as in month(created_at).
+	// Nil: as recorded; empty: none. A changelog keeps those that it was made
+	// with.
+	PartitionBy []string `json:"partition_by,omitempty"`
+	// Metadata are columns that tell of the loading of a row. Nil: as recorded;
+	// empty: none.
+	Metadata []MetadataColumn `json:"metadata,omitempty"`
+	// SourceSystem is the text of MetadataSource. Default: the pipeline's name.
+	SourceSystem string `json:"source_system,omitempty"`
+	// Delete says what becomes of a mirror's row that the source deletes. Default
+	// DeleteHard.
+	Delete DeleteMode `json:"delete,omitempty"`
+	// Deletes says how a mirror's rows are taken out of its files. Default
+	// DeletesVectors.
+	Deletes DeletesMode `json:"deletes,omitempty"`
 
 	// Masks keep values of columns out of the lake. Other than with the other
 	// options none means none: what masked a column is not taken away before
@@ -27,6 +43,37 @@ type TableOptions struct {
 	// is made of Salt.
 	SaltMark string `json:"salt_mark,omitempty"`
 }
+
+// MetadataColumn is a column that tells of the loading of a row.
+type MetadataColumn string
+
+// The metadata columns.
+const (
+	// MetadataIngested is _ingestion_timestamp: when the flush, or the copy's
+	// reading, began that gave the row its present state, in UTC.
+	MetadataIngested MetadataColumn = "ingestion_timestamp"
+	// MetadataSource is _source_system: what the configuration calls the source.
+	MetadataSource MetadataColumn = "source_system"
+)
+
+// DeleteMode is what becomes of a mirror's row that the source deletes.
+type DeleteMode string
+
+// The ways.
+const (
+	DeleteHard   DeleteMode = "hard"   // it goes
+	DeleteSoft   DeleteMode = "soft"   // it stays, with _deleted set, until its key comes back
+	DeleteIgnore DeleteMode = "ignore" // it stays as it was
+)
+
+// DeletesMode is how rows are taken out of a mirror's files.
+type DeletesMode string
+
+// The ways.
+const (
+	DeletesVectors DeletesMode = "vectors" // a deletion vector marks them
+	DeletesRewrite DeletesMode = "rewrite" // the file is written anew without them
+)
 
 // optionMove is what it takes to keep a table by other options from now on.
 type optionMove struct {
@@ -63,7 +110,55 @@ func (o *TableOptions) move(want *TableOptions) (TableOptions, optionMove) {
 		}
 		next.Modes = slices.Clone(want.Modes)
 	}
+	if want.PartitionBy != nil && !slices.Equal(want.PartitionBy, o.PartitionBy) {
+		m.note("it is partitioned by [%s] instead of [%s]", strings.Join(want.PartitionBy, ", "), strings.Join(o.PartitionBy, ", "))
+		next.PartitionBy = slices.Clone(want.PartitionBy)
+		if slices.Contains(next.Modes, ModeMirror) {
+			m.resync = true
+		} else {
+			m.note("its changelog stays partitioned as it is")
+		}
+	}
+	if want.Metadata != nil && !sameSet(want.Metadata, o.Metadata) {
+		m.note("its metadata columns are %v instead of %v", want.Metadata, o.Metadata)
+		m.resync, next.Metadata = true, slices.Clone(want.Metadata)
+	}
+	if want.SourceSystem != "" && want.SourceSystem != o.SourceSystem {
+		if o.SourceSystem != "" {
+			m.note("its rows name the source %q from now on", want.SourceSystem)
+		}
+		next.SourceSystem = want.SourceSystem
+	}
+	if was, is := orHard(o.Delete), orHard(want.Delete); want.Delete != "" && was != is {
+		m.note("deletes of its rows are %s instead of %s", is, was)
+		m.resync, next.Delete = true, want.Delete
+	}
+	if was, is := orVectors(o.Deletes), orVectors(want.Deletes); want.Deletes != "" && was != is {
+		m.note("rows go from its files by %s instead of %s", is, was)
+		m.resync, next.Deletes = true, want.Deletes
+	}
 	return next, m
+}
+
+func orHard(d DeleteMode) DeleteMode {
+	if d == "" {
+		return DeleteHard
+	}
+	return d
+}
+
+func orVectors(d DeletesMode) DeletesMode {
+	if d == "" {
+		return DeletesVectors
+	}
+	return d
+}
+
+func sameSet(a, b []MetadataColumn) bool {
+	all := func(a, b []MetadataColumn) bool {
+		return !slices.ContainsFunc(a, func(c MetadataColumn) bool { return !slices.Contains(b, c) })
+	}
+	return all(a, b) && all(b, a)
 }
 
 // String lists what is different, for people.

@@ -509,7 +509,7 @@ func (e *Engine) takeIn(ctx context.Context, known []TableState, selected, fresh
 		t := e.newTable(rel)
 		t.keep(looks)
 		t.Heir = slices.ContainsFunc(known, func(o TableState) bool { return o.gone() && o.Name() == t.Name() })
-		err := checkColumns(rel, t.Modes)
+		err := checkColumns(rel, &t.TableOptions)
 		if err == nil {
 			err = t.checkMasks(rel, e.state)
 		}

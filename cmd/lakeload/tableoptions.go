@@ -31,7 +31,7 @@ func (f *runFlags) tableOptions(conf *config.Config) (func(*cdc.Relation) lakeho
 }
 
 func tableOptions(conf *config.Config, mode []string) (func(*cdc.Relation) lakehouse.TableOptions, error) {
-	defaults, err := asTableOptions(conf, &config.Rule{Mode: conf.Defaults.Mode})
+	defaults, err := asTableOptions(conf, &config.Rule{Mode: conf.Defaults.Mode, Kept: conf.Defaults.Kept})
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +65,21 @@ func tableOptions(conf *config.Config, mode []string) (func(*cdc.Relation) lakeh
 func override(o, by *lakehouse.TableOptions) {
 	if len(by.Modes) > 0 {
 		o.Modes = by.Modes
+	}
+	if by.PartitionBy != nil {
+		o.PartitionBy = by.PartitionBy
+	}
+	if by.Metadata != nil {
+		o.Metadata = by.Metadata
+	}
+	if by.SourceSystem != "" {
+		o.SourceSystem = by.SourceSystem
+	}
+	if by.Delete != "" {
+		o.Delete = by.Delete
+	}
+	if by.Deletes != "" {
+		o.Deletes = by.Deletes
 	}
 	overrideMasks(o, by)
 }
@@ -103,6 +118,14 @@ func anyTable() postgres.Pattern {
 
 // asTableOptions are what one rule says.
 func asTableOptions(_ *config.Config, r *config.Rule) (o lakehouse.TableOptions, err error) {
+	o.PartitionBy, o.SourceSystem = r.Kept.PartitionBy, r.Kept.SourceSystem
+	o.Delete, o.Deletes = lakehouse.DeleteMode(r.Kept.Delete), lakehouse.DeletesMode(r.Kept.Deletes)
+	if r.Kept.Metadata != nil {
+		o.Metadata = []lakehouse.MetadataColumn{}
+	}
+	for _, word := range r.Kept.Metadata {
+		o.Metadata = append(o.Metadata, lakehouse.MetadataColumn(word))
+	}
 	if o.Modes, err = asModes(r.Mode); err != nil {
 		return o, err
 	}

@@ -20,10 +20,14 @@ const lakeBatch = -1
 // Entry is what became of one key. Entries are in the order of first touch.
 type Entry struct {
 	Hash keyindex.Hash
-	// Final is the key's last image; meaningful if Present.
+	// Final is the key's last image, meaningful if Image. Where the key is not
+	// present any more it is the one that it had last, with its fills.
 	Final Ref
+	Image bool
 	// Present says that the key exists after the changes.
 	Present bool
+	// Gone is the change by which the key went; meaningful if not Present.
+	Gone Ref
 	// ExpectPresent is what the first change of the key says of the lake: an
 	// insert that the key is not there, any other change that it is.
 	ExpectPresent bool
@@ -135,7 +139,7 @@ func (r *Reducer) Move(before, after keyindex.Hash, at Ref, unchanged []int32) e
 	if fresh {
 		r.entries[i].ExpectPresent = true
 	}
-	r.unset(i)
+	r.unset(i, at)
 	j, fresh := r.entry(after)
 	if !fresh && r.entries[j].Present {
 		return &Violation{Op: "update", Present: true, Row: at}
@@ -156,7 +160,7 @@ func (r *Reducer) Delete(h keyindex.Hash, at Ref) error {
 	if fresh {
 		r.entries[i].ExpectPresent = true
 	}
-	r.unset(i)
+	r.unset(i, at)
 	return nil
 }
 
@@ -168,11 +172,11 @@ func (r *Reducer) Put(h keyindex.Hash, at Ref) {
 }
 
 // Drop takes a key of which there is no row any more, whether there was one or
-// not.
-func (r *Reducer) Drop(h keyindex.Hash) {
+// not; at is the change that says so.
+func (r *Reducer) Drop(h keyindex.Hash, at Ref) {
 	i, fresh := r.entry(h)
 	r.entries[i].any = r.entries[i].any || fresh
-	r.unset(i)
+	r.unset(i, at)
 }
 
 // Check compares what the first changes expected with what the lake holds:
@@ -199,7 +203,7 @@ func (r *Reducer) Check(found func(i int) bool) error {
 
 func (r *Reducer) set(i int, at Ref, fills []Fill) {
 	e := &r.entries[i]
-	e.Present, e.Final = true, at
+	e.Present, e.Image, e.Final = true, true, at
 	if e.filled {
 		delete(r.fills, int32(i))
 	}
@@ -212,13 +216,9 @@ func (r *Reducer) set(i int, at Ref, fills []Fill) {
 	}
 }
 
-func (r *Reducer) unset(i int) {
+func (r *Reducer) unset(i int, at Ref) {
 	e := &r.entries[i]
-	e.Present = false
-	if e.filled {
-		delete(r.fills, int32(i))
-		e.filled = false
-	}
+	e.Present, e.Gone = false, at
 }
 
 // fillFrom says where the columns' values are in the image that entry i has

@@ -18,7 +18,8 @@ func key(n int) (h keyindex.Hash) {
 type modelRow struct{ plain, toast int }
 
 // TestReduceEqualsModel plays random histories against a plain map: the last
-// states, the expectations and the fills must rebuild the map exactly.
+// states, the expectations and the fills must rebuild the map exactly, and so
+// what the rows that are gone were last, and the changes that they went by.
 func TestReduceEqualsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const keys = 6
@@ -28,7 +29,7 @@ func TestReduceEqualsModel(t *testing.T) {
 				base[k] = modelRow{plain: 1000 + k, toast: 2000 + k}
 			}
 		}
-		now := map[int]modelRow{}
+		now, buried, goneAt := map[int]modelRow{}, map[int]modelRow{}, map[int]Ref{}
 		for k, v := range base {
 			now[k] = v
 		}
@@ -47,6 +48,7 @@ func TestReduceEqualsModel(t *testing.T) {
 			to := rapid.IntRange(0, keys-1).Draw(t, "to")
 			if _, taken := now[to]; taken && to != k {
 				require.NoError(t, r.Delete(key(k), at))
+				buried[k], goneAt[k] = now[k], at
 				delete(now, k)
 				images = append(images, modelRow{})
 				continue
@@ -58,6 +60,7 @@ func TestReduceEqualsModel(t *testing.T) {
 				unchanged, row.toast, sent.toast = []int32{1}, now[k].toast, -1
 			}
 			require.NoError(t, r.Move(key(k), key(to), at, unchanged))
+			buried[k], goneAt[k] = now[k], at
 			delete(now, k)
 			now[to], images = row, append(images, sent)
 		}
@@ -76,18 +79,22 @@ func TestReduceEqualsModel(t *testing.T) {
 		}))
 		for i, e := range r.Entries() {
 			k := number[e.Hash]
-			if !e.Present {
-				delete(got, k)
-				require.Empty(t, r.Fills(i))
-				continue
+			row := base[k]
+			if e.Image {
+				row = images[e.Final.Row]
 			}
-			row := images[e.Final.Row]
 			for _, f := range r.Fills(i) {
 				if f.InLake {
 					row.toast = base[number[f.Key]].toast
 				} else {
 					row.toast = images[f.From.Row].toast
 				}
+			}
+			if !e.Present {
+				delete(got, k)
+				require.Equal(t, buried[k], row)
+				require.Equal(t, goneAt[k], e.Gone)
+				continue
 			}
 			got[k] = row
 		}

@@ -15,7 +15,10 @@ type Hash [16]byte
 
 // buckets is how many a digest has: of ten million rows some hundred and fifty
 // share one.
-const buckets = 1 << 16
+const buckets = Buckets
+
+// Buckets is how many buckets a digest has.
+const Buckets = 1 << 16
 
 func bucketOf(key Hash) int { return int(binary.BigEndian.Uint16(key[:])) }
 
@@ -135,3 +138,14 @@ func (f *Finder) Keys() []Hash {
 // Surplus tells how often a row is on the left more than on the right; negative
 // for the other way.
 func (f *Finder) Surplus(key, row Hash) int { return f.keys[key][row] }
+
+// Lacking reports whether the left has a row of a key that the right has not, or
+// has less often.
+func (f *Finder) Lacking(key Hash) bool {
+	for _, n := range f.keys[key] {
+		if n > 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -71,11 +71,23 @@ type Rule struct {
 	// SaltFile is a file that holds the key of hashes and nothing else. A
 	// relative path is relative to the folder of the configuration file.
 	SaltFile string
+	Kept     Kept
+}
+
+// Kept says how a table's rows are kept in the lake. nil and "" are what the
+// rules before say.
+type Kept struct {
+	PartitionBy  []string // as package partition reads them; empty, not nil: by nothing
+	Metadata     []string // IngestionTimestamp, SourceSystem; empty, not nil: none
+	SourceSystem string   // the text of that column
+	Delete       string   // Hard, Soft or Ignore
+	Deletes      string   // Vectors or Rewrite
 }
 
 // Defaults hold for every table of which no rule says otherwise.
 type Defaults struct {
 	Mode []string
+	Kept Kept
 }
 
 // SchemaChange says what is done when a table changes at the source.
@@ -130,6 +142,13 @@ const (
 
 	DetachLargest = "detach_largest"
 	ReleaseSlot   = "release_slot"
+	Hard          = "hard"
+	Soft          = "soft"
+	Vectors       = "vectors"
+	Rewrite       = "rewrite"
+
+	IngestionTimestamp = "ingestion_timestamp"
+	SourceSystem       = "source_system"
 )
 
 // version of the format of the file.

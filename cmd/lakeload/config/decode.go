@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/lakeload/lakeload/lakehouse/partition"
 )
 
 // Fault is one thing that is wrong with a file.
@@ -158,6 +160,54 @@ func (d *decoder) words(to *[]string, parse func(string) (string, error)) func(*
 			*to = append(*to, s)
 		}
 	}
+}
+
+// wordsOrNone is words where an empty list says that there are to be none.
+func (d *decoder) wordsOrNone(to *[]string, parse func(string) (string, error)) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+			*to = []string{}
+			return
+		}
+		d.words(to, parse)(n)
+	}
+}
+
+// transforms reads partition columns: [region, bucket(16, id)]. The comma
+// within parentheses is one that YAML takes for the end of an element.
+func (d *decoder) transforms(to *[]string) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		before := len(d.faults)
+		if n.Kind == yaml.SequenceNode {
+			n = joined(n)
+		}
+		d.wordsOrNone(to, func(s string) (string, error) {
+			t, err := partition.Parse(s)
+			return t.String(), err
+		})(n)
+		if _, err := partition.ParseAll(*to); err != nil && len(d.faults) == before {
+			d.fault(n, "%v", err)
+		}
+	}
+}
+
+// joined puts the elements of a list together that are within parentheses.
+func joined(n *yaml.Node) *yaml.Node {
+	list := *n
+	list.Content = nil
+	for i := 0; i < len(n.Content); i++ {
+		item := follow(n.Content[i])
+		if item.Kind == yaml.ScalarNode && strings.Count(item.Value, "(") > strings.Count(item.Value, ")") {
+			whole := *item
+			for i+1 < len(n.Content) && strings.Count(whole.Value, "(") > strings.Count(whole.Value, ")") {
+				i++
+				whole.Value += ", " + follow(n.Content[i]).Value
+			}
+			item = &whole
+		}
+		list.Content = append(list.Content, item)
+	}
+	return &list
 }
 
 // named reads a mapping whose keys are names of the user's, each value by parse.

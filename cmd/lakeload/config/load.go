@@ -100,7 +100,7 @@ func (d *decoder) lake(to *Lake) func(*yaml.Node) {
 
 func (d *decoder) defaults(to *Defaults) func(*yaml.Node) {
 	return func(n *yaml.Node) {
-		d.mapping(n, "defaults", keys{"mode": d.words(&to.Mode, oneOf(Mirror, Changelog))})
+		d.mapping(n, "defaults", d.withKept(&to.Kept, keys{"mode": d.words(&to.Mode, oneOf(Mirror, Changelog))}))
 	}
 }
 
@@ -109,7 +109,7 @@ func (d *decoder) tables(to *[]Rule) func(*yaml.Node) {
 		var r Rule
 		where := fmt.Sprintf("tables[%d]", i)
 		before := len(d.faults)
-		d.mapping(n, where, keys{
+		d.mapping(n, where, d.withKept(&r.Kept, keys{
 			"match":   d.words(&r.Match, anyText),
 			"exclude": d.words(&r.Exclude, anyText),
 			"mode":    d.words(&r.Mode, oneOf(Mirror, Changelog)),
@@ -117,12 +117,22 @@ func (d *decoder) tables(to *[]Rule) func(*yaml.Node) {
 
 			"mask":      d.masks(&r.Mask, where+".mask"),
 			"salt_file": d.text(&r.SaltFile),
-		})
+		}))
 		if len(r.Match) == 0 && len(d.faults) == before {
 			d.fault(n, "%s says not which tables it is about: add match, as in match: \"public.*\"", where)
 		}
 		*to = append(*to, r)
 	})
+}
+
+// withKept adds the keys that say how a table's rows are kept.
+func (d *decoder) withKept(to *Kept, k keys) keys {
+	k["partition_by"] = d.transforms(&to.PartitionBy)
+	k["metadata"] = d.wordsOrNone(&to.Metadata, oneOf(IngestionTimestamp, SourceSystem))
+	k["source_system"] = d.text(&to.SourceSystem)
+	k["delete"] = parsed(d, &to.Delete, oneOf(Hard, Soft, Ignore))
+	k["deletes"] = parsed(d, &to.Deletes, oneOf(Vectors, Rewrite))
+	return k
 }
 
 func (d *decoder) schemaChange(to *SchemaChange) func(*yaml.Node) {
