@@ -164,9 +164,9 @@ type verification struct {
 	lake   *lakehouse.Lake
 	// options say how tables are kept, by the configuration.
 	options func(*cdc.Relation) lakehouse.TableOptions
-	engine *admin.Client // nil: the lake is at rest
-	log    *slog.Logger
-	named  bool // the tables were
+	engine  *admin.Client // nil: the lake is at rest
+	log     *slog.Logger
+	named   bool // the tables were
 }
 
 func (v *verification) run(ctx context.Context, tables []lakehouse.LakeTable) (*verifyJSON, error) {
