@@ -131,8 +131,12 @@ func people() *cdc.Relation {
 
 func peopleMasks() []Column {
 	return []Column{
-		{Name: "phone", Mask: Mask{Kind: Drop}}, {Name: "email", Mask: Mask{Kind: Hash}}, {Name: "id", Mask: Mask{Kind: Hash}}, {Name: "born", Mask: Mask{Kind: Hash}},
-		{Name: "note", Mask: Mask{Kind: Regex, Pattern: `(\w+)@(\w+)`, Replacement: "***@$2"}}, {Name: "zip", Mask: Mask{Kind: Truncate, Length: 2}},
+		{Name: "phone", Mask: Mask{Kind: Drop}},
+		{Name: "email", Mask: Mask{Kind: Hash}},
+		{Name: "id", Mask: Mask{Kind: Hash}},
+		{Name: "born", Mask: Mask{Kind: Hash}},
+		{Name: "note", Mask: Mask{Kind: Regex, Pattern: `(\w+)@(\w+)`, Replacement: "***@$2"}},
+		{Name: "zip", Mask: Mask{Kind: Truncate, Length: 2}},
 	}
 }
 
