@@ -110,7 +110,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "a resync takes the old copy for the new one", edge: 42, pkg: changes, test: "TestEdge42DDLInOrder", real: true,
-		edits: []edit{{"lakehouse/tableoptions.go", "	t.Generation++\n", ""}},
+		edits: []edit{{"lakehouse/tableoptions.go", "	t.Generation++\n	t.Phase, t.Reason, t.Remedy, t.NeedsCopy", "	t.Phase, t.Reason, t.Remedy, t.NeedsCopy"}},
 	},
 	{
 		name: "a column with a default is simply added", edge: 43, pkg: changes, test: "TestEdge43AddedWithDefaults", real: true,
