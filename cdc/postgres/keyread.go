@@ -224,8 +224,19 @@ func (k *keyRead) copySQL(where string) string {
 // durable waits until the server's disk has what the view holds: a commit may
 // be seen before its record is there (synchronous_commit = off), and a crash
 // of the server then takes it back.
+//
+// What was written without a commit may be at the end of the log, such as a
+// hint that a reader left which was rolled back. On a quiet server nobody
+// flushes that before its background processes come by, a quarter of a minute
+// later or more. The end of a transaction with an id, which changes nothing,
+// tells the server's writer of the log to come now.
 func (k *keyRead) durable(ctx context.Context) error {
-	for {
+	for look := 0; ; look++ {
+		if look == 1 {
+			if _, err := k.source.admin.query(ctx, "SELECT pg_current_xact_id()"); err != nil {
+				return err
+			}
+		}
 		rows, err := query(ctx, k.r.conn, "SELECT pg_current_wal_flush_lsn()")
 		if err != nil || rows[0].lsn(0) >= k.view.Horizon {
 			return err
