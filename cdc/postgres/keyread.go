@@ -143,16 +143,24 @@ func (k *keyRead) View(ctx context.Context) (cdc.View, error) {
 	return v, nil
 }
 
+// sqlSeen asks for the position after the snapshot was taken: whatever that has
+// seen had its commit record in the log by then.
+const sqlSeen = "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn(), current_setting('wal_block_size')"
+
 // seen tells what the transaction of conn sees, or outside of one what a new
-// one would see. The position is asked for after the snapshot was taken:
-// whatever that has seen had its commit record in the log by then.
+// one would see.
 func seen(ctx context.Context, conn *pgconn.PgConn) (cdc.View, error) {
-	rows, err := query(ctx, conn, `SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn(), current_setting('wal_block_size')`)
+	rows, err := query(ctx, conn, sqlSeen)
 	if err != nil {
 		return cdc.View{}, err
 	}
-	v, err := cdc.ParseXIDs(rows[0].str(0))
-	v.Horizon = endOfRecord(rows[0].lsn(1), cdc.LSN(rows[0].int(2)))
+	return viewOf(rows[0])
+}
+
+// viewOf reads a row of sqlSeen.
+func viewOf(r row) (cdc.View, error) {
+	v, err := cdc.ParseXIDs(r.str(0))
+	v.Horizon = endOfRecord(r.lsn(1), cdc.LSN(r.int(2)))
 	return v, err
 }
 

@@ -153,6 +153,7 @@ func (s *site) crash(p crashpoint.Point, round int) (differ string) {
 			s.bank.Run(s.t, 2, 3*time.Millisecond)
 		}
 	}
+	s.t.Logf("%s: %s:%d", s.mode.name, p, hit)
 	e := s.kill(p, hit, args...)
 	if s.mode.copies && !ends(p) {
 		done := slices.ContainsFunc(e.Events("snapshot_finished"), func(ev harness.Event) bool { return ev.Table == "public."+s.copied })
