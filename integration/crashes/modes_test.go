@@ -78,6 +78,9 @@ func slotPoint(p crashpoint.Point) bool { return strings.HasPrefix(string(p), "s
 // once says that a point is passed when a pipeline begins, and not again and again.
 func once(p crashpoint.Point) bool { return slotPoint(p) || strings.HasPrefix(string(p), "copy-") }
 
+// begins says that a pipeline is begun for the point. A table that is copied in a running one passes the points of copies, too.
+func (m *mode) begins(p crashpoint.Point) bool { return slotPoint(p) || once(p) && !m.copies }
+
 func idle(p crashpoint.Point) bool { return p == crashpoint.IdleBefore || p == crashpoint.IdleAfter }
 
 const (
@@ -136,9 +139,7 @@ func (s *site) differ() string {
 	s.t.Helper()
 	var differ []string
 	tables := append(append(harness.BankTables[:len(harness.BankTables):len(harness.BankTables)], "audit"), s.mode.compared...)
-	if s.copied != "" {
-		tables = append(tables, s.copied)
-	}
+	tables = append(tables, s.copied...)
 	if s.mode.mirrors {
 		differ = append(differ, s.pipe.Differs(s.t, readers.DuckDB, tables...))
 	}
@@ -207,20 +208,19 @@ func exec(ctx context.Context, conn *pgx.Conn, list ...string) error {
 	return nil
 }
 
-// newCopied makes a table that has to be copied, in the place of the last one.
-func (s *site) newCopied(definition string) {
+// newCopied makes a table that has to be copied, and gives its name.
+func (s *site) newCopied(definition string) string {
 	s.t.Helper()
-	if s.copied != "" {
-		s.db.Exec(s.t, "drop table "+s.copied)
-	}
 	s.made++
-	s.copied = fmt.Sprintf("copied_%d", s.made)
-	s.db.Exec(s.t, fmt.Sprintf(definition, s.copied)+fmt.Sprintf("; insert into %s select i, md5(i::text) || repeat(md5((-i)::text), 3) from generate_series(1, %d) i", s.copied, copied))
+	name := fmt.Sprintf("copied_%d", s.made)
+	s.copied = append(s.copied, name)
+	s.db.Exec(s.t, fmt.Sprintf(definition, name)+fmt.Sprintf("; insert into %s select i, md5(i::text) || repeat(md5((-i)::text), 3) from generate_series(1, %d) i", name, copied))
+	return name
 }
 
 // copyKeyed has rows change, and move between ranges that were read and that were not.
 func copyKeyed(s *site, p crashpoint.Point) func() {
-	s.newCopied("create table %s (id bigint primary key, v text, n int not null default 0)")
+	table := s.newCopied("create table %s (id bigint primary key, v text, n int not null default 0)")
 	if idle(p) {
 		return func() {}
 	}
@@ -229,17 +229,17 @@ func copyKeyed(s *site, p crashpoint.Point) func() {
 		to := 1 + rng.IntN(copied)
 		time.Sleep(2 * time.Millisecond)
 		return exec(ctx, conn, []string{
-			fmt.Sprintf("update %s set n = n + 1, v = v || 'x' where id between %d and %d", s.copied, id, id+3),
-			fmt.Sprintf("delete from %s where id = %d", s.copied, id),
-			fmt.Sprintf("insert into %s (id, v) values (%d, 'new') on conflict do nothing", s.copied, id),
-			fmt.Sprintf("update %s set id = %d where id = %d and not exists (select from %[1]s where id = %[2]d)", s.copied, to, id),
+			fmt.Sprintf("update %s set n = n + 1, v = v || 'x' where id between %d and %d", table, id, id+3),
+			fmt.Sprintf("delete from %s where id = %d", table, id),
+			fmt.Sprintf("insert into %s (id, v) values (%d, 'new') on conflict do nothing", table, id),
+			fmt.Sprintf("update %s set id = %d where id = %d and not exists (select from %[1]s where id = %[2]d)", table, to, id),
 		}[rng.IntN(4)])
 	})
 }
 
 // copyBag has equal rows.
 func copyBag(s *site, p crashpoint.Point) func() {
-	s.newCopied("create table %s (id bigint, v text); alter table %[1]s replica identity full")
+	table := s.newCopied("create table %s (id bigint, v text); alter table %[1]s replica identity full")
 	if idle(p) {
 		return func() {}
 	}
@@ -247,9 +247,9 @@ func copyBag(s *site, p crashpoint.Point) func() {
 		id := 1 + rng.IntN(copied)
 		time.Sleep(2 * time.Millisecond)
 		return exec(ctx, conn, []string{
-			fmt.Sprintf("insert into %s select id, v from %[1]s where id between %d and %d", s.copied, id, id+5),
-			fmt.Sprintf("delete from %s where ctid in (select ctid from %[1]s where id = %d limit 1)", s.copied, id),
-			fmt.Sprintf("update %s set id = id + 1 where ctid in (select ctid from %[1]s where id = %d limit 1)", s.copied, id),
+			fmt.Sprintf("insert into %s select id, v from %[1]s where id between %d and %d", table, id, id+5),
+			fmt.Sprintf("delete from %s where ctid in (select ctid from %[1]s where id = %d limit 1)", table, id),
+			fmt.Sprintf("update %s set id = id + 1 where ctid in (select ctid from %[1]s where id = %d limit 1)", table, id),
 		}[rng.IntN(3)])
 	})
 }
@@ -258,11 +258,11 @@ func copyBag(s *site, p crashpoint.Point) func() {
 func transaction(ctx context.Context, conn *pgx.Conn, rng *rand.Rand, pieces int, pause time.Duration) error {
 	list := []string{"begin"}
 	for range pieces {
-		from := rng.IntN(20000)
+		from := rng.IntN(4000)
 		list = append(list,
-			fmt.Sprintf("insert into large select i, repeat(md5(i::text), 4) from generate_series(%d, %d) i on conflict (id) do update set n = large.n + 1", from, from+400),
-			"savepoint undone", fmt.Sprintf("update large set v = 'undone' where id between %d and %d", from, from+300), "rollback to undone",
-			fmt.Sprintf("delete from large where id between %d and %d", from+350, from+380))
+			fmt.Sprintf("insert into large select i, repeat(md5(i::text), 4) from generate_series(%d, %d) i on conflict (id) do update set n = large.n + 1", from, from+250),
+			"savepoint undone", fmt.Sprintf("update large set v = 'undone' where id between %d and %d", from, from+200), "rollback to undone",
+			fmt.Sprintf("delete from large where id between %d and %d", from+220, from+240))
 	}
 	for _, sql := range list {
 		if err := exec(ctx, conn, sql); err != nil {
@@ -308,7 +308,7 @@ func alter(s *site, _ crashpoint.Point) func() {
 		}
 		list = append(list, "insert into altered (v) select md5(i::text) from generate_series(1, 20) i", fmt.Sprintf("update altered set v = v || 'x' where id %% 7 = %d", rng.IntN(7)),
 			fmt.Sprintf("delete from altered where id %% 11 = %d", rng.IntN(11)))
-		time.Sleep(40 * time.Millisecond)
+		time.Sleep(150 * time.Millisecond)
 		return exec(ctx, conn, list...)
 	})
 }

@@ -192,7 +192,12 @@ for path, column, versions in args:
 // once. It gives the number of epochs.
 func SameSums(t testing.TB, p *Pipeline, sums ...Sum) int {
 	t.Helper()
-	epochs := p.Epochs(t, 0)
+	return SameSumsAt(t, p, p.Epochs(t, 0), sums...)
+}
+
+// SameSumsAt does so at some epochs, which are in order.
+func SameSumsAt(t testing.TB, p *Pipeline, epochs []Epoch, sums ...Sum) int {
+	t.Helper()
 	var args [][]any
 	for _, s := range sums {
 		var versions []int64
