@@ -78,15 +78,18 @@ func TestKillsInARow(t *testing.T) {
 		for range min(killsToLook, kills-done) {
 			begun := time.Now()
 			e := s.pipe.Start(t)
-			// At times while it starts, mostly while it works.
-			for _, moment := range []time.Duration{time.Duration(rng.Int64N(int64(600 * time.Millisecond)))} {
-				if rng.IntN(4) > 0 {
-					e.Await("stream_started", nil)
-					starts = append(starts, time.Since(begun))
+			// While it starts, while it has read what is to be its first commit, or after some commits.
+			most := time.Second
+			if kind := rng.IntN(8); kind > 0 {
+				e.Await("stream_started", nil)
+				starts = append(starts, time.Since(begun))
+				if kind > 2 {
+					e.Await("batch_committed", nil)
+					most /= 3
 				}
-				if e.Gone(moment) {
-					t.Fatalf("after %d kills the program ended by itself\n%s", done, e.Log())
-				}
+			}
+			if e.Gone(time.Duration(rng.Int64N(int64(most)))) {
+				t.Fatalf("after %d kills the program ended by itself\n%s", done, e.Log())
 			}
 			e.Kill()
 			if len(e.Events("stream_started")) == 0 {

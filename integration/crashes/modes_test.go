@@ -75,16 +75,14 @@ var modes = []mode{
 
 func slotPoint(p crashpoint.Point) bool { return strings.HasPrefix(string(p), "slot-") }
 
-// once says that a point is passed when a pipeline begins, and not again and again.
-func once(p crashpoint.Point) bool { return slotPoint(p) || strings.HasPrefix(string(p), "copy-") }
-
-// begins says that a pipeline is begun for the point. A table that is copied in a running one passes the points of copies, too.
-func (m *mode) begins(p crashpoint.Point) bool { return slotPoint(p) || once(p) && !m.copies }
+// copyPoint says that a point is passed when a table is copied.
+func copyPoint(p crashpoint.Point) bool { return strings.HasPrefix(string(p), "copy-") }
 
 func idle(p crashpoint.Point) bool { return p == crashpoint.IdleBefore || p == crashpoint.IdleAfter }
 
 const (
 	copied = 8000 // rows of a table that is copied, of some 150 bytes
+	few    = 300  // of one that is copied for the points of copies alone
 	// How fast they are read where the copy is to last a few seconds, half a minute, or longer than what is idle.
 	slow, slower, slowest = "300KiB", "60KiB", "20KiB"
 )
@@ -208,19 +206,22 @@ func exec(ctx context.Context, conn *pgx.Conn, list ...string) error {
 	return nil
 }
 
+// keyed is a table that is copied by ranges.
+const keyed = "create table %s (id bigint primary key, v text, n int not null default 0)"
+
 // newCopied makes a table that has to be copied, and gives its name.
-func (s *site) newCopied(definition string) string {
+func (s *site) newCopied(definition string, rows int) string {
 	s.t.Helper()
 	s.made++
 	name := fmt.Sprintf("copied_%d", s.made)
 	s.copied = append(s.copied, name)
-	s.db.Exec(s.t, fmt.Sprintf(definition, name)+fmt.Sprintf("; insert into %s select i, md5(i::text) || repeat(md5((-i)::text), 3) from generate_series(1, %d) i", name, copied))
+	s.db.Exec(s.t, fmt.Sprintf(definition, name)+fmt.Sprintf("; insert into %s select i, md5(i::text) || repeat(md5((-i)::text), 3) from generate_series(1, %d) i", name, rows))
 	return name
 }
 
 // copyKeyed has rows change, and move between ranges that were read and that were not.
 func copyKeyed(s *site, p crashpoint.Point) func() {
-	table := s.newCopied("create table %s (id bigint primary key, v text, n int not null default 0)")
+	table := s.newCopied(keyed, copied)
 	if idle(p) {
 		return func() {}
 	}
@@ -239,7 +240,7 @@ func copyKeyed(s *site, p crashpoint.Point) func() {
 
 // copyBag has equal rows.
 func copyBag(s *site, p crashpoint.Point) func() {
-	table := s.newCopied("create table %s (id bigint, v text); alter table %[1]s replica identity full")
+	table := s.newCopied("create table %s (id bigint, v text); alter table %[1]s replica identity full", copied)
 	if idle(p) {
 		return func() {}
 	}
