@@ -179,6 +179,13 @@ func (r *run) startEngine(more ...string) {
 	r.engines = append(r.engines, r.engine)
 }
 
+// restartEngine starts the program and waits until it has checked its source: a start that does not reach it ends, as it has to.
+func (r *run) restartEngine() {
+	r.t.Helper()
+	r.startEngine()
+	r.engine.Await("pipeline_started", nil)
+}
+
 // writeEvents writes what the program told into a file beside the statements.
 func (r *run) writeEvents(folder string) {
 	var b strings.Builder
@@ -299,11 +306,11 @@ func (r *run) fault() {
 	case 8:
 		r.count("the program is stopped and started")
 		r.engine.Stop()
-		r.startEngine()
+		r.restartEngine()
 	default:
 		r.count("the program is killed and started")
 		r.engine.Kill()
-		r.startEngine()
+		r.restartEngine()
 	}
 }
 

@@ -27,7 +27,7 @@ func (r *run) storeFault() {
 		r.startEngine(fmt.Sprintf("%s=%s:%d:hang", crashpoint.EnvVar, point, nth))
 		r.wait(while)
 		r.engine.Kill()
-		r.startEngine()
+		r.restartEngine()
 	case 1:
 		r.count("the store lets the program wait in the middle of a write, as long as everything else")
 		r.engine.Kill()
@@ -36,7 +36,7 @@ func (r *run) storeFault() {
 		r.engine.Signal(syscall.SIGCONT) // it need not have come so far
 		r.wait(while)
 		r.engine.Kill() // it may stop later
-		r.startEngine()
+		r.restartEngine()
 	default:
 		r.count("no file can be opened")
 		r.limit("8:")
@@ -48,7 +48,7 @@ func (r *run) storeFault() {
 			require.Len(r.t, stopped, 1, r.engine.Log())
 			require.Equal(r.t, 1, stopped[0].Code, r.engine.Log())
 			require.Contains(r.t, stopped[0].Error, "too many open files", r.engine.Log())
-			r.startEngine()
+			r.restartEngine()
 		}
 	}
 }
