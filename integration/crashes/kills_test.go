@@ -54,7 +54,7 @@ func move(ctx context.Context, conn *pgx.Conn, rng *rand.Rand) error {
 			"savepoint undone", "delete from purses where id % 3 = 0", "rollback to undone",
 			"update heaps set owner = (owner + 1) % 50")
 	}
-	time.Sleep(time.Duration(rng.IntN(8)) * time.Millisecond)
+	time.Sleep(time.Duration(rng.IntN(60)) * time.Millisecond)
 	end := []string{"commit", "commit", "commit", "commit", "rollback"}[rng.IntN(5)]
 	return exec(ctx, conn, append(append([]string{"begin", "lock table purses, heaps in share row exclusive mode"}, list...), end)...)
 }
@@ -73,7 +73,7 @@ func TestKillsInARow(t *testing.T) {
 	early, versions, began := 0, int64(-1), time.Now()
 	looked, epochs := 0, int64(0)
 	for done := 0; done < kills; {
-		s.bank.Run(t, 2, 8*time.Millisecond)
+		s.bank.Run(t, 2, 40*time.Millisecond)
 		end := s.again(move)
 		for range min(killsToLook, kills-done) {
 			begun := time.Now()

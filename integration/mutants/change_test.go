@@ -13,6 +13,10 @@ var changeMutations = []mutation{
 		edits: []edit{{"cdc/relation.go", "return !l.Has(id) && (", "return true && ("}},
 	},
 	{
+		name: "change: who waits gets nothing while the catalogue is asked", edge: 42, pkg: source, test: "TestEdge42AStreamThatIsBehindDoesNotWaitForColumnsThatAreGone",
+		edits: []edit{{"cdc/postgres/stream_read.go", "behind || d.looked, false", "behind, false"}},
+	},
+	{
 		name: "change: columns that are gone are waited for", edge: 42, pkg: source, test: "TestEdge42AStreamThatIsBehindDoesNotWaitForColumnsThatAreGone",
 		edits: []edit{{"cdc/postgres/resolver.go", "	if txn.XID == 0 {\n", "	if txn.XID >= 0 {\n"}},
 	},
