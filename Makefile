@@ -11,7 +11,7 @@ VERSIONS ?= 14 15 16 17 18
 EDGES = ./cdc/postgres ./integration/changes ./integration/values ./integration/slots
 COUNT = go run ./internal/testcount -counts bin/test-counts -- -count=1 -p $(PARALLEL) -timeout $(TIMEOUT)
 
-.PHONY: help build test test-matrix test-short race vet lint fmt install bench bench-index demo clean
+.PHONY: help build test test-matrix test-short race vet lint fmt install crash-table kills soak bench bench-index demo clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | column -t -s $$'\t'
@@ -57,6 +57,17 @@ lint: ## golangci-lint with .golangci.yml
 
 fmt: ## puts the code into the form that lint wants
 	@"$(TOOLS)/bin/golangci-lint" fmt
+
+crash-table: install ## kills the program ten times at every crash point in every mode, and writes the table of docs/EXACTLY_ONCE.md: an hour
+	LAKELOAD_REAL=1 LAKELOAD_CRASHES=10 LAKELOAD_CRASH_TABLE=1 go test ./integration/crashes -count=1 -v -parallel 7 -timeout 4h -run 'TestEveryCrashPoint'
+
+# KILLS is how many; SEED those of an earlier run.
+kills: install ## kills the program a thousand times in a row at random moments: half an hour
+	LAKELOAD_REAL=1 LAKELOAD_KILLS=$(or $(KILLS),1000) LAKELOAD_SEED=$(SEED) go test ./integration/crashes -count=1 -v -timeout 4h -run 'TestKillsInARow'
+
+# DURATION as 30m or 3h; SEED that of an earlier run.
+soak: install ## random statements, faults of network, servers, store and program, for DURATION=1h, by a SEED
+	LAKELOAD_REAL=1 LAKELOAD_SOAK=$(or $(DURATION),1h) LAKELOAD_SEED=$(SEED) go test ./integration/soak -count=1 -v -timeout 0 -run 'TestSoak'
 
 bench: install ## the ratios against limits and peers, under half an hour
 	go run ./bench

@@ -52,6 +52,7 @@ type decoder struct {
 	progress map[uint32]*inProgress
 	block    *inProgress
 	playing  *inProgress // whose spool is being read: it has committed
+	looked   bool        // the catalogue was asked, which took a while
 
 	// The open transaction.
 	open   bool

@@ -143,16 +143,24 @@ func (k *keyRead) View(ctx context.Context) (cdc.View, error) {
 	return v, nil
 }
 
+// sqlSeen asks for the position after the snapshot was taken: whatever that has
+// seen had its commit record in the log by then.
+const sqlSeen = "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn(), current_setting('wal_block_size')"
+
 // seen tells what the transaction of conn sees, or outside of one what a new
-// one would see. The position is asked for after the snapshot was taken:
-// whatever that has seen had its commit record in the log by then.
+// one would see.
 func seen(ctx context.Context, conn *pgconn.PgConn) (cdc.View, error) {
-	rows, err := query(ctx, conn, `SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn(), current_setting('wal_block_size')`)
+	rows, err := query(ctx, conn, sqlSeen)
 	if err != nil {
 		return cdc.View{}, err
 	}
-	v, err := cdc.ParseXIDs(rows[0].str(0))
-	v.Horizon = endOfRecord(rows[0].lsn(1), cdc.LSN(rows[0].int(2)))
+	return viewOf(rows[0])
+}
+
+// viewOf reads a row of sqlSeen.
+func viewOf(r row) (cdc.View, error) {
+	v, err := cdc.ParseXIDs(r.str(0))
+	v.Horizon = endOfRecord(r.lsn(1), cdc.LSN(r.int(2)))
 	return v, err
 }
 
@@ -224,8 +232,19 @@ func (k *keyRead) copySQL(where string) string {
 // durable waits until the server's disk has what the view holds: a commit may
 // be seen before its record is there (synchronous_commit = off), and a crash
 // of the server then takes it back.
+//
+// What was written without a commit may be at the end of the log, such as a
+// hint that a reader left which was rolled back. On a quiet server nobody
+// flushes that before its background processes come by, a quarter of a minute
+// later or more. The end of a transaction with an id, which changes nothing,
+// tells the server's writer of the log to come now.
 func (k *keyRead) durable(ctx context.Context) error {
-	for {
+	for look := 0; ; look++ {
+		if look == 1 {
+			if _, err := k.source.admin.query(ctx, "SELECT pg_current_xact_id()"); err != nil {
+				return err
+			}
+		}
 		rows, err := query(ctx, k.r.conn, "SELECT pg_current_wal_flush_lsn()")
 		if err != nil || rows[0].lsn(0) >= k.view.Horizon {
 			return err

@@ -80,6 +80,9 @@ type relationMessage struct {
 	Name     string
 	Identity cdc.ReplicaIdentity
 	Columns  []relationColumn
+	// Txn is the committed transaction in which it was sent, which the message
+	// itself does not say; zero where it is not known.
+	Txn cdc.Txn
 }
 
 // relationColumn is a published column of a relation.

@@ -75,6 +75,7 @@ func (d *decoder) announce(ctx context.Context, body []byte, arrived uint64) err
 		known.arrived = max(known.arrived, arrived)
 		return nil
 	}
+	msg.Txn, d.looked = d.txn, true
 	info, err := d.catalog.tableByOID(ctx, msg.OID, msg)
 	if err != nil {
 		return fmt.Errorf("looking up table %s.%s: %w", msg.Schema, msg.Name, err)

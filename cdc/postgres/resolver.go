@@ -90,10 +90,15 @@ const visibleWithin = 500 * time.Millisecond
 // a moment before other sessions see it (longer, where it waits for a
 // synchronous standby). A catalogue that lacks a column of the message may
 // therefore be older than the message, and is asked again; or it is newer, the
-// column having been dropped or altered since, and no waiting helps.
+// column having been dropped or altered since, and no waiting helps. Which of
+// both it is the transaction tells: once it is seen the catalogue shows whatever
+// it stood on, as it could not lock the table before that was seen. A stream that
+// is behind a table which is altered often would else wait for each of its
+// transactions, and never catch up.
 func shapeFor(ctx context.Context, conn *pgconn.PgConn, oid uint32, msg relationMessage) (*shape, error) {
 	until := time.Now().Add(visibleWithin)
-	for pause := 2 * time.Millisecond; ; pause *= 2 {
+	past := false // the catalogue is not older than the message
+	for pause := 2 * time.Millisecond; ; {
 		var now *shape
 		shapes, err := readShapes(ctx, conn, []uint32{oid})
 		if err != nil {
@@ -103,15 +108,36 @@ func shapeFor(ctx context.Context, conn *pgconn.PgConn, oid uint32, msg relation
 			now = shapes[0]
 		}
 		unknown := func(c relationColumn) bool { return now.attribute(c) == nil }
-		if !slices.ContainsFunc(msg.Columns, unknown) || time.Now().Add(pause).After(until) {
+		if past || !slices.ContainsFunc(msg.Columns, unknown) || time.Now().Add(pause).After(until) {
 			return now, nil
+		}
+		if past, err = sees(ctx, conn, msg.Txn); err != nil {
+			return nil, err
+		}
+		if past {
+			continue // what was read may be from before
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
+		pause *= 2
 	}
+}
+
+// sees reports whether a new transaction of conn sees what txn did. Of a standby
+// it says no.
+func sees(ctx context.Context, conn *pgconn.PgConn, txn cdc.Txn) (bool, error) {
+	if txn.XID == 0 {
+		return false, nil
+	}
+	rows, err := query(ctx, conn, sqlSeen+" WHERE NOT pg_is_in_recovery()")
+	if err != nil || len(rows) == 0 {
+		return false, err
+	}
+	v, err := viewOf(rows[0])
+	return v.Holds(txn), err
 }
 
 // describe joins a Relation message with the catalogue (now; nil where the

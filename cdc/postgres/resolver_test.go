@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -20,6 +21,44 @@ func message(rel *cdc.Relation, names ...string) relationMessage {
 		m.Columns = append(m.Columns, col)
 	}
 	return m
+}
+
+// TestEdge42AStreamThatIsBehindDoesNotWaitForColumnsThatAreGone: what was
+// announced before a column was dropped is read after that. A transaction that is
+// seen already has nothing that is still to be waited for. Who waits for changes
+// gets some before all have been looked up.
+func TestEdge42AStreamThatIsBehindDoesNotWaitForColumnsThatAreGone(t *testing.T) {
+	d := newDatabase(t)
+	d.exec("CREATE TABLE a (id int PRIMARY KEY, gone0 text)")
+	s := d.open()
+	ctx := testContext(t)
+	rel := table(t, s, "public.a")
+	require.NoError(t, s.Publish(ctx, []*cdc.Relation{rel}))
+	snap, err := s.CreateSlot(ctx)
+	require.NoError(t, err)
+	from := snap.Point()
+	require.NoError(t, snap.Close())
+	const times = 100 // each would wait for visibleWithin
+	for i := range times {
+		d.exec(fmt.Sprintf("INSERT INTO a VALUES (%[1]d, 'x'); ALTER TABLE a DROP gone%[1]d; ALTER TABLE a ADD gone%[2]d text", i, i+1))
+	}
+	short, cancel := context.WithTimeout(ctx, times*visibleWithin*4/5)
+	defer cancel()
+	st, err := s.Stream(short, from)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, st.Close()) }()
+	chunks := 0
+	for rows := 0; rows < times; chunks++ {
+		c, err := st.Next(short)
+		require.NoError(t, err, "after %d rows", rows)
+		for _, it := range c.Items {
+			if it.Batch != nil {
+				rows += it.Batch.Len()
+			}
+		}
+		c.Release()
+	}
+	require.Greater(t, chunks, 1)
 }
 
 // The stream's relation is the message's, with what the catalogue adds; it is

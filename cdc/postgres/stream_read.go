@@ -103,7 +103,9 @@ func (s *stream) readAll() error {
 			}
 		}
 		// A caller that waits gets the first whole transactions that there are,
-		// even if bytes come without a pause.
+		// even if bytes come without a pause, or are waiting all the time because
+		// the catalogue has to be asked again and again.
+		behind, d.looked = behind || d.looked, false
 		if d.full() || behind && !d.open && d.hasRows() && s.hungry.Load() {
 			behind = false
 			if err := s.handOver(); err != nil {

@@ -18,15 +18,18 @@ import (
 )
 
 // BankTables are the tables that Bank makes.
-var BankTables = []string{"accounts", "ledger", "pairs", "log"}
+var BankTables = []string{"accounts", "ledger", "pairs", "log", "bag"}
 
-// bankSchema has a table with large values, one that grows, one with a key of two columns and one without a key.
+// bankSchema has a table with large values, one that grows, one with a key of two columns, and two without a
+// key: one that is only added to, and one whose equal rows are changed and deleted one by one.
 const bankSchema = `
 create table accounts (id bigint primary key, balance bigint not null, note text);
 alter table accounts alter note set storage external;
 create table ledger (id bigint generated always as identity primary key, account bigint not null, delta bigint not null, at timestamptz not null default clock_timestamp());
 create table pairs (a text, b int, at timestamp, primary key (a, b));
 create table log (n bigint, what text);
+create table bag (n int, what text);
+alter table bag replica identity full;
 insert into accounts select i, 0, case when i % 7 = 0 then repeat(md5(i::text), 100) end from generate_series(1, 300) i`
 
 // Bank is a random workload of short transactions. In every state of the database that a transaction left, the balances of the accounts
@@ -35,6 +38,7 @@ type Bank struct {
 	db   *Database
 	seed uint64
 	done atomic.Int64
+	runs uint64 // how often Run was called
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 }
@@ -46,12 +50,14 @@ func NewBank(t testing.TB, db *Database, seed uint64) *Bank {
 	return &Bank{db: db, seed: seed}
 }
 
-// Run lets a number of writers work until Stop, or until the test ends. A writer whose connection is lost takes another one.
+// Run lets a number of writers work until Stop, or until the test ends. A writer whose connection is lost takes another one. It can be called
+// again after Stop: the statements are others then.
 func (b *Bank) Run(t testing.TB, writers int, pause time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop = cancel
+	b.runs++
 	for i := range writers {
-		rng := rand.New(rand.NewPCG(b.seed, uint64(i)))
+		rng := rand.New(rand.NewPCG(b.seed, b.runs<<32+uint64(i)))
 		b.wg.Go(func() {
 			for ctx.Err() == nil {
 				b.write(ctx, t, rng, pause)
@@ -59,7 +65,9 @@ func (b *Bank) Run(t testing.TB, writers int, pause time.Duration) {
 			}
 		})
 	}
-	t.Cleanup(b.Stop)
+	if b.runs == 1 {
+		t.Cleanup(b.Stop)
+	}
 }
 
 // Stop ends the writers and waits for them.
@@ -88,7 +96,7 @@ func (b *Bank) write(ctx context.Context, t testing.TB, rng *rand.Rand, pause ti
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	for ctx.Err() == nil && !conn.IsClosed() {
-		err := b.Transaction(ctx, conn, rng)
+		err := b.whole(ctx, conn, rng)
 		var sql *pgconn.PgError
 		switch {
 		case err == nil:
@@ -108,6 +116,13 @@ func (b *Bank) write(ctx context.Context, t testing.TB, rng *rand.Rand, pause ti
 	}
 }
 
+// whole makes a transaction that Stop does not cut off: one whose commit was sent and not answered could still change the source afterwards.
+func (b *Bank) whole(ctx context.Context, conn *pgx.Conn, rng *rand.Rand) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), Patience)
+	defer cancel()
+	return b.Transaction(ctx, conn, rng)
+}
+
 // Transaction makes one transaction.
 func (b *Bank) Transaction(ctx context.Context, conn *pgx.Conn, rng *rand.Rand) error {
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
@@ -123,7 +138,7 @@ func (b *Bank) Transaction(ctx context.Context, conn *pgx.Conn, rng *rand.Rand) 
 // bankStatement is one random change of the books that keeps them right.
 func bankStatement(rng *rand.Rand) string {
 	id, delta := rng.IntN(400), rng.IntN(2001)-1000
-	switch rng.IntN(13) {
+	switch rng.IntN(16) {
 	case 0, 1, 2, 3: // the note is not sent again
 		return fmt.Sprintf("with a as (update accounts set balance = balance + %d where id = %d returning id) insert into ledger (account, delta) select id, %d from a", delta, id, delta)
 	case 4:
@@ -143,6 +158,12 @@ func bankStatement(rng *rand.Rand) string {
 			return "truncate pairs"
 		}
 		return fmt.Sprintf("insert into log select i, 'what %d' from generate_series(1, %d) i", id, 1+id%50)
+	case 12:
+		return fmt.Sprintf("insert into bag select i %% 5, case when i %% 4 > 0 then 'what %d' end from generate_series(1, %d) i", id%7, 1+id%9)
+	case 13: // one of equal rows
+		return fmt.Sprintf("delete from bag where ctid in (select ctid from bag where n = %d limit %d)", id%5, 1+id%3)
+	case 14:
+		return fmt.Sprintf("update bag set n = (n + 1) %% 5 where ctid in (select ctid from bag where what = 'what %d' limit 1)", id%7)
 	default:
 		return fmt.Sprintf("with a as (update accounts set balance = balance + %d where id between %d and %d returning id) insert into ledger (account, delta) select id, %d from a", delta, id, id+20, delta)
 	}
@@ -171,7 +192,12 @@ for path, column, versions in args:
 // once. It gives the number of epochs.
 func SameSums(t testing.TB, p *Pipeline, sums ...Sum) int {
 	t.Helper()
-	epochs := p.Epochs(t, 0)
+	return SameSumsAt(t, p, p.Epochs(t, 0), sums...)
+}
+
+// SameSumsAt does so at some epochs, which are in order.
+func SameSumsAt(t testing.TB, p *Pipeline, epochs []Epoch, sums ...Sum) int {
+	t.Helper()
 	var args [][]any
 	for _, s := range sums {
 		var versions []int64

@@ -135,6 +135,8 @@ func (e *Engine) Stop() {
 func (e *Engine) Wait() int {
 	e.t.Helper()
 	if !e.Gone(Patience) {
+		e.Signal(syscall.SIGQUIT) // it tells where its goroutines are
+		e.Gone(10 * time.Second)
 		e.t.Fatalf("it did not end within %v\n%s", Patience, e.Log())
 	}
 	return e.cmd.ProcessState.ExitCode()
@@ -209,7 +211,7 @@ type lastBytes struct {
 	bytes []byte
 }
 
-const lastBytesMost = 16 << 10
+const lastBytesMost = 128 << 10
 
 func (l *lastBytes) Write(b []byte) (int, error) {
 	l.mu.Lock()

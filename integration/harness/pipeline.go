@@ -190,42 +190,50 @@ func (p *Pipeline) Path(table string) string {
 	return filepath.Join(p.Lake, filepath.FromSlash(lakehouse.MirrorPath("public", table)))
 }
 
-// Same fails the test unless a reader sees in each table (of the schema public) the rows that the source has now. version gives a table's
-// version; nil is the latest.
+// Same fails the test unless a reader sees in each table (of the schema public) the rows that the source has now.
 func (p *Pipeline) Same(t testing.TB, kind readers.Kind, tables ...string) {
 	t.Helper()
-	for _, table := range tables {
-		want, err := readers.PGFingerprint(t.Context(), p.DB.DSN, "public", table, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		columns := p.Columns(t, table)
-		got, err := readers.Get(t, kind).Fingerprint(t.Context(), p.Path(table), nil, columns)
-		if err != nil {
-			t.Fatalf("%s of %s: %v", kind, table, err)
-		}
-		if got == want {
-			continue
-		}
-		p.differences(t, kind, table, columns)
-		t.Fatalf("%s: the source has %s, %s sees %s", table, want, kind, got)
+	if differ := p.Differs(t, kind, tables...); differ != "" {
+		t.Fatal(differ)
 	}
 }
 
-// differences says which rows differ.
-func (p *Pipeline) differences(t testing.TB, kind readers.Kind, table string, columns []string) {
+// Differs says in which tables (of the schema public) a reader sees other rows than the source has now, and names rows that differ; "" for none.
+// A table that the reader cannot read differs.
+func (p *Pipeline) Differs(t testing.TB, kind readers.Kind, tables ...string) string {
 	t.Helper()
-	want, err := readers.PGRows(t.Context(), p.DB.DSN, "public", table, columns)
+	var differ []string
+	for _, table := range tables {
+		if d := p.differs(t, kind, table); d != "" {
+			differ = append(differ, d)
+		}
+	}
+	return strings.Join(differ, "\n")
+}
+
+func (p *Pipeline) differs(t testing.TB, kind readers.Kind, table string) string {
+	t.Helper()
+	columns := p.Columns(t, table)
+	want, err := readers.PGFingerprint(t.Context(), p.DB.DSN, "public", table, columns)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := readers.Get(t, kind).Rows(t.Context(), p.Path(table), nil, columns)
+	got, err := readers.Get(t, kind).Fingerprint(t.Context(), p.Path(table), nil, columns)
+	if err != nil {
+		return fmt.Sprintf("%s of %s: %v", kind, table, err)
+	}
+	if got == want {
+		return ""
+	}
+	rows, err := readers.PGRows(t.Context(), p.DB.DSN, "public", table, columns)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := readers.Diff(got, want); d != "" {
-		t.Fatalf("%s in %s: %s", table, kind, d)
+	seen, err := readers.Get(t, kind).Rows(t.Context(), p.Path(table), nil, columns)
+	if err != nil {
+		return fmt.Sprintf("%s of %s: %v", kind, table, err)
 	}
+	return fmt.Sprintf("%s: the source has %s, %s sees %s: %s", table, want, kind, got, readers.Diff(seen, rows))
 }
 
 // Columns are a source table's columns, in their order.

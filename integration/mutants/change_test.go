@@ -13,6 +13,14 @@ var changeMutations = []mutation{
 		edits: []edit{{"cdc/relation.go", "return !l.Has(id) && (", "return true && ("}},
 	},
 	{
+		name: "change: who waits gets nothing while the catalogue is asked", edge: 42, pkg: source, test: "TestEdge42AStreamThatIsBehindDoesNotWaitForColumnsThatAreGone",
+		edits: []edit{{"cdc/postgres/stream_read.go", "behind || d.looked, false", "behind, false"}},
+	},
+	{
+		name: "change: columns that are gone are waited for", edge: 42, pkg: source, test: "TestEdge42AStreamThatIsBehindDoesNotWaitForColumnsThatAreGone",
+		edits: []edit{{"cdc/postgres/resolver.go", "	if txn.XID == 0 {\n", "	if txn.XID >= 0 {\n"}},
+	},
+	{
 		name: "change: a look that is older than a change takes its columns back", edge: 42, pkg: engine, test: "TestEdge42ALookThatIsOlderThanAChange", sample: true,
 		edits: []edit{{"lakehouse/watch.go", "		return s.view.Holds(t.last)\n", "		return true\n"}},
 	},

@@ -23,6 +23,10 @@ var copyMutations = []mutation{
 		edits: []edit{{"tablefmt/commit.go", "info != nil && info.TxnID == t.info.TxnID", "info != nil && info.TxnID == \"\""}},
 	},
 	{
+		name: "copy: a read of a quiet server waits for others to flush", edge: 20, pkg: source, test: "TestEdge20ReadsOfAQuietServerEnd",
+		edits: []edit{{"cdc/postgres/keyread.go", "		if look == 1 {", "		if look < 0 {"}},
+	},
+	{
 		name: "copy: what the server's disk does not have is read", edge: 20, pkg: source, test: "TestEdge20ReadsWaitForTheDisk",
 		edits: []edit{{"cdc/postgres/keyread.go", "		if err != nil || rows[0].lsn(0) >= k.view.Horizon {", "		if err != nil || rows[0].lsn(0) >= 0 {"}},
 	},

@@ -102,6 +102,21 @@ func TestMutationsApply(t *testing.T) {
 	}
 }
 
+// TestTheEngineIsMutated holds that many of the mutations are of the engine itself.
+func TestTheEngineIsMutated(t *testing.T) {
+	n := 0
+	for _, m := range mutations {
+		for _, e := range m.edits {
+			if strings.HasPrefix(e.file, "lakehouse/") {
+				n++
+				break
+			}
+		}
+	}
+	t.Logf("%d of %d mutations are of the engine", n, len(mutations))
+	require.GreaterOrEqual(t, n, 70)
+}
+
 var testFunction = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
 
 // declared gives the tests of a folder.

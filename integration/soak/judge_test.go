@@ -34,6 +34,7 @@ func (r *run) equal() {
 		looked := time.Now()
 		if differ, rows = r.differences(); len(differ) == 0 {
 			r.checks, r.compared = r.checks+1, r.compared+rows
+			r.states()
 			r.t.Logf("%s: equal after %v, at look %d, which took %v: %d tables, %d rows", r.at(), time.Since(begun).Round(10*time.Millisecond), tries, time.Since(looked).Round(10*time.Millisecond), len(r.tables()), rows)
 			return
 		}
@@ -42,6 +43,28 @@ func (r *run) equal() {
 		}
 		time.Sleep(500 * time.Millisecond)
 	}
+}
+
+// epochsLooked is how many of the epochs since the last look are looked at.
+const epochsLooked = 20
+
+// states fails the test unless epochs show states that the source had: in each of them the four sums of pgbench are the same, as DuckDB reads
+// the versions that the epoch names.
+func (r *run) states() {
+	r.t.Helper()
+	all := r.pipe.Epochs(r.t, 0)
+	var since, sample []harness.Epoch
+	for _, e := range all {
+		if e.Epoch > r.epochs {
+			since = append(since, e)
+		}
+	}
+	for i := 0; i < len(since); i += 1 + len(since)/epochsLooked {
+		sample = append(sample, since[i])
+	}
+	r.epochs = all[len(all)-1].Epoch
+	r.looked += harness.SameSumsAt(r.t, r.pipe, sample, harness.Sum{Table: "pgbench_accounts", Column: "abalance"}, harness.Sum{Table: "pgbench_branches", Column: "bbalance"},
+		harness.Sum{Table: "pgbench_tellers", Column: "tbalance"}, harness.Sum{Table: "pgbench_history", Column: "delta"})
 }
 
 // sync waits until the lake has everything that is committed now. A server that was restarted again and again has a long log to go through.

@@ -30,10 +30,12 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run")))
 }
 
-// How long the statements work, and how often the lake is compared meanwhile.
+// How long the statements work, and how often the lake is compared meanwhile. LAKELOAD_SOAK says another length.
 const (
-	shortly, shortChecks = 24 * time.Second, 3
+	shortly, shortChecks = time.Minute, 3
 	long, longChecks     = 10 * time.Minute, 12
+	envLength            = "LAKELOAD_SOAK"
+	lookEvery            = 50 * time.Second
 )
 
 // configured leaves nothing to a person, and makes small what is large in earnest: copies go by many ranges, transactions go to the disk.
@@ -58,8 +60,10 @@ type run struct {
 	engines          []*harness.Engine // all, in order
 	keepsColumns     bool              // dropped ones stay in the lake
 	promoted         bool
+	epochs           int64 // that were looked at: those up to this one
 
 	faults   map[string]int
+	looked   int // epochs
 	checks   int
 	compared int64
 }
@@ -87,7 +91,13 @@ func TestSoak(t *testing.T) {
 	if harness.Long() {
 		length, checks, every = long, longChecks, time.Second
 	}
-	t.Logf("LAKELOAD_SEED=%d", seed)
+	if text := os.Getenv(envLength); text != "" {
+		var err error
+		length, err = time.ParseDuration(text)
+		require.NoError(t, err, envLength)
+		checks, every = max(shortChecks, int(length/lookEvery)), time.Second
+	}
+	t.Logf("%v; LAKELOAD_SEED=%d is to be given for this one again", length, seed)
 	r := start(t, seed)
 	r.load.run(seed, every)
 	r.begun = time.Now()
@@ -162,11 +172,18 @@ func start(t *testing.T, seed uint64) *run {
 	return r
 }
 
-// startEngine starts the program.
-func (r *run) startEngine() {
+// startEngine starts the program, perhaps with more arguments and environment variables.
+func (r *run) startEngine(more ...string) {
 	r.t.Helper()
-	r.engine = r.pipe.Start(r.t)
+	r.engine = r.pipe.Start(r.t, more...)
 	r.engines = append(r.engines, r.engine)
+}
+
+// restartEngine starts the program and waits until it has checked its source: a start that does not reach it ends, as it has to.
+func (r *run) restartEngine() {
+	r.t.Helper()
+	r.startEngine()
+	r.engine.Await("pipeline_started", nil)
 }
 
 // writeEvents writes what the program told into a file beside the statements.
@@ -256,7 +273,7 @@ func (r *run) fault() {
 		{"resets after a while", "reset_peer", "upstream", `"timeout": 300`},
 		{"an end after some data", "limit_data", "downstream", `"bytes": 30000`},
 	}
-	n := r.rng.IntN(len(toxics) + 9)
+	n := r.rng.IntN(len(toxics) + 12)
 	if n < len(toxics) {
 		x := toxics[n]
 		r.count(x.name)
@@ -284,21 +301,23 @@ func (r *run) fault() {
 			return
 		}
 		require.NoError(r.t, r.standby.Restart(r.t.Context()))
-	case 5:
+	case 5, 6, 7:
+		r.storeFault()
+	case 8:
 		r.count("the program is stopped and started")
 		r.engine.Stop()
-		r.startEngine()
+		r.restartEngine()
 	default:
 		r.count("the program is killed and started")
 		r.engine.Kill()
-		r.startEngine()
+		r.restartEngine()
 	}
 }
 
 // report says what the run did.
 func (r *run) report(seed uint64) {
-	r.t.Logf("LAKELOAD_SEED=%d: %v; %d statements, %d transactions and %d of pgbench, %d that failed; %d comparisons of %d rows", seed, time.Since(r.begun).Round(time.Second),
-		r.load.log.count, r.load.transactions.Load(), r.load.benched.Load(), r.load.failed.Load(), r.checks, r.compared)
+	r.t.Logf("LAKELOAD_SEED=%d: %v; %d statements, %d transactions and %d of pgbench, %d that failed; %d comparisons of %d rows, %d epochs looked at", seed, time.Since(r.begun).Round(time.Second),
+		r.load.log.count, r.load.transactions.Load(), r.load.benched.Load(), r.load.failed.Load(), r.checks, r.compared, r.looked)
 	for _, list := range []map[string]int{r.load.altered, r.faults} {
 		var parts []string
 		for _, name := range slices.Sorted(maps.Keys(list)) {

@@ -161,3 +161,20 @@ func TestSet(t *testing.T) {
 	At(FlushBegin)
 	require.Nil(t, hook.Load())
 }
+
+// A process that is stopped at a point goes on when it is told to.
+func TestStopsAtTheNthHit(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), EnvVar+"=flush-begin:2:stop", childEnv+"=3")
+	var out strings.Builder
+	cmd.Stdout = &out
+	require.NoError(t, cmd.Start())
+	var status syscall.WaitStatus
+	_, err := syscall.Wait4(cmd.Process.Pid, &status, syscall.WUNTRACED, nil)
+	require.NoError(t, err)
+	require.True(t, status.Stopped(), "it ended instead: %v", status)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGCONT))
+	require.NoError(t, cmd.Wait())
+	require.Equal(t, 3, strings.Count(out.String(), "passed"))
+	require.Error(t, Stop("nowhere", 1))
+}

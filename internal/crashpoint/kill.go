@@ -1,6 +1,7 @@
 package crashpoint
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -11,7 +12,8 @@ import (
 
 // EnvVar is the environment variable that FromEnv reads: a point's name, and
 // after a colon the number of the hit at which to crash; without it, 1. With
-// ":hang" after the number the process does not crash: see Hang.
+// ":hang" or ":stop" after the number the process does not crash: see Hang and
+// Stop.
 const EnvVar = "LAKELOAD_CRASHPOINT"
 
 // all is in the order in which one flush passes the points.
@@ -59,6 +61,20 @@ func Hang(p Point, nth int) error {
 	return nil
 }
 
+// Stop arranges that the nth time (from 1) that the process passes p it is
+// stopped, as by SIGSTOP, until somebody lets it go on (SIGCONT). It replaces the
+// hook that Set installed.
+func Stop(p Point, nth int) error {
+	if !slices.Contains(all, p) || nth < 1 {
+		return fmt.Errorf("arranging a stop: there is no hit %d of a crash point %q; there are %s", nth, p, names())
+	}
+	if !canStop {
+		return errors.New("arranging a stop: this system cannot stop a process")
+	}
+	Set(countdown(p, nth, stop))
+	return nil
+}
+
 // countdown gives a hook that calls f at the nth hit of p.
 func countdown(p Point, nth int, f func()) func(Point) {
 	var hits atomic.Int64
@@ -77,7 +93,7 @@ func die() {
 	select {}
 }
 
-// FromEnv calls Kill, or Hang, with what EnvVar says, and does nothing where it is not
+// FromEnv calls Kill, Hang or Stop with what EnvVar says, and does nothing where it is not
 // set. Only programs made for testing, and the demo, call it.
 func FromEnv() error {
 	text := os.Getenv(EnvVar)
@@ -88,6 +104,10 @@ func FromEnv() error {
 	plain, hang := strings.CutSuffix(text, ":hang")
 	if hang {
 		arrange = Hang
+	}
+	plain, stopped := strings.CutSuffix(plain, ":stop")
+	if stopped {
+		arrange = Stop
 	}
 	name, number, found := strings.Cut(plain, ":")
 	nth := 1

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package crashpoint
+
+const canStop = false
+
+func stop() {}
