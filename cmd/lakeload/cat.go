@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/spf13/cobra"
 
-	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/cmd/lakeload/rows"
 	"github.com/lakeload/lakeload/lakehouse"
 	"github.com/lakeload/lakeload/tablefmt"
@@ -24,15 +22,11 @@ const (
 
 // catFlags say which rows, and how.
 type catFlags struct {
-	lake      lakeFlags
-	version   int64
-	timestamp string
-	asOf      string
-	lsn       string
-	epoch     int64
-	columns   []string
-	limit     int64
-	format    format
+	lake    lakeFlags
+	moment  atFlags
+	columns []string
+	limit   int64
+	format  format
 }
 
 func newCatCommand(c *console) *cobra.Command {
@@ -49,7 +43,7 @@ the table's own.
 Times are RFC 3339, as 2026-11-23T18:04:32Z, or 2026-11-23 18:04:32 in UTC.`,
 		Args: exactly("TABLE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			at, err := f.at(cmd)
+			at, err := f.moment.at(cmd)
 			if err != nil {
 				return err
 			}
@@ -58,56 +52,11 @@ Times are RFC 3339, as 2026-11-23T18:04:32Z, or 2026-11-23 18:04:32 in UTC.`,
 	}
 	flags := cmd.Flags()
 	f.lake.register(flags)
-	flags.Int64Var(&f.version, "version", 0, "the table's version")
-	flags.StringVar(&f.timestamp, "timestamp", "", "the version that was the newest at this time of the lake")
-	flags.StringVar(&f.asOf, "as-of", "", "the source's state at this commit time")
-	flags.StringVar(&f.lsn, "lsn", "", "the source's state at this position, as 0/1A2B3C8")
-	flags.Int64Var(&f.epoch, "epoch", 0, "the source's state at this epoch")
+	f.moment.register(flags)
 	flags.StringSliceVar(&f.columns, "columns", nil, "these columns only, in this order")
 	flags.Int64Var(&f.limit, "limit", -1, "at most this many rows; -1 is all")
 	flags.Var(newChoice(&f.format, formatTable, formatJSONLines, formatCSV, formatParquet), "format", "how the rows are written")
 	return cmd
-}
-
-// at reads the flags about the moment, of which one may be given.
-func (f *catFlags) at(cmd *cobra.Command) (lakehouse.At, error) {
-	var at lakehouse.At
-	given := ""
-	for _, moment := range []struct {
-		flag string
-		read func() (lakehouse.At, error)
-	}{
-		{"version", func() (lakehouse.At, error) { return lakehouse.AtVersion(f.version), nil }},
-		{"timestamp", func() (lakehouse.At, error) { t, err := parseTime(f.timestamp); return lakehouse.AtTimestamp(t), err }},
-		{"as-of", func() (lakehouse.At, error) { t, err := parseTime(f.asOf); return lakehouse.AsOf(t), err }},
-		{"lsn", func() (lakehouse.At, error) { l, err := cdc.ParseLSN(f.lsn); return lakehouse.AtLSN(l), err }},
-		{"epoch", func() (lakehouse.At, error) { return lakehouse.AtEpoch(f.epoch), nil }},
-	} {
-		if !cmd.Flags().Changed(moment.flag) {
-			continue
-		}
-		if given != "" {
-			return at, usageErrorf("give one of them", "--%s and --%s contradict each other", given, moment.flag)
-		}
-		given = moment.flag
-		var err error
-		if at, err = moment.read(); err != nil {
-			return at, usageErrorf("`lakeload cat --help` shows how it is written", "--%s: %w", moment.flag, err)
-		}
-	}
-	return at, nil
-}
-
-// timeLayouts are what a moment may be written in; without a zone it is UTC.
-var timeLayouts = []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02"}
-
-func parseTime(s string) (time.Time, error) {
-	for _, layout := range timeLayouts {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("%q is no time such as 2026-11-23T18:04:32Z", s)
 }
 
 func (f *catFlags) run(ctx context.Context, c *console, name string, at lakehouse.At) error {

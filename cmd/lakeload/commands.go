@@ -28,6 +28,7 @@ func commands(c *console) []*cobra.Command {
 		newTablesCommand(c),
 		newVerifyCommand(c),
 		newVersionCommand(c),
+		newViewsCommand(c),
 	}
 	explain(all)
 	return all
