@@ -90,7 +90,7 @@ func TestAuditUnderLoad(t *testing.T) {
 
 // alter changes rows of a mirror behind the engine's back: those that change
 // gives something else for are taken out, and what it gives is put in.
-func (r *rig) alterLake(table string, change func(id int64) []arrow.RecordBatch, column string) {
+func (r *rig) alterLake(table string, change func(id int64) []arrow.RecordBatch, column string, more ...func(tx *tablefmt.Transaction)) {
 	r.t.Helper()
 	ctx := r.t.Context()
 	snap, err := tablefmt.Load(ctx, r.mirror(table))
@@ -126,6 +126,9 @@ func (r *rig) alterLake(table string, change func(id int64) []arrow.RecordBatch,
 	require.NoError(r.t, err)
 	tx.Add(*add)
 	tx.SetInfo("WRITE", nil)
+	for _, f := range more {
+		f(tx)
+	}
 	_, err = tx.Commit(ctx)
 	require.NoError(r.t, err)
 }

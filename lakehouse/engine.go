@@ -31,12 +31,19 @@ type Engine struct {
 	rejoin   bool    // the stream has to go back to where tables are
 	unopened cdc.LSN // where the first of the tables is that were copied and are not opened yet; 0: there is none
 	watched  cdc.LSN // the watcher waits for this position
-	tasks    chan *task
-	cuts     chan *cutRequest
-	copier   *copier
+	// resting are the tables that stand still where they are, by OID, while they
+	// are compared with the source and mended.
+	resting map[uint32]cdc.LSN
+	tasks   chan *task
+	cuts    chan *cutRequest
+	copier  *copier
+	guests  sync.WaitGroup // calls of others that use the engine's source
 
-	mu     sync.Mutex // guards status
+	mu     sync.Mutex // guards what follows
 	status Status
+	// beside ends when the following of the source does; nil: it is not followed.
+	beside   context.Context //nolint:containedctx // of each follow
+	repaired map[uint32]*Repaired
 }
 
 // Open checks that source and lake belong together, and prepares a pipeline.
@@ -49,7 +56,7 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	opt.Lake = objstore.Retry(opt.Lake, objstore.RetryPolicy{Notify: func(op, path string, attempt int, err error) {
 		opt.Log.Warn("the store failed; the call is made again", "op", op, "path", path, "attempt", attempt, "error", err)
 	}})
-	e := &Engine{opt: opt, tasks: make(chan *task), cuts: make(chan *cutRequest), descent: descent{same: true}}
+	e := &Engine{opt: opt, tasks: make(chan *task), cuts: make(chan *cutRequest), resting: map[uint32]cdc.LSN{}, repaired: map[uint32]*Repaired{}, descent: descent{same: true}}
 	st, err := ReadState(ctx, opt.Lake, opt.Name)
 	if err != nil && !errors.Is(err, ErrNoState) {
 		return nil, err

@@ -69,5 +69,5 @@ func (t *TableState) reconfigure(want *TableOptions) optionMove {
 // that is asked for.
 func (t *TableState) askCopy() {
 	t.Generation++
-	t.Phase, t.Reason, t.Remedy, t.NeedsCopy, t.StoppedAt = PhaseCopying, "", "", false, 0
+	t.Phase, t.Reason, t.Remedy, t.NeedsCopy, t.StoppedAt, t.Repair = PhaseCopying, "", "", false, 0, false
 }
