@@ -326,3 +326,73 @@ func TestRepairIsInTheChangelog(t *testing.T) {
 		r.same("t", "bag")
 	})
 }
+
+// After a lost slot the tables are compared with the new one's snapshot: what is
+// equal stays in its files, whatever the engine is stopped in the middle of.
+func TestAdoptionRepairs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, auditRigTables...)
+		var told map[string]lakehouse.TableRepaired
+		r.options = func(o *lakehouse.Options) {
+			o.Events.TableRepaired = func(e lakehouse.TableRepaired) { told[e.Table] = e }
+		}
+		r.fillAudited()
+		r.catchUp()
+		for range 3 {
+			told = map[string]lakehouse.TableRepaired{}
+			r.copied()
+			was := r.pipeline()
+			files := map[string]bool{}
+			for add := range must(tablefmt.Load(t.Context(), r.mirror("t"))).Files() {
+				files[add.Path] = true
+			}
+			r.world.RemoveSlot()
+			n := 1000 * (len(was.Adoptions) + 1)
+			r.insert("t", n, n+5)
+			r.update("t", 7, fmt.Sprint("while it was lost ", n))
+			r.tx(func(tx *cdctest.Tx) error {
+				return errors.Join(
+					tx.Delete("t", cdctest.Row{"id": 50 + len(was.Adoptions)}),
+					tx.Update("t", cdctest.Row{"id": 10 + len(was.Adoptions)}, cdctest.Row{"id": n + 100}),
+					tx.Insert("bag", cdctest.Row{"n": n, "d": "1.50"}))
+			})
+			require.Error(t, r.engine(t.Context(), true))
+			plan, err := r.planRepair()
+			require.NoError(t, err)
+			for _, table := range plan.Tables {
+				require.Equal(t, table.Name != "public.other", table.Repaired, table.Name)
+				require.NotEqual(t, table.Copied, table.Repaired)
+			}
+			require.NoError(t, plan.Do(t.Context()))
+			r.catchUp()
+			r.same("t", "wide", "bag", "other")
+			require.ElementsMatch(t, []string{"public.t", "public.wide", "public.bag", "public.other"}, r.copied())
+			require.Len(t, told, 3)
+			require.EqualValues(t, 5+1+1+2, told["public.t"].Keys)
+			require.Zero(t, told["public.wide"].Keys)
+			require.EqualValues(t, 1, told["public.bag"].Keys)
+			kept := 0
+			for add := range must(tablefmt.Load(t.Context(), r.mirror("t"))).Files() {
+				if files[add.Path] {
+					kept++
+				}
+			}
+			require.Equal(t, len(files), kept, "no file that was there was rewritten")
+			require.NotEqual(t, was.Incarnation, r.pipeline().Incarnation)
+			require.False(t, r.state("t").Repair)
+			r.insert("t", n+200, n+210)
+			r.update("t", 7, "after")
+			r.catchUp()
+			r.same("t", "wide", "bag", "other")
+			require.Empty(t, r.stopped())
+		}
+	})
+}
+
+func (r *rig) planRepair() (*lakehouse.Takeover, error) {
+	src := r.world.Source()
+	r.t.Cleanup(func() { _ = src.Close() })
+	return lakehouse.PlanAdoption(r.t.Context(), lakehouse.AdoptOptions{
+		Source: src, Repair: true, By: "the test", Engine: lakehouse.Options{Lake: r.store, Slot: "s", Publication: "p"},
+	})
+}
