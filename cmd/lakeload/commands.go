@@ -17,6 +17,7 @@ func commands(c *console) []*cobra.Command {
 		newEpochsCommand(c),
 		newHistoryCommand(c),
 		newPublicationCommand(c),
+		newRepairCommand(c),
 		newResyncCommand(c),
 		newRunCommand(c),
 		newSlotCommand(c),

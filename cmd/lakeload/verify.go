@@ -449,7 +449,7 @@ func (r *verifyJSON) failure() error {
 	case len(differ) > 0:
 		return &failure{
 			code: exitDamaged, err: fmt.Errorf("comparing source and lake: %s not equal: %s", tablesAre(len(differ), "is", "are"), strings.Join(differ, ", ")),
-			remedy: "find out who wrote to the tables; `lakeload resync TABLE` copies one again",
+			remedy: "find out who wrote to the tables; `lakeload repair TABLE` writes the rows anew that differ, `lakeload resync TABLE` copies it again",
 		}
 	case len(skipped) > 0:
 		return failedf("see the reasons above; when the tables are live, try again", "comparing source and lake: %s not compared: %s", tablesAre(len(skipped), "was", "were"), strings.Join(skipped, ", "))
