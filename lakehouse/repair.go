@@ -75,12 +75,18 @@ func (e *Engine) Repair(ctx context.Context, table string, o RepairOptions) (*Re
 	return e.repairStopped(ctx, st.OID)
 }
 
-// invite lets others use the engine's source as long as beside lasts; nil: no
-// more.
+// invite lets others use the engine's source as long as beside lasts.
 func (e *Engine) invite(beside context.Context) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.beside = beside
+}
+
+// disinvite lets nobody in any more.
+func (e *Engine) disinvite() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.beside = nil
 }
 
 // enter keeps the engine from closing its source before leave is called.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,9 +17,11 @@ import (
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/cdc/cdctest"
+	"github.com/lakeload/lakeload/internal/crashpoint"
 	"github.com/lakeload/lakeload/lakehouse"
 	"github.com/lakeload/lakeload/lakehouse/where"
 	"github.com/lakeload/lakeload/tablefmt"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
 
 // damage makes a mirror of keyed differ in four keys: one row altered, one
@@ -395,4 +399,64 @@ func (r *rig) planRepair() (*lakehouse.Takeover, error) {
 	return lakehouse.PlanAdoption(r.t.Context(), lakehouse.AdoptOptions{
 		Source: src, Repair: true, By: "the test", Engine: lakehouse.Options{Lake: r.store, Slot: "s", Publication: "p"},
 	})
+}
+
+// An adoption that repairs is cut off at every point that it passes; whatever is
+// left, the next start ends with the source's rows, and goes on.
+func TestAdoptionRepairsAfterCrashes(t *testing.T) {
+	crashes := 0
+	for _, p := range []crashpoint.Point{
+		crashpoint.SlotCreating, crashpoint.SlotCreated, crashpoint.SlotReady, crashpoint.DataFileWritten, crashpoint.VectorsWritten,
+		crashpoint.CopyBeforeSwap, crashpoint.BeforeCommit, crashpoint.AfterCommit, crashpoint.CopyAfterSwap, crashpoint.CopyClearing, crashpoint.EpochCommitted,
+	} {
+		for nth := 1; nth <= 4; nth++ {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, auditRigTables...)
+				r.fillAudited()
+				r.catchUp()
+				r.world.RemoveSlot()
+				r.insert("t", 1000, 1005)
+				r.update("t", 7, "while it was lost")
+				r.tx(func(tx *cdctest.Tx) error {
+					return errors.Join(
+						tx.Delete("t", cdctest.Row{"id": 50}), tx.Update("t", cdctest.Row{"id": 10}, cdctest.Row{"id": 2000}),
+						tx.Delete("wide", cdctest.Row{"a": "k1", "b": 1}),
+						tx.Insert("bag", cdctest.Row{"n": 1, "d": "1.50"}), tx.Delete("bag", cdctest.Row{"n": 1, "d": "1.50"}), tx.Delete("bag", cdctest.Row{"n": 0}))
+				})
+				plan, err := r.planRepair()
+				require.NoError(t, err)
+				require.NoError(t, plan.Do(t.Context()))
+				store := r.store.(*objstore.Memory)
+				var mu sync.Mutex
+				crash, crashed := crashAt(p, nth), false
+				crashpoint.Set(func(at crashpoint.Point) {
+					mu.Lock()
+					defer mu.Unlock()
+					if crash(at) {
+						crashed = true
+						r.world.Crash()
+						store.Crash()
+					}
+				})
+				err = r.engine(t.Context(), true)
+				crashpoint.Set(nil)
+				if crashed {
+					crashes++
+					require.Error(t, err)
+					r.store = store.Survivor(rand.New(rand.NewPCG(uint64(nth), 1)))
+				} else {
+					require.NoError(t, err)
+				}
+				r.insert("t", 3000, 3003) // also if the slot is there already
+				r.update("t", 7, "after the crash")
+				r.catchUp()
+				r.same("t", "wide", "bag", "other")
+				r.update("t", 2000, "and on")
+				r.catchUp()
+				r.same("t")
+				require.Empty(t, r.stopped(), "%s %d", p, nth)
+			})
+		}
+	}
+	require.Greater(t, crashes, 20)
 }

@@ -41,7 +41,7 @@ func (e *Engine) follow(ctx context.Context) error {
 	e.invite(beside)
 	defer others.Wait()
 	defer e.guests.Wait()
-	defer e.invite(nil)
+	defer e.disinvite()
 	defer stop()
 	return e.sessions(ctx)
 }

@@ -39,8 +39,10 @@ type value struct {
 }
 
 func (k kind) String() string {
-	return [...]string{"a value that has no order here", "a whole number", "a number", "a number", "a text", "TRUE or FALSE", "a date, as '2026-01-31'",
-		"a time without a zone, as '2026-01-31 12:00:00'", "a time with a zone, as '2026-01-31 12:00:00+00'"}[k]
+	return [...]string{
+		"a value that has no order here", "a whole number", "a number", "a number", "a text", "TRUE or FALSE", "a date, as '2026-01-31'",
+		"a time without a zone, as '2026-01-31 12:00:00'", "a time with a zone, as '2026-01-31 12:00:00+00'",
+	}[k]
 }
 
 // kindOf tells how the values of a column compare.
