@@ -130,6 +130,14 @@ type Snapshot interface {
 	Close() error
 }
 
+// NarrowReader is a Snapshot that can leave out rows that its reader would throw
+// away.
+type NarrowReader interface {
+	// ReadWhere is Snapshot.Read of the rows for which a condition holds, in the
+	// source's own language: it has to be one that cannot do anything else.
+	ReadWhere(ctx context.Context, rel *Relation, r Range, condition string, emit func(*Batch) error) error
+}
+
 // Range is a part of a table's rows. Its text is meaningful to the source
 // that made it alone, and only under the same snapshot.
 type Range struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,8 +19,11 @@ type AdoptOptions struct {
 	Source     cdc.Source
 	Engine     Options // Lake, Name, Slot and Publication of it; its Source is not used
 	Continuous bool
-	By         string // who says so
-	Note       string // what they say
+	// Repair has mirrors compared with the source under the new slot's snapshot,
+	// and only the rows that differ written anew.
+	Repair bool
+	By     string // who says so
+	Note   string // what they say
 }
 
 // Takeover is what an adoption finds, and what it would do. It is a value:
@@ -60,8 +64,10 @@ type AdoptedTable struct {
 	Found bool       `json:"found"`
 	// Same says that the source's table has the OID that the lake knows.
 	Same bool `json:"same"`
-	// Copied says that the table is to be copied again.
-	Copied bool `json:"copied"`
+	// Copied says that the table is to be copied again; Repaired that only the
+	// rows of it are that differ, unless its columns turn out to be others.
+	Copied   bool `json:"copied"`
+	Repaired bool `json:"repaired"`
 }
 
 // PlanAdoption looks at a lake and at the source that it is to go on with. It
@@ -69,6 +75,9 @@ type AdoptedTable struct {
 func PlanAdoption(ctx context.Context, opt AdoptOptions) (*Takeover, error) {
 	const op = "taking over the lake"
 	o := &opt.Engine
+	if opt.Continuous && opt.Repair {
+		return nil, &Error{Op: op, Object: o.Name, Kind: KindPreflight, Err: errors.New("what is continuous needs no repair"), Remedy: "say one of the two"}
+	}
 	o.Source = opt.Source
 	o.EnsureDefaults()
 	if err := o.Validate(); err != nil {
@@ -140,11 +149,19 @@ func (t *Takeover) findTables(ctx context.Context) error {
 		for _, rel := range rels {
 			if rel.String() == st.SourceName() {
 				a.Found, a.Same = true, rel.OID == st.OID
+				a.Repaired = a.Copied && t.opt.Repair && !rel.InsertOnly && st.comparable()
 			}
 		}
+		a.Copied = a.Copied && !a.Repaired
 		t.Tables = append(t.Tables, a)
 	}
 	return nil
+}
+
+// comparable reports whether a table is kept in a way that allows to compare it
+// with its source.
+func (t *TableState) comparable() bool {
+	return slices.Equal(t.Modes, []Mode{ModeMirror}) && (t.Phase == PhaseLive || t.Phase == PhaseStopped || t.Repair)
 }
 
 func (t *Takeover) note(format string, args ...any) {
@@ -161,7 +178,11 @@ func (t *Takeover) judge() {
 		t.obstacle("the slot %s is being read by the server process %d: stop the engine, or whatever reads it", t.Slot.Name, t.Slot.ActivePID)
 	}
 	if !t.Continuous {
-		t.note("a new incarnation is begun: the slot is dropped, if there is one, and made anew, and every table is copied again; what the lake holds stays readable until then")
+		what := "every table is copied again"
+		if t.opt.Repair {
+			what = "every mirror is compared with the source as of then, of which only the rows that differ are written anew; a table that cannot be compared is copied again"
+		}
+		t.note("a new incarnation is begun: the slot is dropped, if there is one, and made anew, and %s; what the lake holds stays readable until then", what)
 		for _, a := range t.Tables {
 			if !a.Found && a.Phase != PhaseDetached && a.Phase != PhaseDropped {
 				t.note("the source has no table %s, or it is not selected: the lake keeps what it holds of it, and follows it no more", a.Name)
@@ -257,7 +278,7 @@ func (t *Takeover) Do(ctx context.Context) error {
 	}
 	next := t.state.clone()
 	now := time.Now().UTC()
-	a := Adoption{Time: now, By: t.opt.By, Note: t.opt.Note, From: t.Was, To: t.Is, Continuous: t.Continuous, Position: t.Position}
+	a := Adoption{Time: now, By: t.opt.By, Note: t.opt.Note, From: t.Was, To: t.Is, Continuous: t.Continuous, Repair: t.opt.Repair, Position: t.Position}
 	if t.Slot != nil {
 		a.Slot = t.Slot.ConfirmedFlush
 	}
@@ -282,6 +303,7 @@ func (t *Takeover) beginAnew(next *State, now time.Time) {
 			continue
 		}
 		s.Phase, s.Reason, s.Remedy, s.NeedsCopy, s.StoppedAt, s.Since = PhaseCopying, "", "", false, 0, now
+		s.Repair = t.Tables[i].Repaired
 	}
 }
 

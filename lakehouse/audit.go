@@ -2,22 +2,17 @@ package lakehouse
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
-	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
-	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/lakeload/lakeload/cdc"
-	"github.com/lakeload/lakeload/lakehouse/keyindex"
-	"github.com/lakeload/lakeload/lakehouse/typemap"
 	"github.com/lakeload/lakeload/lakehouse/verify"
+	"github.com/lakeload/lakeload/lakehouse/where"
 	"github.com/lakeload/lakeload/tablefmt"
 )
 
@@ -36,6 +31,19 @@ type Audit struct {
 	Workers int
 	// Differences is how many are told at most. Default 100.
 	Differences int
+	// Where leaves out the rows for which it does not hold, on both sides; nil:
+	// none. A row for which it holds on one side only differs.
+	Where *where.Condition
+	// Sample is the share of the keys that are compared, above 0 and below 1; 0
+	// is all of them. Which they are is told by Seed alone, and they are the same
+	// on both sides, which are read whole all the same. For a table without a key
+	// it is a share of the different rows.
+	Sample float64
+	// Seed chooses a sample. Empty: one is made, which the result tells.
+	Seed string
+	// Rate is how many bytes of rows, as they are in memory, are taken a second
+	// at most; nil: as many as there are. Audits may share one.
+	Rate *rate.Limiter
 	// Progress is told of the rows that were read so far, on both sides; nil:
 	// nobody is. It may be called by many goroutines.
 	Progress func(source, lake int64)
@@ -58,6 +66,9 @@ type Difference struct {
 type AuditResult struct {
 	SourceRows int64 `json:"source_rows"`
 	LakeRows   int64 `json:"lake_rows"`
+	// Where and Seed are those of the audit, where only some rows were compared.
+	Where string `json:"where,omitempty"`
+	Seed  string `json:"seed,omitempty"`
 	// Equal says that both sides have the same rows.
 	Equal       bool         `json:"equal"`
 	Differences []Difference `json:"differences,omitempty"`
@@ -95,68 +106,47 @@ func (a *Audit) Run(ctx context.Context) (*AuditResult, error) {
 	return result, nil
 }
 
-// auditing is one audit at work.
-type auditing struct {
-	*Audit
-	hasher keyindex.Hasher
-	ranges []cdc.Range
-	names  []string   // of the columns that are compared
-	stored []string   // those of them that the lake has
-	key    []string   // empty: rows are their own keys
-	exact  bool       // the lake has exact texts
-	keep   DeleteMode // what the lake does with rows that the source deletes
-
-	sourceRows, lakeRows atomic.Int64
-}
-
-func (a *auditing) prepare(ctx context.Context) (err error) {
-	var seed [16]byte
-	_, _ = rand.Read(seed[:]) // never fails
-	a.hasher = keyindex.NewHasher(seed)
-	schema := a.Lake.Schema()
-	a.exact = schema.Index(typemap.Exact) >= 0
-	a.keep = DeleteMode(a.Lake.Property(propDelete))
-	for i := range schema.Fields {
-		if f := &schema.Fields[i]; typemap.Compared(f) {
-			a.names = append(a.names, f.Name)
+// digests sums up both sides.
+func (a *auditing) digests(ctx context.Context) (source, lake *verify.Digest, err error) {
+	source, lake = &verify.Digest{}, &verify.Digest{}
+	var mu sync.Mutex
+	into := func(side *verify.Digest) func() pass {
+		return func() pass {
+			d := &verify.Digest{}
+			return pass{
+				rows: func(h *hashed) error {
+					for _, i := range h.rows {
+						d.Add(verify.Hash(h.key[i]), verify.Hash(h.row[i]))
+					}
+					return nil
+				},
+				end: func() {
+					mu.Lock()
+					defer mu.Unlock()
+					side.Merge(d)
+				},
+			}
 		}
 	}
-	a.stored = slices.Clone(a.names)
-	for _, c := range a.Relation.Columns {
-		if !slices.Contains(a.names, c.Name) { // nulls are no difference
-			a.names = append(a.names, c.Name)
-		}
+	if err := a.readSource(ctx, true, into(source)); err != nil {
+		return nil, nil, err
 	}
-	if key := keyNames(a.Relation); !slices.ContainsFunc(key, func(name string) bool { return !slices.Contains(a.stored, name) }) {
-		a.key = key
-	}
-	a.ranges, err = a.Source.Plan(ctx, a.Relation)
-	return err
+	return source, lake, a.readLake(ctx, true, into(lake))
 }
 
 func (a *auditing) run(ctx context.Context) (*AuditResult, error) {
-	var source, lake verify.Digest
-	var mu sync.Mutex
-	err := a.bothSides(ctx, func(ofSource bool) pass {
-		d := &verify.Digest{}
-		return pass{
-			row: func(key, row verify.Hash, _ func() auditRow) { d.Add(key, row) },
-			end: func() {
-				mu.Lock()
-				defer mu.Unlock()
-				if ofSource {
-					source.Merge(d)
-				} else {
-					lake.Merge(d)
-				}
-			},
-		}
-	})
+	source, lake, err := a.digests(ctx)
 	if err != nil {
 		return nil, err
 	}
 	r := &AuditResult{SourceRows: source.Rows(), LakeRows: lake.Rows()}
-	differ := verify.Differ(&source, &lake)
+	if a.Where != nil {
+		r.Where = a.Where.String()
+	}
+	if a.Sample > 0 {
+		r.Seed = a.Seed
+	}
+	differ := verify.Differ(source, lake)
 	if r.Equal = len(differ) == 0; r.Equal {
 		return r, nil
 	}
@@ -231,11 +221,8 @@ func (a *auditing) find(ctx context.Context, buckets []int) ([]Difference, error
 	kept := 0
 	a.sourceRows.Store(0)
 	a.lakeRows.Store(0)
-	err := a.bothSides(ctx, func(ofSource bool) pass {
-		return pass{end: func() {}, row: func(key, row verify.Hash, text func() auditRow) {
-			if !f.Wants(key) {
-				return
-			}
+	of := func(ofSource bool) func() pass {
+		one := func(key, row verify.Hash, text func() auditRow) {
 			mu.Lock()
 			defer mu.Unlock()
 			if ofSource {
@@ -259,9 +246,22 @@ func (a *auditing) find(ctx context.Context, buckets []int) ([]Difference, error
 				rows[row] = append(rows[row], text())
 				kept++
 			}
-		}}
-	})
-	if err != nil {
+		}
+		return func() pass {
+			return pass{end: func() {}, rows: func(h *hashed) error {
+				for _, i := range h.rows {
+					if key := verify.Hash(h.key[i]); f.Wants(key) {
+						one(key, verify.Hash(h.row[i]), func() auditRow { return h.text(int(i)) })
+					}
+				}
+				return nil
+			}}
+		}
+	}
+	if err := a.readSource(ctx, true, of(true)); err != nil {
+		return nil, err
+	}
+	if err := a.readLake(ctx, true, of(false)); err != nil {
 		return nil, err
 	}
 	var list []Difference
@@ -306,168 +306,4 @@ func (a *auditing) keyOf(r auditRow) string {
 		return r.String()
 	}
 	return r.of(a.key)
-}
-
-// pass is what is done with rows, by one goroutine; end is told when it has
-// had its last.
-type pass struct {
-	row func(key, row verify.Hash, text func() auditRow)
-	end func()
-}
-
-// bothSides reads both sides, one after the other, each by several goroutines.
-func (a *auditing) bothSides(ctx context.Context, make func(ofSource bool) pass) error {
-	err := a.readers(ctx, len(a.ranges), func(ctx context.Context, next func() (int, bool)) error {
-		p, h := make(true), a.newHashing()
-		for i, ok := next(); ok; i, ok = next() {
-			err := a.Source.Read(ctx, a.Relation, a.ranges[i], func(b *cdc.Batch) error {
-				defer b.Release()
-				a.progress(&a.sourceRows, b.Len())
-				return h.batch(b, p.row)
-			})
-			if err != nil {
-				return err
-			}
-		}
-		p.end()
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	columns := slices.Clone(a.stored)
-	if a.exact {
-		columns = append(columns, typemap.Exact)
-	}
-	if a.keep == DeleteSoft {
-		columns = append(columns, typemap.ColDeleted)
-	}
-	files := slices.Collect(a.Lake.Files())
-	return a.readers(ctx, len(files), func(ctx context.Context, next func() (int, bool)) error {
-		p, h := make(false), a.newHashing()
-		for i, ok := next(); ok; i, ok = next() {
-			err := a.Lake.ReadFile(ctx, files[i], tablefmt.ReadOptions{Columns: columns}, func(rec arrow.RecordBatch, _ int64) error {
-				a.progress(&a.lakeRows, int(rec.NumRows()))
-				return h.stored(rec, p.row)
-			})
-			if err != nil {
-				return err
-			}
-		}
-		p.end()
-		return nil
-	})
-}
-
-func (a *auditing) progress(count *atomic.Int64, rows int) {
-	count.Add(int64(rows))
-	if a.Progress != nil {
-		a.Progress(a.sourceRows.Load(), a.lakeRows.Load())
-	}
-}
-
-// readers has n things read by a number of goroutines.
-func (a *auditing) readers(ctx context.Context, n int, read func(ctx context.Context, next func() (int, bool)) error) error {
-	var taken atomic.Int64
-	next := func() (int, bool) {
-		i := int(taken.Add(1)) - 1
-		return i, i < n
-	}
-	g, gctx := errgroup.WithContext(ctx)
-	for range min(a.Workers, n) {
-		g.Go(func() error { return read(gctx, next) })
-	}
-	return g.Wait()
-}
-
-// auditHashing hashes rows of both sides alike. It is used by one goroutine.
-type auditHashing struct {
-	a    *auditing
-	keys keyHasher
-	rows rowHasher
-
-	key, row []keyindex.Hash
-}
-
-func (a *auditing) newHashing() *auditHashing {
-	return &auditHashing{a: a, keys: keyHasher{hasher: a.hasher}, rows: rowHasher{hasher: a.hasher}}
-}
-
-func (h *auditHashing) batch(b *cdc.Batch, row func(key, row verify.Hash, text func() auditRow)) error {
-	cols, places := make([]arrow.Array, len(h.a.names)), make([]int, len(h.a.names))
-	for i, name := range h.a.names {
-		if places[i] = slices.IndexFunc(b.Relation.Columns, func(c cdc.Column) bool { return c.Name == name }); places[i] >= 0 {
-			cols[i] = b.Rows.Column(places[i])
-		}
-	}
-	var exact exactText
-	if len(b.Exact) > 0 {
-		exact = func(row, col int) (string, bool) { return exactAt(b, row, places[col]) }
-	}
-	return h.hash(b.Len(), cols, exact, nil, row)
-}
-
-func (h *auditHashing) stored(rec arrow.RecordBatch, row func(key, row verify.Hash, text func() auditRow)) error {
-	cols := make([]arrow.Array, len(h.a.names))
-	for i, name := range h.a.names {
-		if at := rec.Schema().FieldIndices(name); len(at) == 1 {
-			cols[i] = rec.Column(at[0])
-		}
-	}
-	_, exact := storedKey(rec, h.a.names[:len(h.a.stored)], h.a.exact)
-	var gone *array.Boolean // rows that are kept as deleted are none of the source's
-	if h.a.keep == DeleteSoft {
-		gone = rec.Column(rec.Schema().FieldIndices(typemap.ColDeleted)[0]).(*array.Boolean)
-	}
-	return h.hash(int(rec.NumRows()), cols, exact, gone, row)
-}
-
-// hash hashes rows of the columns of names, but for those that are gone, where
-// that is not nil; a nil array is a column of nulls.
-func (h *auditHashing) hash(n int, cols []arrow.Array, exact exactText, gone *array.Boolean, row func(key, row verify.Hash, text func() auditRow)) error {
-	h.row = append(h.row[:0], make([]keyindex.Hash, n)...)
-	if err := h.rows.hashRows(h.a.names, cols, exact, 0, h.row); err != nil {
-		return err
-	}
-	h.key = h.row
-	if len(h.a.key) > 0 {
-		key, places := make([]arrow.Array, len(h.a.key)), make([]int, len(h.a.key))
-		for i, name := range h.a.key {
-			places[i] = slices.Index(h.a.names, name)
-			key[i] = cols[places[i]]
-		}
-		var keyExact exactText
-		if exact != nil {
-			keyExact = func(row, i int) (string, bool) { return exact(row, places[i]) }
-		}
-		h.key = make([]keyindex.Hash, n)
-		if err := h.keys.hashRows(key, keyExact, 0, h.key); err != nil {
-			return err
-		}
-	}
-	for i := range n {
-		if gone != nil && gone.IsValid(i) && gone.Value(i) {
-			continue
-		}
-		row(verify.Hash(h.key[i]), verify.Hash(h.row[i]), func() auditRow { return h.text(cols, exact, i) })
-	}
-	return nil
-}
-
-// text is a row for people: each value as its column prints it, an exact text
-// where it cannot hold the value.
-func (h *auditHashing) text(cols []arrow.Array, exact exactText, row int) auditRow {
-	r := auditRow{names: h.a.names}
-	for i, c := range cols {
-		value := "NULL"
-		if c != nil && !c.IsNull(row) {
-			value = c.ValueStr(row)
-		} else if c != nil && exact != nil {
-			if text, ok := exact(row, i); ok {
-				value = text
-			}
-		}
-		r.values = append(r.values, value)
-	}
-	return r
 }

@@ -12,10 +12,12 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/time/rate"
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/cdc/cdctest"
 	"github.com/lakeload/lakeload/lakehouse"
+	"github.com/lakeload/lakeload/lakehouse/where"
 	"github.com/lakeload/lakeload/tablefmt"
 )
 
@@ -88,7 +90,7 @@ func TestAuditUnderLoad(t *testing.T) {
 
 // alter changes rows of a mirror behind the engine's back: those that change
 // gives something else for are taken out, and what it gives is put in.
-func (r *rig) alterLake(table string, change func(id int64) []arrow.RecordBatch, column string) {
+func (r *rig) alterLake(table string, change func(id int64) []arrow.RecordBatch, column string, more ...func(tx *tablefmt.Transaction)) {
 	r.t.Helper()
 	ctx := r.t.Context()
 	snap, err := tablefmt.Load(ctx, r.mirror(table))
@@ -124,6 +126,9 @@ func (r *rig) alterLake(table string, change func(id int64) []arrow.RecordBatch,
 	require.NoError(r.t, err)
 	tx.Add(*add)
 	tx.SetInfo("WRITE", nil)
+	for _, f := range more {
+		f(tx)
+	}
 	_, err = tx.Commit(ctx)
 	require.NoError(r.t, err)
 }
@@ -203,4 +208,93 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+// A condition means the same on both sides, and a sample has the same rows of
+// both, whatever their values.
+func TestAuditOfSomeRows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, auditRigTables...)
+		r.fillAudited()
+		r.catchUp()
+		r.tx(func(tx *cdctest.Tx) error {
+			return errors.Join(
+				tx.Update("wide", cdctest.Row{"a": "k2", "b": 2}, cdctest.Row{"d": "7.00"}), // NaN in the lake
+				tx.Delete("wide", cdctest.Row{"a": "k4", "b": 4}),                           // 1.50 in the lake
+				tx.Insert("wide", cdctest.Row{"a": "k99", "b": 99, "d": cdctest.Exact("NaN")}),
+			)
+		})
+		src := r.world.Source()
+		defer src.Close()
+		snap := must(src.Snapshot(t.Context()))
+		defer snap.Close()
+		run := func(table string, change func(a *lakehouse.Audit)) (*lakehouse.AuditResult, error) {
+			a := lakehouse.Audit{Relation: r.world.Relation(table, snap.Point()), Source: snap, Lake: must(tablefmt.Load(t.Context(), r.mirror(table)))}
+			change(&a)
+			return a.Run(t.Context())
+		}
+		for text, want := range map[string][]string{
+			"b < 2":                 nil,
+			"b <> 2 and d is null":  nil,
+			"b = 2":                 {"a=k2 b=2"},
+			"d = 'NaN'":             {"a=k2 b=2", "a=k99 b=99"}, // the first is so in the lake alone
+			"d = 7":                 {"a=k2 b=2"},
+			"d = 1.5":               {"a=k4 b=4"},
+			"a in ('k4', 'k5')":     {"a=k4 b=4"},
+			"d is null or d <> 1.5": {"a=k2 b=2", "a=k99 b=99"},
+		} {
+			result, err := run("wide", func(a *lakehouse.Audit) { a.Where = must(where.Parse(text)) })
+			require.NoError(t, err, text)
+			var got []string
+			for _, d := range result.Differences {
+				got = append(got, d.Key)
+			}
+			require.Equal(t, want, got, text)
+			require.Equal(t, want == nil, result.Equal)
+			require.Equal(t, text, result.Where)
+		}
+		_, err := run("wide", func(a *lakehouse.Audit) { a.Where = must(where.Parse("nope = 1")) })
+		require.ErrorIs(t, err, lakehouse.ErrCondition)
+		require.Equal(t, lakehouse.KindPreflight, lakehouse.KindOf(err))
+
+		found, read := map[string]int{}, int64(0)
+		for i := range 40 {
+			sample := func(table string) *lakehouse.AuditResult {
+				return must(run(table, func(a *lakehouse.Audit) { a.Sample, a.Seed = 0.25, fmt.Sprint("seed", i) }))
+			}
+			result := sample("wide")
+			require.Equal(t, result, sample("wide"), "a seed chooses always the same")
+			for _, d := range result.Differences {
+				found[d.Key]++
+			}
+			equal := sample("t")
+			require.True(t, equal.Equal)
+			require.Equal(t, equal.SourceRows, equal.LakeRows)
+			read += equal.SourceRows
+		}
+		require.Len(t, found, 3, "each is in some samples")
+		require.Less(t, found["a=k2 b=2"], 25)
+		require.InDelta(t, 40*25, read, 250)
+		require.NotEmpty(t, must(run("t", func(a *lakehouse.Audit) { a.Sample = 0.5 })).Seed)
+	})
+}
+
+func TestAuditKeepsToItsRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keyed("t"))
+		r.insert("t", 0, 2000)
+		r.catchUp()
+		src := r.world.Source()
+		defer src.Close()
+		snap := must(src.Snapshot(t.Context()))
+		defer snap.Close()
+		begun := time.Now()
+		a := lakehouse.Audit{
+			Relation: r.world.Relation("t", snap.Point()), Source: snap, Lake: must(tablefmt.Load(t.Context(), r.mirror("t"))),
+			Rate: rate.NewLimiter(1000, 1000),
+		}
+		require.True(t, must(a.Run(t.Context())).Equal)
+		// 2000 rows of two sides: 8 bytes, an offset of 4, and a text of 2 to 5.
+		require.InDelta(t, 2*2000*(8+4+4.5)/1000, time.Since(begun).Seconds(), 10)
+	})
 }

@@ -181,6 +181,10 @@ func (c *copier) tables(ctx context.Context, todo []TableState, rels map[uint32]
 		if rel == nil {
 			return c.e.do(ctx, func(ctx context.Context) error { return c.e.forget(ctx, t.OID) })
 		}
+		if t.Repair {
+			whole = append(whole, t.OID)
+			continue
+		}
 		ranges, err := c.divide(ctx, rel)
 		if err != nil {
 			return c.fault(ctx, t.OID, err)

@@ -89,6 +89,10 @@ func (e *Engine) toCopyFirst(ctx context.Context) ([]uint32, error) {
 			}
 			continue
 		}
+		if e.state.table(oid).Repair {
+			whole = append(whole, oid)
+			continue
+		}
 		ranges, err := e.copier.divide(ctx, rels[oid])
 		if err != nil {
 			return nil, err
@@ -171,11 +175,13 @@ func (e *Engine) copyUnder(ctx context.Context, turn turn, snap cdc.Snapshot, fi
 // that it needs another snapshot.
 func (e *Engine) copyUnderOne(ctx context.Context, turn turn, snap cdc.Snapshot, rel *cdc.Relation) (changed bool, err error) {
 	var specs []tableSpec
+	repair := false
 	err = turn(ctx, func(context.Context) error {
 		t := e.state.table(rel.OID)
 		if t == nil || t.Phase != PhaseCopying { // somebody has asked for something else
 			return nil
 		}
+		repair = t.Repair
 		for _, mode := range t.Modes {
 			specs = append(specs, e.spec(t, mode))
 		}
@@ -186,7 +192,13 @@ func (e *Engine) copyUnderOne(ctx context.Context, turn turn, snap cdc.Snapshot,
 	}
 	reading, done := e.copier.whileReading(ctx, rel.OID)
 	defer done()
-	err = e.copyOne(reading, snap, rel, specs)
+	repaired := false
+	if repair {
+		repaired, err = e.repairOne(reading, snap, rel, specs)
+	}
+	if err == nil && !repaired {
+		err = e.copyOne(reading, snap, rel, specs)
+	}
 	cause := context.Cause(reading)
 	if errors.Is(cause, errCopyEnded) {
 		return false, nil
@@ -224,7 +236,7 @@ func (e *Engine) stopCopy(ctx context.Context, oid uint32, why *stopError) error
 	}
 	err := e.save(ctx, func(s *State) {
 		t := s.table(oid)
-		t.Phase, t.Reason, t.Remedy, t.NeedsCopy, t.StoppedAt = PhaseStopped, why.reason, why.remedy, true, 0
+		t.Phase, t.Reason, t.Remedy, t.NeedsCopy, t.StoppedAt, t.Repair = PhaseStopped, why.reason, why.remedy, true, 0, false
 		t.Since = time.Now().UTC()
 	})
 	if err != nil {
@@ -273,7 +285,7 @@ func (e *Engine) setLive(ctx context.Context, oid uint32, at cdc.LSN) error {
 	return e.save(ctx, func(s *State) {
 		t := s.table(oid)
 		t.Phase, t.Reason, t.Remedy, t.NeedsCopy = PhaseLive, "", "", false
-		t.CopyPoint, t.StoppedAt, t.Heir = at, at, false
+		t.CopyPoint, t.StoppedAt, t.Heir, t.Repair = at, at, false, false
 		t.Since = time.Now().UTC()
 	})
 }

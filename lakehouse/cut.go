@@ -41,9 +41,15 @@ var ErrNoCut = errors.New("the lake could not be cut now")
 // Errors: ErrNoCut; point's own; ctx's. It may be called by any goroutine while
 // Run runs, and waits for other cuts.
 func (e *Engine) Cut(ctx context.Context, point func(ctx context.Context) (cdc.LSN, error)) (Cut, error) {
+	return e.cut(ctx, point, nil)
+}
+
+// cut is Cut with something to be done, by whoever owns the tables then, before
+// anything that comes after the point; nil for nothing.
+func (e *Engine) cut(ctx context.Context, point func(ctx context.Context) (cdc.LSN, error), shown func(ctx context.Context, cut *Cut) error) (Cut, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*cutHoldMost)
 	defer cancel()
-	r := &cutRequest{held: make(chan struct{}), point: make(chan cdc.LSN, 1), gone: make(chan struct{}), done: make(chan cutOutcome, 1)}
+	r := &cutRequest{held: make(chan struct{}), point: make(chan cdc.LSN, 1), gone: make(chan struct{}), done: make(chan cutOutcome, 1), shown: shown}
 	defer close(r.gone)
 	select {
 	case e.cuts <- r:
@@ -82,6 +88,7 @@ type cutRequest struct {
 	point chan cdc.LSN  // of capacity 1: where to cut
 	gone  chan struct{} // closed by who asks: nobody waits for it any more
 	done  chan cutOutcome
+	shown func(ctx context.Context, cut *Cut) error // nil: nothing is to be done at the cut
 }
 
 type cutOutcome struct {
@@ -121,6 +128,19 @@ func (h *holding) gone() <-chan struct{} {
 		return nil
 	}
 	return h.request.gone
+}
+
+// reached does what is to be done at the cut.
+func (h *holding) reached(ctx context.Context, cut *Cut) error {
+	select {
+	case <-h.request.gone: // whoever asked has let go of it
+		return context.Canceled
+	default:
+	}
+	if h.request.shown == nil {
+		return nil
+	}
+	return h.request.shown(ctx, cut)
 }
 
 // split keeps back what is not before the point.

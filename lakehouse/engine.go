@@ -32,10 +32,14 @@ type Engine struct {
 	rejoin   bool    // the stream has to go back to where tables are
 	unopened cdc.LSN // where the first of the tables is that were copied and are not opened yet; 0: there is none
 	watched  cdc.LSN // the watcher waits for this position
-	tasks    chan *task
-	cuts     chan *cutRequest
-	copier   *copier
-	masks    *maskBook
+	// resting are the tables that stand still where they are, by OID, while they
+	// are compared with the source and mended.
+	resting map[uint32]cdc.LSN
+	tasks   chan *task
+	cuts    chan *cutRequest
+	copier  *copier
+	masks   *maskBook
+	guests  sync.WaitGroup // calls of others that use the engine's source
 
 	meter  *meter
 	alerts alerts
@@ -44,6 +48,9 @@ type Engine struct {
 	mu      sync.Mutex // guards what follows
 	status  Status
 	weights map[uint32]int64 // rows that the tables have cost since the guard's last look
+	// beside ends when the following of the source does; nil: it is not followed.
+	beside   context.Context //nolint:containedctx // of each follow
+	repaired map[uint32]*Repaired
 }
 
 // Open checks that source and lake belong together, and prepares a pipeline.
@@ -61,7 +68,10 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	}})
 	masks := newMaskBook(opt.Table)
 	opt.Source = mask.Wrap(opt.Source, masks.policy)
-	e := &Engine{opt: opt, masks: masks, meter: m, pulse: make(chan struct{}), tasks: make(chan *task), cuts: make(chan *cutRequest), descent: descent{same: true}}
+	e := &Engine{
+		opt: opt, masks: masks, meter: m, pulse: make(chan struct{}), tasks: make(chan *task), cuts: make(chan *cutRequest),
+		resting: map[uint32]cdc.LSN{}, repaired: map[uint32]*Repaired{}, descent: descent{same: true},
+	}
 	st, err := ReadState(ctx, opt.Lake, opt.Name)
 	if err != nil && !errors.Is(err, ErrNoState) {
 		return nil, err

@@ -20,6 +20,7 @@ type Events struct {
 	TableStopped    func(TableStopped)
 	TableChanged    func(TableChanged)
 	TableResync     func(TableResync)
+	TableRepaired   func(TableRepaired)
 	TableFound      func(TableFound)
 	TableDetached   func(TableDetached)
 	Retrying        func(Retrying)
@@ -118,6 +119,10 @@ type TableResync struct {
 	Table  string `json:"table"`
 	Reason string `json:"reason"`
 }
+
+// TableRepaired is told when the rows of a table that differed from the source
+// have been written anew.
+type TableRepaired = Repaired
 
 // TableFound is told when the source selects a table that the lake does not
 // have.

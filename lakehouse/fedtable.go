@@ -18,6 +18,9 @@ type fedTable struct {
 	// acknowledgement at stoppedAt, the last cut that it shows.
 	stopped   bool
 	stoppedAt cdc.LSN
+	// resting says that it is stopped only for as long as it is repaired: to the
+	// lake's state it is live.
+	resting bool
 	// copy is the table's copy by key ranges, while it lasts: the writers then
 	// work on the copy's logs. Nil for a table that is live or stopped.
 	copy *rangeCopy
@@ -87,6 +90,8 @@ func (e *Engine) openTables(ctx context.Context) error {
 			}
 		case err != nil:
 			return err
+		case e.resting[t.state.OID] != 0:
+			t.rest(e.resting[t.state.OID])
 		case t.state.Phase == PhaseStopped:
 			// It is tried again from where it stopped.
 			if err := e.restartTable(ctx, t); err != nil {
@@ -227,7 +232,7 @@ func (e *Engine) recopyTable(ctx context.Context, t *fedTable, why *stopError) e
 	t.rollback()
 	err := e.save(ctx, func(s *State) {
 		st := s.table(t.state.OID)
-		st.Phase, st.Reason, st.Remedy, st.NeedsCopy, st.StoppedAt = PhaseCopying, why.reason, "", false, 0
+		st.Phase, st.Reason, st.Remedy, st.NeedsCopy, st.StoppedAt, st.Repair = PhaseCopying, why.reason, "", false, 0, why.repair
 		st.Generation++
 		st.Since = time.Now().UTC()
 		t.state = *st
@@ -237,7 +242,7 @@ func (e *Engine) recopyTable(ctx context.Context, t *fedTable, why *stopError) e
 		return err
 	}
 	e.tables = slices.DeleteFunc(e.tables, func(o *fedTable) bool { return o == t })
-	if e.opt.Events.TableResync != nil {
+	if e.opt.Events.TableResync != nil && !why.repair {
 		e.opt.Events.TableResync(TableResync{Table: t.state.Name(), Reason: why.reason})
 	}
 	e.copier.look()

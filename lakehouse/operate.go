@@ -91,7 +91,8 @@ func (e *Engine) replace(ctx context.Context, t *fedTable, is *TableState) {
 			e.clearCopy(ctx, t.state)
 		}
 		t.close(e)
-		t.state, t.copy = *is, nil
+		t.state, t.copy, t.resting = *is, nil, false
+		delete(e.resting, is.OID)
 	}
 	leave := func() {
 		e.tables = slices.DeleteFunc(e.tables, func(o *fedTable) bool { return o.state.OID == is.OID })

@@ -38,7 +38,10 @@ func (e *Engine) follow(ctx context.Context) error {
 		w := &watcher{e: e, source: source}
 		others.Go(func() { w.run(beside) })
 	}
+	e.invite(beside)
 	defer others.Wait()
+	defer e.guests.Wait()
+	defer e.disinvite()
 	defer stop()
 	return e.sessions(ctx)
 }
@@ -317,7 +320,11 @@ func (s *session) loop(ctx context.Context) error {
 				s.pace.lastRecord = time.Now()
 			}
 			if s.hold.full && r.cut == s.hold.at && !r.staged {
-				s.release(s.e.cutAt(r.cut))
+				cut, err := s.e.cutAt(r.cut)
+				if err == nil {
+					err = s.hold.reached(ctx, &cut)
+				}
+				s.release(cut, err)
 			}
 			if stopping {
 				return nil

@@ -110,6 +110,7 @@ func (e *Engine) selected(ctx context.Context) ([]*cdc.Relation, []TableState, e
 	for i, rel := range tables {
 		states[i] = e.newTable(rel)
 		states[i].keepName(e.state)
+		states[i].keepRepair(e.state)
 		states[i].keep(looks)
 		if err := checkColumns(rel, &states[i].TableOptions); err != nil {
 			return nil, nil, err
@@ -132,6 +133,22 @@ func (t *TableState) keepName(s *State) {
 			t.Source, t.Schema, t.Table = old.Source, old.Schema, old.Table
 			return
 		}
+	}
+}
+
+// keepRepair lets a table that is to be repaired after an adoption be repaired, if
+// it is to be kept as it was.
+func (t *TableState) keepRepair(s *State) {
+	if s == nil || len(s.Adoptions) == 0 {
+		return
+	}
+	for i := range s.Tables {
+		old := &s.Tables[i]
+		if old.Name() != t.Name() || !old.Repair {
+			continue
+		}
+		_, m := old.move(&t.TableOptions)
+		t.Repair = !m.resync && old.comparable() && len(t.Modes) == 1
 	}
 }
 

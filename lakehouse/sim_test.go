@@ -45,14 +45,16 @@ type simulation struct {
 	// in parts.
 	flushBytes int64
 
-	crashed []crashpoint.Point
-	seen    map[seenKey]bool
-	pending chan struct{} // closed when the workload has ended
-	next    int64         // the next key
-	ddl     bool          // columns come, go and change in this history
-	watched bool          // the source can be asked what no stream tells
-	columns int           // that were added
-	kept    map[string]lakehouse.TableOptions
+	crashed   []crashpoint.Point
+	seen      map[seenKey]bool
+	pending   chan struct{} // closed when the workload has ended
+	next      int64         // the next key
+	ddl       bool          // columns come, go and change in this history
+	watched   bool          // the source can be asked what no stream tells
+	columns   int           // that were added
+	kept      map[string]lakehouse.TableOptions
+	repairing bool // tables are compared and repaired while the engine runs
+	repaired  int  // how often
 }
 
 var simTables = []string{"orders", "pairs", "events", "audit", "bag"}
@@ -189,7 +191,7 @@ func runHistory(t *testing.T, seed uint64, crash func(crashpoint.Point) bool) (c
 		s.crash = crash
 		defer func() { // also of a requirement that ends the test
 			if t.Failed() {
-				t.Logf("seed %d, crashed at %v", seed, s.crashed)
+				t.Logf("seed %d, crashed at %v, %d repairs", seed, s.crashed, s.repaired)
 			}
 		}()
 		s.run()
@@ -208,7 +210,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	if seed%2 == 1 {
 		s.flushBytes = 3000
 	}
-	s.ddl, s.watched = seed%3 == 0, seed%4 != 1
+	s.ddl, s.watched, s.repairing = seed%3 == 0, seed%4 != 1, seed%5 == 2
 	s.kept = simKept(seed)
 	s.create(cdctest.TableSpec{Name: "orders", Key: []string{"id"}, Columns: []cdc.Column{
 		cdctest.Int64("id"), cdctest.Text("status"), cdctest.Decimal("total", 12, 2), cdctest.Text("note"),
@@ -287,6 +289,34 @@ func (s *simulation) resync() {
 	}
 }
 
+// repairs has tables compared and repaired in some histories, while the engine
+// runs: nothing may differ. The engine may be at anything just then.
+func (s *simulation) repairs(ctx context.Context, e *lakehouse.Engine) (stop func()) {
+	if !s.repairing {
+		return func() {}
+	}
+	rng := rand.New(rand.NewPCG(s.fate.Uint64(), 4))
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-time.After(time.Duration(1+rng.IntN(60)) * time.Second):
+			case <-ctx.Done():
+				return
+			}
+			done, err := e.Repair(ctx, "public."+simTables[rng.IntN(len(simTables))], lakehouse.RepairOptions{})
+			if err == nil && done.Keys != 0 && !s.isCrashed() {
+				s.t.Errorf("%s differed from its source in %d keys at %s", done.Table, done.Keys, done.LSN)
+			}
+			if err == nil {
+				s.repaired++
+			}
+		}
+	})
+	return func() { cancel(); wg.Wait() }
+}
+
 func (s *simulation) isCrashed() bool {
 	_, err := s.store.Get(context.Background(), "x")
 	return errors.Is(err, objstore.ErrCrashed)
@@ -323,7 +353,9 @@ func (s *simulation) engine(last bool) {
 		}},
 	})
 	if err == nil {
+		rest := s.repairs(ctx, e)
 		err = e.Run(ctx)
+		rest()
 		if closeErr := e.Close(); err == nil {
 			err = closeErr
 		}

@@ -90,8 +90,10 @@ type Adoption struct {
 	From cdc.Identity `json:"from"`
 	To   cdc.Identity `json:"to"`
 	// Continuous is the word that the slot gives every change since Position,
-	// at which it was at Slot; else all tables are copied again.
+	// at which it was at Slot; else all tables are copied again, or, by Repair,
+	// those rows of them that differ.
 	Continuous bool    `json:"continuous"`
+	Repair     bool    `json:"repair,omitempty"`
 	Position   cdc.LSN `json:"lsn"`
 	Slot       cdc.LSN `json:"slot_lsn,omitempty"`
 }

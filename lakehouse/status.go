@@ -74,6 +74,9 @@ type TableState struct {
 	Membership uint64 `json:"membership,omitempty"`
 	// CopyPoint is the snapshot's point of the table's present copy.
 	CopyPoint cdc.LSN `json:"copy_point,omitempty"`
+	// Repair says of a table that is being copied that what the lake has is
+	// compared with the source, and only the rows that differ are written anew.
+	Repair bool `json:"repair,omitempty"`
 	// Look and LookSince are what the source's catalogue told of the table when
 	// the lake's had its present columns, see [cdc.Look]. Files is the part of it
 	// that says which files held the rows, and Columns the highest id that a

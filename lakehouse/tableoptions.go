@@ -190,6 +190,7 @@ func (t *TableState) reconfigure(want *TableOptions, rel *cdc.Relation) optionMo
 // that is asked for.
 func (t *TableState) askCopy() {
 	t.agree()
+	t.Repair = false
 	t.Generation++
-	t.Phase, t.Reason, t.Remedy, t.NeedsCopy, t.StoppedAt = PhaseCopying, "", "", false, 0
+	t.Phase, t.Reason, t.Remedy, t.NeedsCopy, t.StoppedAt, t.Repair = PhaseCopying, "", "", false, 0, false
 }

@@ -203,7 +203,7 @@ func (e *Engine) noticed(ctx context.Context, known *TableState, s *seen) error 
 	switch {
 	case !exists:
 		return e.detach(ctx, known.OID, "the source has dropped it")
-	case t == nil || t.copy != nil || st.Phase != PhaseLive || known.Phase != PhaseLive || st.CopyPoint != known.CopyPoint:
+	case t == nil || t.copy != nil || t.resting || st.Phase != PhaseLive || known.Phase != PhaseLive || st.CopyPoint != known.CopyPoint:
 		return nil // it was copied since
 	case s.members[known.OID] != st.Membership:
 		return e.stopNow(ctx, t, mustCopy("it was taken out of the publication: changes are missing"))

@@ -255,7 +255,7 @@ func TestRangesAreReadByBlock(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, rg.ID, id.String())
 		plan := inner.plans[rel.OID]
-		sql := strings.TrimSuffix(strings.TrimPrefix(plan.copySQL(plan.leaves[id.leaf], id), "COPY ("), ") TO STDOUT (FORMAT binary)")
+		sql := strings.TrimSuffix(strings.TrimPrefix(plan.copySQL(plan.leaves[id.leaf], id, ""), "COPY ("), ") TO STDOUT (FORMAT binary)")
 		rows, err := simple(ctx, r.conn, "EXPLAIN "+sql)
 		require.NoError(t, err)
 		require.Contains(t, rows[0].str(0), "Tid Range Scan")

@@ -120,8 +120,8 @@ func writeColumns(b *strings.Builder, t *tableInfo) {
 	}
 }
 
-// copySQL reads a range.
-func (p *tablePlan) copySQL(l *leaf, r rangeID) string {
+// copySQL reads a range, of the rows for which a condition holds; "" for all.
+func (p *tablePlan) copySQL(l *leaf, r rangeID, condition string) string {
 	var b strings.Builder
 	b.WriteString("COPY (SELECT ")
 	writeColumns(&b, p.info)
@@ -135,6 +135,9 @@ func (p *tablePlan) copySQL(l *leaf, r rangeID) string {
 	}
 	if p.info.filter != "" { // the rows that the stream has
 		where = append(where, "("+p.info.filter+")")
+	}
+	if condition != "" {
+		where = append(where, "("+condition+")")
 	}
 	if len(where) > 0 {
 		b.WriteString(" WHERE " + strings.Join(where, " AND "))

@@ -145,6 +145,11 @@ func (s *snapshot) Point() cdc.LSN { return s.point }
 
 // Read implements [cdc.Snapshot].
 func (s *snapshot) Read(ctx context.Context, rel *cdc.Relation, r cdc.Range, emit func(*cdc.Batch) error) error {
+	return s.ReadWhere(ctx, rel, r, "", emit)
+}
+
+// ReadWhere implements [cdc.NarrowReader].
+func (s *snapshot) ReadWhere(ctx context.Context, rel *cdc.Relation, r cdc.Range, condition string, emit func(*cdc.Batch) error) error {
 	const op = "copying a table"
 	object := rel.String() + " " + r.ID
 	id, err := parseRangeID(r.ID)
@@ -166,7 +171,7 @@ func (s *snapshot) Read(ctx context.Context, rel *cdc.Relation, r cdc.Range, emi
 		return failed(op, object, s.closedOr(ctx.Err()))
 	}
 	var refusal error // what emit said is the caller's own, and passed on as it is
-	err = s.readRange(ctx, plan, id, func(b *cdc.Batch) error {
+	err = s.readRange(ctx, plan, id, condition, func(b *cdc.Batch) error {
 		refusal = emit(b)
 		return refusal
 	})
@@ -182,7 +187,7 @@ func (s *snapshot) Read(ctx context.Context, rel *cdc.Relation, r cdc.Range, emi
 // readRange reads on a connection that holds the table's lock. Where somebody
 // waits to alter the table no other connection than the keeper, which has the
 // lock already, would get it before the keeper lets go.
-func (s *snapshot) readRange(ctx context.Context, plan *tablePlan, id rangeID, emit func(*cdc.Batch) error) error {
+func (s *snapshot) readRange(ctx context.Context, plan *tablePlan, id rangeID, condition string, emit func(*cdc.Batch) error) error {
 	l := plan.leaves[id.leaf]
 	r, err := s.reader(ctx)
 	if err != nil {
@@ -190,7 +195,7 @@ func (s *snapshot) readRange(ctx context.Context, plan *tablePlan, id rangeID, e
 	}
 	err = r.lock(ctx, l.oid, "ONLY "+l.sql, true)
 	if err == nil {
-		err = s.copyRange(ctx, r, plan, id, emit)
+		err = s.copyRange(ctx, r, plan, id, condition, emit)
 	}
 	if err == nil {
 		s.put(r)
@@ -201,13 +206,13 @@ func (s *snapshot) readRange(ctx context.Context, plan *tablePlan, id rangeID, e
 		return err
 	}
 	return s.withKeeper(ctx, func(k *reader) error {
-		return k.try(ctx, func() error { return s.copyRange(ctx, k, plan, id, emit) })
+		return k.try(ctx, func() error { return s.copyRange(ctx, k, plan, id, condition, emit) })
 	})
 }
 
-func (s *snapshot) copyRange(ctx context.Context, r *reader, plan *tablePlan, id rangeID, emit func(*cdc.Batch) error) error {
+func (s *snapshot) copyRange(ctx context.Context, r *reader, plan *tablePlan, id rangeID, condition string, emit func(*cdc.Batch) error) error {
 	d := newCopyDecoder(plan.info, s.source.mem, emit)
-	if err := r.copyOut(ctx, plan.copySQL(plan.leaves[id.leaf], id), s.source.limited(ctx, d.feed)); err != nil {
+	if err := r.copyOut(ctx, plan.copySQL(plan.leaves[id.leaf], id, condition), s.source.limited(ctx, d.feed)); err != nil {
 		d.discard()
 		return err
 	}

@@ -18,6 +18,7 @@ type adoptFlags struct {
 	source     sourceFlags
 	lake       string
 	continuous bool
+	repair     bool
 	yes        bool
 	note       string
 }
@@ -34,6 +35,12 @@ where nobody can be asked, nothing is done.
 The engine must not be running. The next run makes a new slot and copies every
 table again; what the lake holds stays readable until then.
 
+With --repair, after a slot was lost, tables are compared with the source instead,
+and only the rows that differ are written anew, deleted ones taken out: for a table
+that has hardly changed since, little is written, and both are read. Tables with a
+changelog, without a key or REPLICA IDENTITY FULL, or with other columns than the
+lake's are copied again.
+
 With --continuous it is your word, recorded with your name in the lake, that the
 slot gives every change that the lake lacks, and nothing is copied. It has to fit:
 the slot is there, is of this database, is not past the lake, and the lake is not
@@ -48,12 +55,16 @@ past the lake: pg_upgrade runs only where the old slot had been read to its end.
 	f.source.register(flags)
 	flags.StringVar(&f.lake, "lake", "", "the lake's folder")
 	flags.BoolVar(&f.continuous, "continuous", false, "your word that the slot gives every change that the lake lacks: nothing is copied")
+	flags.BoolVar(&f.repair, "repair", false, "compare the tables with the source, and write only the rows anew that differ")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do it without asking")
 	flags.StringVar(&f.note, "note", "", "what is recorded beside who did it and when")
 	return cmd
 }
 
 func (f *adoptFlags) run(ctx context.Context, c *console) error {
+	if f.continuous && f.repair {
+		return usageErrorf("say one of the two: --continuous copies nothing, as nothing is missing", "--continuous and --repair exclude each other")
+	}
 	if len(f.source.tables) == 0 && f.source.config == "" {
 		f.source.all = true
 	}
@@ -76,7 +87,7 @@ func (f *adoptFlags) run(ctx context.Context, c *console) error {
 	}
 	defer func() { _ = source.Close() }() // it was only read
 	plan, err := lakehouse.PlanAdoption(ctx, lakehouse.AdoptOptions{
-		Source: source, Continuous: f.continuous, By: whoAmI(), Note: f.note,
+		Source: source, Continuous: f.continuous, Repair: f.repair, By: whoAmI(), Note: f.note,
 		Engine: lakehouse.Options{Name: s.name, Lake: store, Slot: s.postgres.Slot, Publication: s.postgres.Publication},
 	})
 	if err != nil {
@@ -113,6 +124,8 @@ func (f *adoptFlags) tell(c *console, plan *lakehouse.Takeover, done bool) error
 			text = ""
 		case done && f.continuous:
 			text = "\ntaken over: `lakeload run` goes on where the lake is\n"
+		case done && f.repair:
+			text = "\ntaken over: `lakeload run` makes a new slot and compares the tables with the source\n"
 		case done:
 			text = "\ntaken over: `lakeload run` makes a new slot and copies every table again\n"
 		}
@@ -142,13 +155,20 @@ func writePlan(w io.Writer, p *lakehouse.Takeover) error {
 		g.add("slot", fmt.Sprintf("%s at %s, the server at %s", p.Slot.Name, p.Slot.ConfirmedFlush, p.Slot.Current))
 	}
 	g.add("lake", fmt.Sprintf("at %s, its tables show everything before %s", p.Position, p.Shown))
-	again := 0
+	again, compared := 0, 0
 	for _, t := range p.Tables {
 		if t.Copied {
 			again++
 		}
+		if t.Repaired {
+			compared++
+		}
 	}
-	g.add("tables", fmt.Sprintf("%d, of which %d are copied again", len(p.Tables), again))
+	text := fmt.Sprintf("%d, of which %d are copied again", len(p.Tables), again)
+	if compared > 0 {
+		text += fmt.Sprintf(", and %d compared with the source and repaired", compared)
+	}
+	g.add("tables", text)
 	if err := g.write(w); err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ func commands(c *console) []*cobra.Command {
 		newPauseCommand(c),
 		newPlanCommand(c),
 		newPublicationCommand(c),
+		newRepairCommand(c),
 		newResumeCommand(c),
 		newResyncCommand(c),
 		newRunCommand(c),

@@ -24,6 +24,7 @@ const (
 	eventTableStopped     = "table_stopped"
 	eventTableChanged     = "table_changed"
 	eventTableResync      = "table_resync"
+	eventTableRepaired    = "table_repaired"
 	eventTableFound       = "table_found"
 	eventTableDetached    = "table_detached"
 	eventAlert            = "infrastructure_alert"
@@ -53,6 +54,7 @@ func listen(tell func(name string, event any)) lakehouse.Events {
 		TableStopped:    func(e lakehouse.TableStopped) { tell(eventTableStopped, e) },
 		TableChanged:    func(e lakehouse.TableChanged) { tell(eventTableChanged, e) },
 		TableResync:     func(e lakehouse.TableResync) { tell(eventTableResync, e) },
+		TableRepaired:   func(e lakehouse.TableRepaired) { tell(eventTableRepaired, e) },
 		TableFound:      func(e lakehouse.TableFound) { tell(eventTableFound, e) },
 		TableDetached:   func(e lakehouse.TableDetached) { tell(eventTableDetached, e) },
 		Retrying:        func(e lakehouse.Retrying) { tell(eventRetrying, e) },
@@ -129,6 +131,8 @@ func (l *textLines) tell(event any) {
 		l.log.Info("table changed", "table", e.Table, "mode", e.Mode, "changes", strings.Join(e.Changes, "; "))
 	case lakehouse.TableResync:
 		l.log.Warn("table copied again", "table", e.Table, "reason", e.Reason)
+	case lakehouse.TableRepaired:
+		l.log.Info("table repaired", "table", e.Table, "differing_keys", e.Keys, "rows_written", e.Written, "rows_removed", e.Removed, "version", e.Version)
 	case lakehouse.TableFound:
 		if e.Phase == lakehouse.PhaseOffered {
 			l.log.Warn("new table, which is not copied", "table", e.Table, "reason", e.Reason, "what_to_do", e.Remedy)

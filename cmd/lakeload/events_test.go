@@ -38,6 +38,7 @@ func tellAll(tell func(name string, event any)) {
 	e.TableStopped(lakehouse.TableStopped{Table: "public.events", Reason: "its key changed", Remedy: "copy it again"})
 	e.TableChanged(lakehouse.TableChanged{Table: "public.orders", Mode: lakehouse.ModeMirror, Changes: []string{`column "note" was added`, `column "a" is now called "b"`}, LSN: 0x2000000010, Version: 8})
 	e.TableResync(lakehouse.TableResync{Table: "public.events", Reason: "a partition was attached with rows"})
+	e.TableRepaired(lakehouse.TableRepaired{Table: "public.events", LSN: 0x2000000010, SourceRows: 1000, LakeRows: 1001, Keys: 3, Written: 2, Removed: 3, Bytes: 900, TableBytes: 50_000, Version: 9})
 	e.TableFound(lakehouse.TableFound{Table: "public.new", Phase: lakehouse.PhaseCopying})
 	e.TableFound(lakehouse.TableFound{Table: "public.odd", Phase: lakehouse.PhaseOffered, Reason: "two columns have one name", Remedy: "rename one"})
 	e.TableDetached(lakehouse.TableDetached{Table: "public.old", Reason: "the source has dropped it", Remedy: "select it again"})

@@ -20,6 +20,10 @@ import (
 // told is an engine that tells a status.
 type told struct{ status lakehouse.Status }
 
+func (told) Repair(context.Context, string, lakehouse.RepairOptions) (*lakehouse.Repaired, error) {
+	return nil, errors.New("not asked")
+}
+
 func (told) Act(context.Context, string, lakehouse.TableAction) (lakehouse.TableState, error) {
 	return lakehouse.TableState{}, errors.New("not asked")
 }

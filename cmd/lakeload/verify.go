@@ -6,17 +6,22 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/cmd/lakeload/admin"
+	"github.com/lakeload/lakeload/cmd/lakeload/config"
 	"github.com/lakeload/lakeload/cmd/lakeload/human"
 	"github.com/lakeload/lakeload/lakehouse"
+	"github.com/lakeload/lakeload/lakehouse/where"
 	"github.com/lakeload/lakeload/tablefmt"
 )
 
@@ -52,6 +57,12 @@ type verifyFlags struct {
 	atRest      bool
 	differences int
 	workers     int
+	where       string
+	sample      string
+	seed        string
+	rate        string
+
+	audit lakehouse.Audit // what these say of every audit
 }
 
 func newVerifyCommand(c *console) *cobra.Command {
@@ -66,6 +77,13 @@ to begin, some milliseconds as a rule. Where rows differ it names them, and the 
 code is 5. It is 0 only when all tables were compared and are equal; tables of which
 updates are not published are left out, unless they are named.
 
+--where 'status = ''open'' AND total > 5' compares some rows only: comparisons of
+columns with literals, BETWEEN, IN, IS NULL, AND, OR and NOT, with one meaning on
+both sides (texts compare by their bytes). A row for which it holds on one side only
+differs. --sample 1% compares the rows of some keys, the same on both sides; a
+--seed, which is told, chooses them. Both sides are read whole all the same: it saves
+hashing, not reading. --rate bounds what is read a second.
+
 TABLE is schema.table of the lake; none means all. Without a running engine,
 --at-rest compares with what the lake shows: right only if nothing has changed at
 the source since.`,
@@ -79,6 +97,10 @@ the source since.`,
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "the engine's --cache-dir, where it has one: its socket lies there")
 	flags.BoolVar(&f.atRest, "at-rest", false, "no engine runs: compare with what the lake shows")
 	flags.IntVar(&f.differences, "differences", 100, "how many differences are told of each table at most")
+	flags.StringVar(&f.where, "where", "", "compare only the rows for which this holds, as \"id BETWEEN 5 AND 9 AND state <> 'done'\"")
+	flags.StringVar(&f.sample, "sample", "", "compare only the rows of a share of the keys, as 1%")
+	flags.StringVar(&f.seed, "seed", "", "which sample; default: another one each time")
+	flags.StringVar(&f.rate, "rate", "", "read at most so many bytes of rows a second, as 50MiB")
 	flags.IntVar(&f.workers, "workers", 2, "how many parts of a table are read at a time")
 	return cmd
 }
@@ -86,6 +108,9 @@ the source since.`,
 func (f *verifyFlags) run(ctx context.Context, c *console, args []string) error {
 	if f.differences < 1 || f.workers < 1 {
 		return usageErrorf("give a number of at least 1", "--differences and --workers cannot be less than 1")
+	}
+	if err := f.readAudit(); err != nil {
+		return err
 	}
 	s, err := f.source.resolve()
 	if err != nil {
@@ -132,6 +157,44 @@ func (f *verifyFlags) run(ctx context.Context, c *console, args []string) error 
 		return err
 	}
 	return result.failure()
+}
+
+// readAudit reads the flags that say which rows are compared, and how.
+func (f *verifyFlags) readAudit() (err error) {
+	f.audit = lakehouse.Audit{Workers: f.workers, Differences: f.differences, Seed: f.seed}
+	if f.where != "" {
+		if f.audit.Where, err = parseWhere(f.where); err != nil {
+			return err
+		}
+	}
+	if f.sample != "" {
+		share, ok := strings.CutSuffix(f.sample, "%")
+		percent, err := strconv.ParseFloat(share, 64)
+		if !ok || err != nil || !(percent > 0 && percent < 100) {
+			return usageErrorf("write it as 1% or 0.5%", "--sample %q is no share between 0%% and 100%%", f.sample)
+		}
+		f.audit.Sample = percent / 100
+	}
+	if f.seed != "" && f.sample == "" {
+		return usageErrorf("give --sample too, as --sample 1%", "--seed chooses a sample, and none is asked for")
+	}
+	if f.rate != "" {
+		n, err := config.ParseSize(f.rate)
+		if err != nil || n < 1024 || n > math.MaxInt32 {
+			return usageErrorf("write it as 512KiB or 50MiB", "--rate %q is no number of bytes from 1KiB to 2047MiB", f.rate)
+		}
+		f.audit.Rate = rate.NewLimiter(rate.Limit(n), int(max(n/4, 1024)))
+	}
+	return nil
+}
+
+// parseWhere reads a condition of the command line.
+func parseWhere(text string) (*where.Condition, error) {
+	c, err := where.Parse(text)
+	if err != nil {
+		return nil, usageErrorf(`compare columns with literals, as in: id BETWEEN 5 AND 9 AND state <> 'done'`, "--where: %w", err)
+	}
+	return c, nil
 }
 
 // chosenTables are the mirrors that are meant.
@@ -262,20 +325,24 @@ func (v *verification) table(ctx context.Context, one *verifyTableJSON, t lakeho
 	}
 	var told atomic.Int64
 	told.Store(time.Now().UnixNano())
-	a := lakehouse.Audit{
-		Relation: rel, Source: snap, Lake: lake, Workers: v.flags.workers, Differences: v.flags.differences,
-		Progress: func(source, lake int64) {
-			now, last := time.Now(), told.Load()
-			if now.Sub(time.Unix(0, last)) > 5*time.Second && told.CompareAndSwap(last, now.UnixNano()) {
-				v.log.Info("comparing", "table", t.Name, "source_rows", source, "lake_rows", lake)
-			}
-		},
+	a := v.flags.audit
+	a.Relation, a.Source, a.Lake = rel, snap, lake
+	a.Progress = func(source, lake int64) {
+		now, last := time.Now(), told.Load()
+		if now.Sub(time.Unix(0, last)) > 5*time.Second && told.CompareAndSwap(last, now.UnixNano()) {
+			v.log.Info("comparing", "table", t.Name, "source_rows", source, "lake_rows", lake)
+		}
 	}
 	result, err := a.Run(ctx)
 	switch {
 	case errors.Is(err, lakehouse.ErrNotAudited):
 		one.Reason = insertOnlyReason
 		return nil
+	case errors.Is(err, lakehouse.ErrCondition) && !v.named:
+		one.Reason = "the condition does not fit its columns"
+		return nil
+	case errors.Is(err, lakehouse.ErrCondition):
+		return usageErrorf("name the tables that have the columns, and see `lakeload describe TABLE`", "--where: %w", err)
 	case errors.Is(err, cdc.ErrTableChanged):
 		one.Reason = "it was altered while it was compared; try again"
 		return nil
@@ -341,6 +408,11 @@ func (r *verifyJSON) write(w io.Writer) error {
 			b.WriteString("  and more; --differences says how many are told\n")
 		}
 	}
+	for _, t := range r.Tables {
+		if t.AuditResult != nil && t.Seed != "" {
+			fmt.Fprintf(&b, "%s: a sample, the same again with --seed %s\n", t.Table, t.Seed)
+		}
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -387,7 +459,7 @@ func (r *verifyJSON) failure() error {
 	case len(differ) > 0:
 		return &failure{
 			code: exitDamaged, err: fmt.Errorf("comparing source and lake: %s not equal: %s", tablesAre(len(differ), "is", "are"), strings.Join(differ, ", ")),
-			remedy: "find out who wrote to the tables; `lakeload resync TABLE` copies one again",
+			remedy: "find out who wrote to the tables; `lakeload repair TABLE` writes the rows anew that differ, `lakeload resync TABLE` copies it again",
 		}
 	case len(skipped) > 0:
 		return failedf("see the reasons above; when the tables are live, try again", "comparing source and lake: %s not compared: %s", tablesAre(len(skipped), "was", "were"), strings.Join(skipped, ", "))

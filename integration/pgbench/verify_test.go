@@ -3,6 +3,7 @@ package pgbench
 import (
 	"encoding/json"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -179,4 +180,66 @@ func withBalance(row arrow.RecordBatch, balance int32) arrow.RecordBatch {
 	at := row.Schema().FieldIndices("abalance")[0]
 	cols[at] = b.NewArray()
 	return array.NewRecordBatch(row.Schema(), cols, 1)
+}
+
+// TestVerifyWhere compares by conditions on columns of many types; how many rows each means PostgreSQL says.
+func TestVerifyWhere(t *testing.T) {
+	harness.Need(t)
+	db := harness.NewDatabase(t, pgtest.Shared(t, 15))
+	db.Exec(t, `create type mood as enum ('sad', 'ok', 'happy')`)
+	db.Exec(t, `create table v (id int primary key, n bigint, s smallint, f double precision, r real, d numeric(10,2), big numeric, t text, c varchar(10), b boolean, day date, ts timestamp, tz timestamptz, u uuid, m mood)`)
+	db.Exec(t, `insert into v select i, case when i % 7 <> 0 then i * 1000000007::bigint end, i % 100, case i % 5 when 0 then 'NaN' when 1 then '-Infinity' else i / 3.0 end, i / 10.0,
+		case when i % 11 = 0 then 'NaN' else i / 4.0 end, case when i % 13 = 0 then 1e30 else i end, case when i % 17 = 0 then null else chr(65 + i % 60) || i end, 'c' || i % 9, i % 2 = 0,
+		case when i % 19 = 0 then 'infinity' else date '2020-01-01' + i end, timestamp '2020-01-01' + i * interval '1 hour 1 microsecond', timestamptz '2020-01-01 00:00+00' + i * interval '1 hour',
+		md5(i::text)::uuid, (array['sad', 'ok', 'happy'])[i % 3 + 1]::mood from generate_series(1, 1000) i`)
+	pipe := harness.NewPipeline(t, db)
+	e := pipe.Start(t)
+	e.Await("stream_started", nil)
+	pipe.Sync(t, e)
+	for _, pair := range [][2]string{ // theirs, if it is written otherwise
+		{"id between 100 and 199 and s <> 50", ""},
+		{"n > 500000003500 or n is null", ""},
+		{"not (n > 500000003500 or n is null)", ""},
+		{"f = 'NaN'", ""},
+		{"f > 100", ""},
+		{"f <= '-Infinity'", ""},
+		{"r = 0.1 or r = 0.5", "r = 0.1::float8 or r = 0.5::float8"},
+		{"d >= 200.25", ""},
+		{"d < 200.25 and d <> 1", ""},
+		{"d = 'NaN'", ""},
+		{"big > 1e29", ""},
+		{"big in (1, 2.0, 1e30)", ""},
+		{"t < 'a' and t > 'Q'", `t collate "C" < 'a' and t collate "C" > 'Q'`},
+		{"t in ('A60', 'B1') or t is null", ""},
+		{"not t = 'B1'", ""},
+		{"c = 'c3'", ""},
+		{"b = true and not b = false", "b"},
+		{"day > '2021-01-01'", ""},
+		{"day = 'infinity' or day in ('2020-01-05')", ""},
+		{"day between '2020-02-01' and '2020-02-29'", ""},
+		{"ts >= '2020-01-10 05:00:00.000221'", ""},
+		{"tz < '2020-01-10 02:00:00+02'", ""},
+		{"u = 'c4ca4238-a0b9-2382-0dcc-509a6f75849b'", ""},
+		{"m not in ('sad', 'ok')", ""},
+		{"id < 500 and (b = false or not (m = 'ok' and s < 20))", ""},
+	} {
+		ours, theirs := pair[0], pair[1]
+		if theirs == "" {
+			theirs = ours
+		}
+		want, err := strconv.ParseInt(db.Value(t, "select count(*) from v where "+theirs), 10, 64)
+		require.NoError(t, err)
+		v, r := verify(t, pipe, "public.v", "--where", ours)
+		require.Equal(t, 0, r.Code, "%s: %s", ours, r)
+		require.Equal(t, want, v.Tables[0].SourceRows, ours)
+		require.Equal(t, want, v.Tables[0].LakeRows, ours)
+	}
+	_, r := verify(t, pipe, "public.v", "--where", "id = 1; drop table v")
+	require.Equal(t, 2, r.Code, "%s", r)
+	_, r = verify(t, pipe, "public.v", "--where", "m < 'ok'")
+	require.Equal(t, 2, r.Code, "%s", r)
+	v, r := verify(t, pipe, "public.v", "--sample", "10%", "--seed", "a", "--rate", "1MiB")
+	require.Equal(t, 0, r.Code, "%s", r)
+	require.InDelta(t, 100, v.Tables[0].SourceRows, 60)
+	e.Stop()
 }

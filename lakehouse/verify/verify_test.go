@@ -74,6 +74,40 @@ func TestWhatDiffers(t *testing.T) {
 				f.Right(hashOf(e.key), hashOf(e.row))
 			}
 		}
+		gather := NewGathering(differ)
+		for i, e := range left {
+			p := gather.Part()
+			p.Add(true, hashOf(e.key), hashOf(e.row))
+			if i%2 == 0 {
+				p.Add(false, hashOf(1_000), hashOf(1)) // of another bucket, unless that one differs
+				p.Add(true, hashOf(1_000), hashOf(1))
+			}
+			gather.Merge(p)
+		}
+		for _, e := range right {
+			gather.Add(false, hashOf(e.key), hashOf(e.row))
+		}
+		differing := gather.Differing()
+		require.Len(t, differing, len(keys))
+		for k := range keys {
+			require.True(t, differing.Has(k))
+		}
+		most := rapid.Int64Range(1, 10).Draw(t, "most")
+		var again []int
+		for _, group := range Groups(&a, &b, differ, most) {
+			rows := int64(0)
+			for _, e := range append(append([]entry(nil), left...), right...) {
+				for _, i := range group {
+					if bucketOf(hashOf(e.key)) == i {
+						rows++
+					}
+				}
+			}
+			require.True(t, rows <= most || len(group) == 1)
+			again = append(again, group...)
+		}
+		require.Equal(t, differ, again)
+
 		found := map[Hash]bool{}
 		for _, k := range f.Keys() {
 			found[k] = true

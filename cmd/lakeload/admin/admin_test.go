@@ -42,6 +42,32 @@ func (r *resting) Act(_ context.Context, table string, action lakehouse.TableAct
 	return lakehouse.TableState{Schema: table, Phase: lakehouse.TablePhase(action)}, nil
 }
 
+func (r *resting) Repair(_ context.Context, table string, o lakehouse.RepairOptions) (*lakehouse.Repaired, error) {
+	if r.refuse != nil {
+		return nil, r.refuse
+	}
+	done := &lakehouse.Repaired{Table: table, LSN: 0x42, Keys: int64(o.Workers)}
+	if o.Where != nil {
+		done.Table += " where " + o.Where.String()
+	}
+	return done, nil
+}
+
+func TestRepairOverTheSocket(t *testing.T) {
+	e := &resting{}
+	_, c := serve(t, e)
+	done, err := c.Repair(t.Context(), "public.a/b c", "n = 'x%'", 3)
+	require.NoError(t, err)
+	require.Equal(t, &lakehouse.Repaired{Table: "public.a/b c where n = 'x%'", LSN: 0x42, Keys: 3}, done)
+	_, err = c.Repair(t.Context(), "public.a", "n like 'x%'", 0)
+	require.ErrorContains(t, err, "no comparison")
+	e.refuse = &lakehouse.Error{Op: "repairing", Err: lakehouse.ErrNotRepaired, Remedy: "copy it again"}
+	_, err = c.Repair(t.Context(), "public.a", "", 0)
+	var said *Error
+	require.ErrorAs(t, err, &said)
+	require.Equal(t, "copy it again", said.Hint())
+}
+
 func serve(t *testing.T, e *resting) (string, *Client) {
 	t.Helper()
 	path := SocketPath(t.TempDir())

@@ -24,6 +24,7 @@ type Engine interface {
 	Status() lakehouse.Status
 	Cut(ctx context.Context, point func(ctx context.Context) (cdc.LSN, error)) (lakehouse.Cut, error)
 	Act(ctx context.Context, table string, action lakehouse.TableAction) (lakehouse.TableState, error)
+	Repair(ctx context.Context, table string, o lakehouse.RepairOptions) (*lakehouse.Repaired, error)
 }
 
 // forgetAfter is how long a cut waits for who has asked for it. The engine's
@@ -72,6 +73,7 @@ func Start(path string, engine Engine) (*Server, error) {
 	mux.HandleFunc("POST /v1/cuts", s.hold)
 	mux.HandleFunc("POST /v1/cuts/{id}", s.cut)
 	mux.HandleFunc("DELETE /v1/cuts/{id}", s.release)
+	mux.HandleFunc("POST /v1/tables/{table}/repair", s.repair)
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { s.served <- s.http.Serve(l) }()
 	return s, nil
