@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,25 +22,31 @@ type peer struct {
 	cache *pebble.Cache
 }
 
+// memTable is the size in bytes of a memtable. Pebble takes its memtables out of
+// the block cache; so that the blocks have all that the index has, it gets room
+// for them on top.
+const memTable = 16 << 20
+
 // openPebble gives pebble what it needs to be good at this: its block cache is
 // the memory that the index has, its memtables come on top of it; filters on
 // every level, as half of the keys that are looked up are not there; no
-// compression, as hashes cannot be compressed; as many compactions at a time as
+// compression, as hashes cannot be compressed; few levels of large files; as many compactions at a time as
 // there are processors.
 func openPebble(_ context.Context, s settings, dir string) (store, error) {
-	p := &peer{cache: pebble.NewCache(s.Memory)}
+	p := &peer{cache: pebble.NewCache(s.Memory + 4*memTable)}
 	opt := &pebble.Options{
 		Cache:                      p.cache,
-		MemTableSize:               16 << 20,
+		MemTableSize:               memTable,
 		L0CompactionThreshold:      4,
 		L0StopWritesThreshold:      24,
-		LBaseMaxBytes:              64 << 20,
+		LBaseMaxBytes:              256 << 20,
 		MaxOpenFiles:               2000,
 		CompactionConcurrencyRange: func() (int, int) { return 1, runtime.GOMAXPROCS(0) },
 		Logger:                     quiet{},
 	}
 	opt.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	for i := range opt.Levels {
+		opt.TargetFileSizes[i] = 32 << 20
 		opt.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		opt.Levels[i].BlockSize = 4 << 10
 	}
@@ -78,15 +86,21 @@ func (p *peer) loaded(ctx context.Context) error {
 }
 
 func (p *peer) batch(_ context.Context, hashes []keyindex.Hash, found []keyindex.Loc, entries []keyindex.Entry, _ int) error {
-	// As the index does it: several goroutines, so that the disk has more than
-	// one request at a time.
+	// As the index does it: in the order of the hashes, which have blocks in
+	// common, and several goroutines, so that the disk has more than one request
+	// at a time.
+	order := make([]int, len(hashes))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(hashes[a][:], hashes[b][:]) })
 	var wg sync.WaitGroup
 	workers := 2 * runtime.GOMAXPROCS(0)
 	errs := make([]error, workers)
 	for w := range workers {
 		wg.Go(func() {
 			for i := len(hashes) * w / workers; i < len(hashes)*(w+1)/workers && errs[w] == nil; i++ {
-				errs[w] = p.get(&hashes[i], &found[i])
+				errs[w] = p.get(&hashes[order[i]], &found[order[i]])
 			}
 		})
 	}
