@@ -97,6 +97,10 @@ type Relation struct {
 	// partition: another number means that all its rows were written anew, by
 	// whatever. Nil where nobody can tell.
 	Files map[uint32]uint32
+	// Ahead says that Files, and what the columns tell of missing values, are of a
+	// time at which the table had columns more: rows may have been written anew for
+	// those.
+	Ahead bool
 	// Dropped is the highest Column.ID of a column that is gone, 0 for none or
 	// where nobody can tell. IDs are given in ascending order.
 	Dropped int32

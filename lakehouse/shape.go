@@ -134,7 +134,7 @@ func (t *table) stageChange(change *typemap.Change, rel *cdc.Relation) error {
 		return err
 	}
 	t.notes = append(t.notes, change.Notes...)
-	if rel.Files != nil && identified(rel) {
+	if rel.Files != nil && !rel.Ahead && identified(rel) {
 		t.spec.newer = rel.Files
 	}
 	return nil

@@ -147,6 +147,7 @@ func describe(oid uint32, msg relationMessage, now *shape, types map[uint32]type
 	known := now.begins(msg)
 	if known {
 		t.rel.Files, t.rel.Dropped = now.files, int32(now.dropped)
+		t.rel.Ahead = len(now.columns) > len(msg.Columns)
 	} else if now != nil {
 		t.rel.Later = now.later()
 	}

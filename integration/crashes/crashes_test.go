@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/integration/harness"
 	"github.com/lakeload/lakeload/integration/readers"
 	"github.com/lakeload/lakeload/internal/crashpoint"
@@ -134,7 +135,8 @@ type site struct {
 	pipe *harness.Pipeline // of the present; it is begun anew for points that are passed once in its life
 	made int               // pipelines and tables, to give them names
 
-	copied []string // the tables that were to be copied since the last comparison
+	settled cdc.LSN  // up to there the pipeline copied, and streams what comes after
+	copied  []string // the tables that were to be copied since the last comparison
 }
 
 func newSite(t *testing.T, m *mode, rng *rand.Rand) *site {
@@ -145,7 +147,7 @@ func newSite(t *testing.T, m *mode, rng *rand.Rand) *site {
 	s.bank = harness.NewBank(t, s.db, rng.Uint64())
 	s.db.Exec(t, audited, m.tables)
 	s.begin()
-	s.pipe.UntilCurrent(t)
+	s.settle()
 	return s
 }
 
@@ -203,9 +205,18 @@ func (s *site) crash(p crashpoint.Point) {
 	}
 	end()
 	s.bank.Stop()
-	if s.mode.copies && slotPoint(p) {
-		s.pipe.UntilCurrent(s.t) // a table that comes later is copied beside the stream
+	if slotPoint(p) {
+		s.settle() // a table that comes later is copied beside the stream
 	}
+}
+
+// settle has a new pipeline copy what there is.
+func (s *site) settle() {
+	s.t.Helper()
+	s.pipe.UntilCurrent(s.t)
+	at, err := cdc.ParseLSN(s.db.LSN(s.t))
+	require.NoError(s.t, err)
+	s.settled = at
 }
 
 // compare brings the lake up to the source and says how they differ. Tables that were there to be copied go afterwards.

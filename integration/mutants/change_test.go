@@ -13,6 +13,10 @@ var changeMutations = []mutation{
 		edits: []edit{{"cdc/relation.go", "return !l.Has(id) && (", "return true && ("}},
 	},
 	{
+		name: "change: files are taken for those of columns that came before", edge: 43, pkg: changes, test: "TestEdge43AddedWhileTheEngineWasBehind", real: true,
+		edits: []edit{{"lakehouse/shape.go", "rel.Files != nil && !rel.Ahead && identified(rel)", "rel.Files != nil && identified(rel)"}},
+	},
+	{
 		name: "change: who waits gets nothing while the catalogue is asked", edge: 42, pkg: source, test: "TestEdge42AStreamThatIsBehindDoesNotWaitForColumnsThatAreGone",
 		edits: []edit{{"cdc/postgres/stream_read.go", "behind || d.looked, false", "behind, false"}},
 	},
