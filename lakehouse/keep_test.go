@@ -563,6 +563,36 @@ func TestRewriteLeavesNoVectors(t *testing.T) {
 	require.True(t, r.load(r.mirror("t")).Protocol().Has("deletionVectors"))
 }
 
+// TestRowsOfFilesWrittenAnewAreFoundAgain changes rows of a file that was written
+// anew by the flush before.
+func TestRowsOfFilesWrittenAnewAreFoundAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keyed("t"), cdctest.TableSpec{Name: "bag", Identity: cdc.IdentityFull, Columns: []cdc.Column{cdctest.Int64("id"), cdctest.Text("v")}})
+		r.keptAs(lakehouse.TableOptions{Deletes: lakehouse.DeletesRewrite})
+		r.insert("t", 0, 50)
+		for range 3 {
+			r.insert("bag", 0, 20)
+		}
+		stop := r.start()
+		for id := range 20 {
+			row := cdctest.Row{"id": id, "v": fmt.Sprint("v", id)}
+			r.tx(func(tx *cdctest.Tx) error {
+				if err := tx.Delete("t", row); err != nil {
+					return err
+				}
+				if err := tx.Update("t", cdctest.Row{"id": 20 + id}, cdctest.Row{"v": "new"}); err != nil {
+					return err
+				}
+				return tx.Delete("bag", row)
+			})
+			time.Sleep(5 * time.Second) // it is flushed
+		}
+		require.NoError(t, stop())
+		require.Empty(t, r.stopped())
+		r.same("t", "bag")
+	})
+}
+
 // TestKeysSwapInOneTransaction has two rows take each other's keys.
 func TestKeysSwapInOneTransaction(t *testing.T) {
 	for _, mode := range []lakehouse.DeleteMode{lakehouse.DeleteHard, lakehouse.DeleteSoft, lakehouse.DeleteIgnore} {

@@ -148,11 +148,12 @@ func generated(t *testing.T, pipe *harness.Pipeline) {
 	}
 	require.Equal(t, 3*7, checked)
 	require.NoError(t, spark.Exec(t.Context(), "set spark.sql.session.timeZone = UTC"))
-	detail := ask("select array_join(partitionColumns, ','), minReaderVersion from (describe detail delta.`" + pipe.Path("anew") + "`)")
-	require.Equal(t, [][]string{{"local_at_hour,id_trunc", "3"}}, detail, "reader version 3 is for timestamp_ntz alone")
-	detail = ask("select array_join(tableFeatures, ',') from (describe detail delta.`" + pipe.Path("anew") + "`)")
-	require.NotContains(t, detail[0][0], "deletionVectors")
-	require.Contains(t, detail[0][0], "generatedColumns")
+	detail, err := spark.Python(t.Context(), "result = spark.sql(f'describe detail delta.`{args}`').selectExpr("+
+		"\"array_join(partitionColumns, ',')\", \"cast(minReaderVersion as string)\", \"array_join(tableFeatures, ',')\").toArrow()", pipe.Path("anew"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"local_at_hour,id_trunc", "3"}, detail[0][:2], "reader version 3 is for timestamp_ntz alone")
+	require.NotContains(t, detail[0][2], "deletionVectors")
+	require.Contains(t, detail[0][2], "generatedColumns")
 }
 
 // pruned asks Spark how it would read a part of a table.

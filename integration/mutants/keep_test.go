@@ -19,7 +19,7 @@ var keepMutations = []mutation{
 		edits: []edit{{"lakehouse/carry.go", "	return base != nil && md.Property(propDelete) != \"\"\n", "	return false\n"}},
 	},
 	{
-		name: "keep: the index does not know where rows went that were written anew", pkg: engine, test: "TestRewriteLeavesNoVectors",
+		name: "keep: the index does not know where rows went that were written anew", pkg: engine, test: "TestRowsOfFilesWrittenAnewAreFoundAgain",
 		edits: []edit{{"lakehouse/writeanew.go", "			return m.change.Put(ctx, appendEntries(nil, m.index, keyRun{at, chosen(hashes, part)}))\n", "			return nil\n"}},
 	},
 	{

@@ -11,8 +11,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
 
-const microsPerDay = 24 * 60 * 60 * 1_000_000
-
 // Apply gives the partition column of values. Nulls stay null, but for buckets:
 // Spark's hash gives null a number, too. The caller releases it.
 func (t Transform) Apply(in arrow.Array) (arrow.Array, error) {
