@@ -82,7 +82,7 @@ func TestEveryEventIsTold(t *testing.T) {
 	}
 	names := map[string]bool{}
 	tellAll(func(name string, _ any) { names[name] = true })
-	require.Len(t, names, listeners.NumField()+1, "and pipeline_stopped")
+	require.Len(t, names, listeners.NumField()+2, "and what the command tells itself: configuration_reloaded, pipeline_stopped")
 }
 
 // Every event and every key of it is in docs/CLI.md.
