@@ -111,8 +111,10 @@ func (g *WALGuard) judge(s *walSight) walVerdict {
 		return walVerdict{level, s.held, limit, fmt.Sprintf("the source keeps %d bytes of log for the slot, the limit is %d", s.held, limit)}
 	}
 	age := func(level walLevel, limit time.Duration) walVerdict {
-		return walVerdict{level, int64(s.still.Seconds()), int64(limit.Seconds()),
-			fmt.Sprintf("nothing has been acknowledged to the source for %s, the limit is %s", s.still.Round(time.Second), limit)}
+		return walVerdict{
+			level, int64(s.still.Seconds()), int64(limit.Seconds()),
+			fmt.Sprintf("nothing has been acknowledged to the source for %s, the limit is %s", s.still.Round(time.Second), limit),
+		}
 	}
 	switch {
 	case act > 0 && s.held >= act:

@@ -137,12 +137,13 @@ func TestAnotherConfiguration(t *testing.T) {
 	configure(t, conf, next)
 	plan := func() map[string]string {
 		r := harness.Call(t, "plan", "--source", db.DSN, "--lake", pipe.Lake, "--name", pipe.Name, "-c", conf, "-o", "json")
+		type planned struct {
+			Table, Action, Reason string
+			Rows, Bytes           int64
+		}
 		var told struct {
 			Changes bool
-			Tables  []struct {
-				Table, Action, Reason string
-				Rows, Bytes           int64
-			}
+			Tables  []planned
 		}
 		require.NoError(t, json.Unmarshal([]byte(r.Stdout), &told), "%s", r)
 		actions := map[string]string{}
@@ -153,12 +154,7 @@ func TestAnotherConfiguration(t *testing.T) {
 				require.Positive(t, p.Bytes)
 			}
 		}
-		require.Equal(t, slices.ContainsFunc(told.Tables, func(p struct {
-			Table, Action, Reason string
-			Rows, Bytes           int64
-		}) bool {
-			return p.Action != "none"
-		}), told.Changes)
+		require.Equal(t, slices.ContainsFunc(told.Tables, func(p planned) bool { return p.Action != "none" }), told.Changes)
 		return actions
 	}
 	require.Equal(t, map[string]string{"public.a": "detach", "public.b": "resync", "public.c": "copy", "public.lakeload_mark": "none"}, plan())
