@@ -131,15 +131,19 @@ func generated(t *testing.T, pipe *harness.Pipeline) {
 			require.NoError(t, err)
 			snap, err := tablefmt.Load(t.Context(), tablefmt.Location{Data: store})
 			require.NoError(t, err)
+			var wrong []string
 			for _, f := range snap.Schema().Fields {
-				expr, ok := f.Metadata[tablefmt.MetaGenerationExpression].(string)
-				if !ok {
-					continue
+				if expr, ok := f.Metadata[tablefmt.MetaGenerationExpression].(string); ok {
+					wrong = append(wrong, fmt.Sprintf("count_if(not (nullif(cast(%s as string), '') <=> cast(%s as string))) as %[2]s", expr, f.Name))
 				}
-				checked++
-				wrong := ask(fmt.Sprintf("select count(*) from delta.`%s` where not (nullif(cast(%s as string), '') <=> cast(%s as string))", pipe.Path(table), expr, f.Name))
-				require.Equal(t, [][]string{{"0"}}, wrong, "%s of %s in %s: %s", f.Name, table, zone, expr)
 			}
+			if checked += len(wrong); len(wrong) > 0 {
+				counts := ask("select " + strings.Join(wrong, ", ") + " from delta.`" + pipe.Path(table) + "`")
+				require.Equal(t, slices.Repeat([]string{"0"}, len(wrong)), counts[0], "rows that Spark disagrees about, of %s in %s: %s", table, zone, wrong)
+			}
+		}
+		if zone == "UTC" {
+			continue // an insert there proves less
 		}
 		folder := filepath.Join(t.TempDir(), "copy")
 		require.NoError(t, os.CopyFS(folder, os.DirFS(pipe.Path("parted"))))

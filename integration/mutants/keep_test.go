@@ -20,7 +20,7 @@ var keepMutations = []mutation{
 	},
 	{
 		name: "keep: the index does not know where rows went that were written anew", pkg: engine, test: "TestRowsOfFilesWrittenAnewAreFoundAgain",
-		edits: []edit{{"lakehouse/writeanew.go", "			return m.change.Put(ctx, appendEntries(nil, m.index, keyRun{at, chosen(hashes, part)}))\n", "			return nil\n"}},
+		edits: []edit{{"lakehouse/writeanew.go", "			return m.change.Put(ctx, appendEntries(nil, m.index, keyRun{at, chosen(hashes, part)}))\n", "			return m.change.Put(ctx, appendEntries(nil, m.index, keyRun{at, chosen(hashes, part)[:0]}))\n"}},
 	},
 	{
 		name: "keep: rows that wait for their partition are written as others of them", pkg: engine, test: "TestManyPartitionsStayBounded",
