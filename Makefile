@@ -5,7 +5,7 @@ RELEASE ?= $(shell git describe --tags --exact-match 2>/dev/null)
 PACKAGES ?= ./...
 # Spark, PostgreSQL and a test binary fill two cores: more packages at a time only make time-outs likelier.
 PARALLEL ?= 2
-TIMEOUT ?= 14m
+TIMEOUT ?= 25m
 # The servers of test-matrix, and the packages whose tests of edge cases depend on the server.
 VERSIONS ?= 14 15 16 17 18
 EDGES = ./cdc/postgres ./integration/changes ./integration/values ./integration/slots
