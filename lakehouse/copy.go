@@ -252,19 +252,25 @@ func (e *Engine) stopCopy(ctx context.Context, oid uint32, why *stopError) error
 // or what the lake holds of it would be taken for the new copy.
 func (e *Engine) forget(ctx context.Context, oid uint32) error {
 	return e.save(ctx, func(s *State) {
-		t := s.table(oid)
-		if t == nil || t.Phase != PhaseCopying {
-			return
+		if t := s.table(oid); t != nil && t.Phase == PhaseCopying {
+			e.opt.Log.Warn("a table that was to be copied is gone from the source, or not selected any more", "table", t.Name())
+			s.forget(t)
 		}
-		e.opt.Log.Warn("a table that was to be copied is gone from the source, or not selected any more", "table", t.Name())
-		if t.Generation == 1 {
-			s.Tables = slices.DeleteFunc(s.Tables, func(o TableState) bool { return o.OID == oid })
-			return
-		}
-		t.detach()
-		t.Since = time.Now().UTC()
 	})
 }
+
+func (s *State) forget(t *TableState) {
+	if t.neverCopied() {
+		oid := t.OID
+		s.Tables = slices.DeleteFunc(s.Tables, func(o TableState) bool { return o.OID == oid })
+		return
+	}
+	t.detach()
+	t.Since = time.Now().UTC()
+}
+
+// neverCopied reports whether the lake can have nothing of a table yet.
+func (t *TableState) neverCopied() bool { return t.Phase == PhaseCopying && t.Generation == 1 }
 
 func (e *Engine) relations(ctx context.Context) (map[uint32]*cdc.Relation, error) {
 	tables, err := e.opt.Source.Tables(ctx)

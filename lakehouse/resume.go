@@ -212,13 +212,15 @@ func (e *Engine) reconcile(s *State, tables []*cdc.Relation, members map[uint32]
 			e.reconfigure(t, rel)
 		}
 	}
-	s.Tables = slices.DeleteFunc(s.Tables, func(t TableState) bool { return t.Phase == PhaseOffered && !selected[t.OID] })
+	s.Tables = slices.DeleteFunc(s.Tables, func(t TableState) bool {
+		return !selected[t.OID] && (t.Phase == PhaseOffered || t.neverCopied())
+	})
 	for i := range s.Tables {
 		t := &s.Tables[i]
 		was := t.Phase
 		switch {
 		case t.Phase == PhaseOffered, t.Phase == PhaseDropped:
-		case t.Phase != PhaseCopying && !selected[t.OID]:
+		case !selected[t.OID]:
 			t.detach()
 		case t.Phase == PhaseDetached && selected[t.OID]:
 			t.Phase, t.Reason, t.Remedy = PhaseCopying, "", ""

@@ -58,6 +58,20 @@ func exec(ctx context.Context, conn *pgconn.PgConn, sql string) error {
 	return err
 }
 
+// inOneView runs f's statements under one view of the database: what several of
+// them say of a table, between which it was altered, fits together. conn must
+// be in no transaction.
+func inOneView(ctx context.Context, conn *pgconn.PgConn, f func() error) error {
+	if err := exec(ctx, conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
+		return err
+	}
+	err := f()
+	if end := exec(ctx, conn, "ROLLBACK"); err == nil {
+		err = end
+	}
+	return err
+}
+
 func toRows(res *pgconn.Result) []row {
 	rows := make([]row, len(res.Rows))
 	for i, r := range res.Rows {

@@ -59,15 +59,8 @@ func (r *resolver) tableByOID(ctx context.Context, oid uint32, msg relationMessa
 	}
 	err := r.admin.with(ctx, func(conn *pgconn.PgConn) error {
 		var err error
-		if now, err = shapeFor(ctx, conn, oid, msg); err != nil {
+		if now, err = r.shapeFor(ctx, conn, oid, msg); err != nil {
 			return err
-		}
-		if now != nil {
-			shapes, err := r.narrowed(ctx, conn)
-			if err != nil {
-				return err
-			}
-			now.narrow(shapes[oid].columns)
 		}
 		types, err = r.types.resolve(ctx, conn, oids)
 		return err
@@ -95,17 +88,13 @@ const visibleWithin = 500 * time.Millisecond
 // it stood on, as it could not lock the table before that was seen. A stream that
 // is behind a table which is altered often would else wait for each of its
 // transactions, and never catch up.
-func shapeFor(ctx context.Context, conn *pgconn.PgConn, oid uint32, msg relationMessage) (*shape, error) {
+func (r *resolver) shapeFor(ctx context.Context, conn *pgconn.PgConn, oid uint32, msg relationMessage) (*shape, error) {
 	until := time.Now().Add(visibleWithin)
 	past := false // the catalogue is not older than the message
 	for pause := 2 * time.Millisecond; ; {
-		var now *shape
-		shapes, err := readShapes(ctx, conn, []uint32{oid})
+		now, err := r.presentShape(ctx, conn, oid)
 		if err != nil {
 			return nil, err
-		}
-		if len(shapes) == 1 {
-			now = shapes[0]
 		}
 		unknown := func(c relationColumn) bool { return now.attribute(c) == nil }
 		if past || !slices.ContainsFunc(msg.Columns, unknown) || time.Now().Add(pause).After(until) {
@@ -124,6 +113,26 @@ func shapeFor(ctx context.Context, conn *pgconn.PgConn, oid uint32, msg relation
 		}
 		pause *= 2
 	}
+}
+
+// presentShape reads the shape of a table as it is published; nil where it is
+// gone. Columns and files are of one moment: with files from after an ALTER TABLE
+// beside the columns from before it, the values that it wrote into all rows would
+// be taken for known.
+func (r *resolver) presentShape(ctx context.Context, conn *pgconn.PgConn, oid uint32) (now *shape, err error) {
+	err = inOneView(ctx, conn, func() error {
+		shapes, err := readShapes(ctx, conn, []uint32{oid})
+		if err != nil || len(shapes) == 0 {
+			return err
+		}
+		now = shapes[0]
+		narrowed, err := r.narrowed(ctx, conn)
+		if err == nil {
+			now.narrow(narrowed[oid].columns)
+		}
+		return err
+	})
+	return now, err
 }
 
 // sees reports whether a new transaction of conn sees what txn did. Of a standby

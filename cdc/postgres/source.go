@@ -135,11 +135,15 @@ func (s *Source) Tables(ctx context.Context) ([]*cdc.Relation, error) {
 	var rels []*cdc.Relation
 	err := s.admin.with(ctx, func(conn *pgconn.PgConn) error {
 		rels = nil
-		sel, err := s.selector.find(ctx, conn)
-		if err != nil {
+		var infos []*tableInfo
+		err := inOneView(ctx, conn, func() error {
+			sel, err := s.selector.find(ctx, conn)
+			if err != nil {
+				return err
+			}
+			infos, err = s.describeTables(ctx, conn, sel.oids())
 			return err
-		}
-		infos, err := s.describeTables(ctx, conn, sel.oids())
+		})
 		for _, t := range infos {
 			rels = append(rels, t.rel)
 			s.resolver.remember(t.rel)

@@ -80,16 +80,10 @@ SELECT tree.root, c.oid, n.nspname, c.relname, c.relkind, c.relfilenode, c.relpe
 func (s *Source) Look(ctx context.Context, oids []uint32) (map[uint32]cdc.Look, error) {
 	var looks map[uint32]cdc.Look
 	err := s.admin.with(ctx, func(conn *pgconn.PgConn) error {
-		// One snapshot for all, so that what is said fits together.
-		if err := exec(ctx, conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
+		return inOneView(ctx, conn, func() (err error) {
+			looks, err = s.look(ctx, conn, oids)
 			return err
-		}
-		var err error
-		looks, err = s.look(ctx, conn, oids)
-		if end := exec(ctx, conn, "ROLLBACK"); err == nil {
-			err = end
-		}
-		return err
+		})
 	})
 	if err != nil {
 		return nil, failed("looking at tables in the catalogue", s.connector.address(), err)

@@ -33,6 +33,10 @@ var changeMutations = []mutation{
 		edits: []edit{{"cdc/postgres/watch.go", "			found = alteredSame\n", "			_ = alteredSame\n"}},
 	},
 	{
+		name: "change: columns and files of a table are of two moments", edge: 43, pkg: source, test: "TestEdge43TheCatalogueIsReadInOneView",
+		edits: []edit{{"cdc/postgres/query.go", "	if err := exec(ctx, conn, \"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY\"); err != nil {\n", "	if err := exec(ctx, conn, \"SELECT 1\"); err != nil {\n"}},
+	},
+	{
 		name: "change: a column with a value for each row is simply added", edge: 43, pkg: source, test: "TestEdge43And46Watched",
 		edits: []edit{{"cdc/postgres/watch.go", "	if shape && s.anew(now) {\n", "	if false && shape {\n"}},
 	},
