@@ -1,15 +1,19 @@
 package colfile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/parquet-go/parquet-go/format"
+	"golang.org/x/sync/errgroup"
 )
 
 // Writer writes one Parquet file. It must be closed, also after an error, to
@@ -45,6 +49,13 @@ func (w *offsetWriter) Write(p []byte) (int, error) {
 		err = io.ErrShortWrite
 	}
 	return n, err
+}
+
+// release gives pooled memory back.
+func (s *scratch) release() {
+	if cap(s.page)+cap(s.packed) <= 2*maxPooledScratch {
+		scratchPool.Put(s)
+	}
 }
 
 var scratchPool = sync.Pool{New: func() any { return new(scratch) }}
@@ -168,11 +179,14 @@ func (w *Writer) write(rec arrow.RecordBatch, n int, rows []int32) error {
 		if rows != nil {
 			sel = selection{pos: rows[at : at+k]}
 		}
-		for i, node := range w.nodes {
-			if err := node.writeRows(rec.Column(i), sel, w.s); err != nil {
-				w.err = fmt.Errorf("writing column %q: %w", node.name, err)
-				return w.err
+		w.err = w.eachColumn(len(w.nodes), k, func(i int, s *scratch) error {
+			if err := w.nodes[i].writeRows(rec.Column(i), sel, s); err != nil {
+				return fmt.Errorf("writing column %q: %w", w.nodes[i].name, err)
 			}
+			return nil
+		})
+		if w.err != nil {
+			return w.err
 		}
 		at += k
 		w.groupRows += int64(k)
@@ -184,6 +198,47 @@ func (w *Writer) write(rec arrow.RecordBatch, n int, rows []int32) error {
 		}
 	}
 	return nil
+}
+
+// parallelCells is how many values are worth a second goroutine.
+const parallelCells = 8192
+
+// eachColumn does f for each of n columns, which share nothing but the scratch
+// that f gets, on as many goroutines as there are processors. Encoding and
+// compressing are most of the work of a writer.
+func (w *Writer) eachColumn(n, rows int, f func(i int, s *scratch) error) error {
+	workers := min(n, runtime.GOMAXPROCS(0))
+	if workers < 2 || n*rows < parallelCells {
+		for i := range n {
+			if err := f(i, w.s); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var next atomic.Int32
+	work := func(s *scratch) error {
+		for {
+			i := int(next.Add(1)) - 1
+			if i >= n {
+				return nil
+			}
+			if err := f(i, s); err != nil {
+				next.Store(int32(n)) // the file is of no use
+				return err
+			}
+		}
+	}
+	var g errgroup.Group
+	for range workers - 1 {
+		g.Go(func() error {
+			s := scratchPool.Get().(*scratch)
+			defer s.release()
+			return work(s)
+		})
+	}
+	err := work(w.s)
+	return cmp.Or(g.Wait(), err)
 }
 
 // step is the number of rows such that a slice of rec is a small part of a
@@ -240,6 +295,15 @@ func (w *Writer) endGroup() error {
 	g := format.RowGroup{
 		NumRows: w.groupRows, FileOffset: w.out.offset, Ordinal: int16(len(w.meta.RowGroups)),
 		Columns: make([]format.ColumnChunk, len(w.leaves)),
+	}
+	err := w.eachColumn(len(w.leaves), int(min(w.groupRows, math.MaxInt32)), func(i int, s *scratch) error {
+		if err := w.leaves[i].flushPage(s); err != nil {
+			return fmt.Errorf("writing column %q: %w", w.leaves[i].path, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for i, l := range w.leaves {
 		cc, err := l.endGroup(&w.out, w.s)
@@ -299,9 +363,7 @@ func (w *Writer) release() {
 	for _, l := range w.leaves {
 		l.release()
 	}
-	if cap(w.s.page)+cap(w.s.packed) <= 2*maxPooledScratch {
-		scratchPool.Put(w.s)
-	}
+	w.s.release()
 	w.s = nil
 }
 
