@@ -31,7 +31,8 @@ type copier struct {
 	// due says when it may next.
 	begun  map[uint32]int
 	due    map[uint32]time.Time
-	failed chan error // of capacity 1: why it has ended
+	wait   time.Duration // after what failed last; 0: nothing has since
+	failed chan error    // of capacity 1: why it has ended
 
 	mu sync.Mutex // guards reading
 	// reading are the tables that are read under a snapshot just now, each with
@@ -156,15 +157,17 @@ func (c *copier) pass(ctx context.Context) (again bool, err error) {
 		err = c.tables(ctx, todo, rels)
 	}
 	if err == nil {
+		c.wait = 0
 		return true, nil
 	}
-	if ctx.Err() != nil || !cdc.Retryable(err) && !errors.Is(err, errCopyEnded) {
+	if errors.Is(err, errCopyEnded) && ctx.Err() == nil {
+		return true, nil
+	}
+	if ctx.Err() != nil || !passes(err) {
 		return false, err
 	}
-	if errors.Is(err, errCopyEnded) {
-		return true, nil
-	}
-	return true, c.e.backOff(ctx, "copying", err, retryFirst)
+	c.wait = min(max(2*c.wait, retryFirst), retryMost)
+	return true, c.e.backOff(ctx, "copying", err, c.wait)
 }
 
 // errCopyEnded says that the copy that was worked on is no more: the session
@@ -233,7 +236,7 @@ func (c *copier) forgetDivision(oid uint32) {
 // fault makes an error that concerns one table alone stop that table.
 func (c *copier) fault(ctx context.Context, oid uint32, err error) error {
 	c.forgetDivision(oid)
-	if ctx.Err() != nil || errors.Is(err, errCopyEnded) || cdc.Retryable(err) && !errors.Is(err, cdc.ErrTableChanged) {
+	if ctx.Err() != nil || errors.Is(err, errCopyEnded) || passes(err) && !errors.Is(err, cdc.ErrTableChanged) {
 		return err
 	}
 	if errors.Is(err, errEmptied) || errors.Is(err, cdc.ErrTableChanged) {
@@ -426,7 +429,7 @@ func (c *copier) readRanges(ctx context.Context, oid uint32, rc *rangeCopy) erro
 			}
 		case rc.life.Err() != nil:
 			return c.ended(rc)
-		case ctx.Err() == nil && cdc.Retryable(err) && !errors.Is(err, cdc.ErrTableChanged):
+		case ctx.Err() == nil && passes(err) && !errors.Is(err, cdc.ErrTableChanged):
 			if err := c.e.backOff(ctx, "copying "+rc.rel.String(), err, wait); err != nil {
 				return c.lifeOr(rc, err)
 			}

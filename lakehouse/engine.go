@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/internal/osfault"
 	"github.com/lakeload/lakeload/lakehouse/epoch"
 	"github.com/lakeload/lakeload/lakehouse/mask"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
@@ -154,10 +155,21 @@ func (e *Engine) work(ctx context.Context) error {
 		return err
 	}
 	e.removeOldIndexes()
-	if err := e.firstEpoch(ctx); err != nil {
-		return err
+	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
+		err := e.firstEpoch(ctx)
+		if err == nil {
+			return e.follow(ctx)
+		}
+		if !lakeFails(err) {
+			return err
+		}
+		if err := e.pause(ctx, "recording the first epoch", err, wait); err != nil {
+			return err
+		}
+		if err := e.reopenPatiently(ctx, wait); err != nil {
+			return err
+		}
 	}
-	return e.follow(ctx)
 }
 
 // reopen loads epochs and tables as they are in the lake.
@@ -202,7 +214,8 @@ func (e *Engine) prepare(ctx context.Context) error {
 			told = true
 			err = e.copyTables(ctx, snap)
 		}
-		if err == nil || !cdc.Retryable(err) {
+		// A lake that refuses before anything is there is refused itself.
+		if err == nil || !cdc.Retryable(err) && (!told || !lakeFails(err)) {
 			return err
 		}
 		if err := e.pause(ctx, "copying", err, wait); err != nil {
@@ -238,10 +251,18 @@ func (e *Engine) backOff(ctx context.Context, what string, why error, wait time.
 // varies, so that many engines do not come back at once.
 func (e *Engine) tellRetrying(what string, why error, wait time.Duration) time.Duration {
 	wait = wait/2 + rand.N(wait)
-	if e.opt.Events.Retrying != nil {
-		e.opt.Events.Retrying(Retrying{What: what, Err: why.Error(), After: wait})
+	remedy := hintOf(why)
+	if remedy == "" && osfault.Blocked(why) {
+		remedy = "make room on the local disk, or give the right that is missing; it goes on by itself then"
 	}
-	e.opt.Log.Warn(what+" broke off and is begun again", "error", why, "after", wait)
+	if e.opt.Events.Retrying != nil {
+		e.opt.Events.Retrying(Retrying{What: what, Err: why.Error(), After: wait, Remedy: remedy})
+	}
+	args := []any{"error", why, "after", wait}
+	if remedy != "" {
+		args = append(args, "what_to_do", remedy)
+	}
+	e.opt.Log.Warn(what+" broke off and is begun again", args...)
 	return wait
 }
 

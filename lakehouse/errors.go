@@ -5,7 +5,9 @@ import (
 	"fmt"
 
 	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/internal/osfault"
 	"github.com/lakeload/lakeload/tablefmt"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
 
 // Kind divides the engine's errors by what they mean for a caller.
@@ -102,6 +104,17 @@ func faultError(b *cdc.Batch, from int) error {
 	}
 	return &stopError{reason: f.Reason, remedy: f.Remedy, recopy: f.Resync}
 }
+
+// lakeFails reports whether an error comes of the lake's store, or the local
+// disk, and does not last: it passes by itself, or once somebody has made room
+// or given a right.
+func lakeFails(err error) bool {
+	var source *cdc.Error
+	return objstore.Retryable(err) || objstore.Blocked(err) || osfault.Blocked(err) && !errors.As(err, &source)
+}
+
+// passes reports whether what failed is to be tried again, after a while.
+func passes(err error) bool { return cdc.Retryable(err) || lakeFails(err) }
 
 // errRearranged says that another program has moved rows, but changed none,
 // which a flush wanted to mark where they were. The flush is made again from

@@ -146,4 +146,7 @@ type Retrying struct {
 	What  string        `json:"what"`
 	Err   string        `json:"error"`
 	After time.Duration `json:"after_ns"`
+	// Remedy is what somebody has to do for it to pass; empty where it passes by
+	// itself, or nobody knows.
+	Remedy string `json:"remedy,omitempty"`
 }

@@ -380,8 +380,12 @@ type storeMeter struct {
 	failing         map[string]failing // by the call's name; those whose last call has not failed are missing
 }
 
-// failing is since when all calls of a name have failed, and when one last did.
-type failing struct{ since, last time.Time }
+// failing is since when all calls of a name have failed, when one last did, and
+// why.
+type failing struct {
+	since, last time.Time
+	why         error
+}
 
 // failureOld is the age from which on a failure says nothing of now: a call that
 // is needed is made again sooner, see retryMost.
@@ -400,7 +404,7 @@ func (s *storeMeter) called(op string, err error) {
 		if f.last.IsZero() || now.Sub(f.last) > failureOld {
 			f.since = now
 		}
-		f.last = now
+		f.last, f.why = now, err
 		s.failing[op] = f
 	case !errors.Is(err, context.Canceled): // who was told to stop has learned nothing
 		delete(s.failing, op)
@@ -433,6 +437,19 @@ func (s *storeMeter) stats(now time.Time) StoreStats {
 		}
 	}
 	return out
+}
+
+// blocked is what forbids the store's use, until somebody takes it away; nil for
+// nothing.
+func (s *storeMeter) blocked(now time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.failing {
+		if objstore.Blocked(f.why) && now.Sub(f.last) <= failureOld {
+			return f.why
+		}
+	}
+	return nil
 }
 
 // lasted is how long the store has been failing; 0: it is not.

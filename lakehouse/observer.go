@@ -1,6 +1,7 @@
 package lakehouse
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -82,12 +83,19 @@ func (e *Engine) sample(ctx context.Context) {
 	}
 }
 
-// watchStore tells of a store that has failed for long.
+// watchStore tells of a store that has failed for long, or that refuses what
+// waiting alone does not change.
 func (e *Engine) watchStore(now time.Time) {
 	alert := InfrastructureAlert{Kind: AlertStore, Limit: int64(storePatient.Seconds())}
 	lasted := e.meter.store.lasted(now)
 	alert.Value = int64(lasted.Seconds())
+	why := e.meter.store.blocked(now)
 	switch {
+	case why != nil:
+		alert.Severity = AlertCritical
+		alert.Message = fmt.Sprintf("the lake's store at %s refuses what is asked of it: %v", e.opt.Lake.URL(), why)
+		alert.Remedy = cmp.Or(hintOf(why), "take away what forbids it") + "; nothing is lost meanwhile, and it goes on by itself then"
+		e.alert(alert)
 	case lasted > storePatient:
 		alert.Severity = AlertCritical
 		alert.Message = fmt.Sprintf("the lake's store at %s cannot be used, for %d s now", e.opt.Lake.URL(), alert.Value)

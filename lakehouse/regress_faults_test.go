@@ -55,7 +55,14 @@ func (r *rig) inject(rules ...faultstore.Rule) *faultstore.Store {
 	return s
 }
 
-func TestATransientStoreErrorDoesNotEndTheEngine(t *testing.T) {
+// passing are the ways in which a store's failure passes: by itself, or once
+// somebody has made room.
+var passing = map[string]func(*faultstore.Rule){
+	"in passing": func(r *faultstore.Rule) { r.Transient = true },
+	"refused":    func(r *faultstore.Rule) { r.Blocked = true },
+}
+
+func TestAStoreErrorThatPassesDoesNotEndTheEngine(t *testing.T) {
 	for name, rule := range map[string]faultstore.Rule{
 		"one commit":           {Op: faultstore.OpPutIfAbsent, Path: "public/t/_delta_log/*"},
 		"a commit and retries": {Op: faultstore.OpPutIfAbsent, Path: "public/t/_delta_log/*", Count: 12},
@@ -64,25 +71,77 @@ func TestATransientStoreErrorDoesNotEndTheEngine(t *testing.T) {
 		"an answer":            {Op: faultstore.OpPutIfAbsent, Path: "public/t/_delta_log/*", Do: faultstore.SucceedThenFail, Count: 2},
 		"everything":           {Count: 100}, // the store is away for a while
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, keyed("t"), keyed("u"))
-				faults := r.inject()
-				r.insert("t", 0, 10)
-				stop := r.start()
-				rule.Transient = true
-				require.NoError(t, faults.SetRules(rule))
-				r.insert("t", 10, 20)
-				r.update("t", 3, "changed")
-				r.insert("u", 0, 10)
-				time.Sleep(20 * time.Minute)
-				require.Equal(t, []int{max(rule.Count, 1)}, faults.Hits())
-				r.same("t", "u") // by the engine that ran all the time
-				require.NoError(t, stop())
-				require.Empty(t, r.stopped())
-				require.Equal(t, r.world.Head(), r.acknowledged())
+		for how, mark := range passing {
+			if how == "refused" && rule.Do == faultstore.SucceedThenFail {
+				continue // what was refused has not happened
+			}
+			t.Run(name+", "+how, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t, keyed("t"), keyed("u"))
+					faults := r.inject()
+					r.insert("t", 0, 10)
+					stop := r.start()
+					rule := rule
+					mark(&rule)
+					require.NoError(t, faults.SetRules(rule))
+					r.insert("t", 10, 20)
+					r.update("t", 3, "changed")
+					r.insert("u", 0, 10)
+					time.Sleep(40 * time.Minute)
+					require.Equal(t, []int{max(rule.Count, 1)}, faults.Hits())
+					r.same("t", "u") // by the engine that ran all the time
+					require.NoError(t, stop())
+					require.Empty(t, r.stopped())
+					require.Equal(t, r.world.Head(), r.acknowledged())
+				})
 			})
-		})
+		}
+	}
+}
+
+// A copy goes on when the store can be used again, too, before the stream has
+// begun and beside it, under a snapshot and by key ranges.
+func TestACopyOutlastsAStoreErrorThatPasses(t *testing.T) {
+	rules := map[string]faultstore.Rule{
+		"a data file":      {Op: faultstore.OpClose, Path: "public/t/*.parquet", Count: 9},
+		"the copy's log":   {Op: faultstore.OpPutIfAbsent, Path: "_lakeload/default/copies/**", Count: 9},
+		"the table's log":  {Op: faultstore.OpPutIfAbsent, Path: "public/t/_delta_log/*", Count: 9},
+		"everything":       {Count: 200},
+		"the first epochs": {Op: faultstore.OpPutIfAbsent, Path: "_lakeload/default/epochs/**", Count: 9},
+	}
+	for _, byRanges := range []bool{false, true} {
+		for name, rule := range rules {
+			for how, mark := range passing {
+				t.Run(fmt.Sprintf("%s, %s, by ranges %t", name, how, byRanges), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						r, _ := newRangeRig(t)
+						if !byRanges {
+							r = newRig(t, keyed("t"), keyless("other"))
+							r.insert("t", 0, 40)
+						}
+						faults := r.inject()
+						rule := rule
+						mark(&rule)
+						again := name == "everything" // at the very start that refuses the lake itself
+						if !again {
+							require.NoError(t, faults.SetRules(rule))
+						}
+						stop := r.start()
+						if again {
+							r.act("t", lakehouse.ActionResync)
+							require.NoError(t, faults.SetRules(rule))
+						}
+						r.update("t", 3, "changed")
+						time.Sleep(3 * time.Hour)
+						require.Equal(t, []int{max(rule.Count, 1)}, faults.Hits())
+						r.same("t")
+						require.NoError(t, stop())
+						require.Empty(t, r.stopped())
+						require.Equal(t, lakehouse.PhaseLive, r.state("t").Phase)
+					})
+				})
+			}
+		}
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/internal/crashpoint"
 	"github.com/lakeload/lakeload/lakehouse/keyindex"
-	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
 
 const (
@@ -66,7 +65,7 @@ func (e *Engine) sessions(ctx context.Context) error {
 			continue
 		case errors.Is(err, keyindex.ErrUnfit), errors.Is(err, errRearranged):
 			what, anew = "keeping the key index", true // it is rebuilt
-		case objstore.Retryable(err):
+		case lakeFails(err):
 			what, anew = "writing to the lake", true // what the failed flush has left is read
 		case !cdc.Retryable(err):
 			return err
@@ -126,7 +125,7 @@ func (e *Engine) rest(ctx context.Context, what string, why error, wait time.Dur
 func (e *Engine) reopenPatiently(ctx context.Context, wait time.Duration) error {
 	for {
 		err := e.reopen(ctx)
-		if !objstore.Retryable(err) && !cdc.Retryable(err) {
+		if !passes(err) {
 			return err
 		}
 		wait = min(2*wait, retryMost)

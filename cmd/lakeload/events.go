@@ -144,7 +144,11 @@ func (l *textLines) tell(event any) {
 	case lakehouse.InfrastructureAlert:
 		l.alert(e)
 	case lakehouse.Retrying:
-		l.log.Warn("trying again", "what", e.What, "error", e.Err, "after", e.After.Round(time.Millisecond))
+		args := []any{"what", e.What, "error", e.Err, "after", e.After.Round(time.Millisecond)}
+		if e.Remedy != "" {
+			args = append(args, "what_to_do", e.Remedy)
+		}
+		l.log.Warn("trying again", args...)
 	case configurationReloaded:
 		if e.Accepted {
 			l.log.Info("the configuration was read again", "pipeline", e.Pipeline)

@@ -46,6 +46,7 @@ func tellAll(tell func(name string, event any)) {
 	e.InfrastructureAlert(lakehouse.InfrastructureAlert{Kind: lakehouse.AlertStore, Severity: lakehouse.AlertCritical, Message: "it cannot be used", Remedy: "see to it", Value: 31, Limit: 30})
 	e.InfrastructureAlert(lakehouse.InfrastructureAlert{Kind: lakehouse.AlertStore, Severity: lakehouse.AlertResolved, Message: "it can be used again", Limit: 30})
 	e.Retrying(lakehouse.Retrying{What: "streaming", Err: "connection refused", After: time.Second})
+	e.Retrying(lakehouse.Retrying{What: "writing to the lake", Err: "no space left on device", After: time.Second, Remedy: "free some space"})
 	tell(eventReloaded, configurationReloaded{Pipeline: "shop", Accepted: true})
 	tell(eventReloaded, configurationReloaded{Pipeline: "shop", Error: "unknown key", Remedy: "mend it"})
 	tell(eventPipelineStopped, pipelineStopped{Pipeline: "shop", Code: 0})

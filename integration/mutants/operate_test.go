@@ -3,6 +3,14 @@ package mutants
 // operateMutations are faults in what an operator asks for, and in the guard of the source's log.
 var operateMutations = []mutation{
 	{
+		name: "operate: a store that refuses ends the engine", pkg: engine, test: "TestAStoreErrorThatPassesDoesNotEndTheEngine",
+		edits: []edit{{"lakehouse/errors.go", "objstore.Blocked(err) ||", "false && objstore.Blocked(err) ||"}},
+	},
+	{
+		name: "operate: a store's error in passing ends copying for good", pkg: engine, test: "TestACopyOutlastsAStoreErrorThatPasses",
+		edits: []edit{{"lakehouse/copier.go", "	if ctx.Err() != nil || !passes(err) {\n", "	if ctx.Err() != nil || !cdc.Retryable(err) {\n"}},
+	},
+	{
 		name: "operate: a paused table lets the source forget", pkg: engine, test: "TestPauseAndResume", sample: true,
 		edits: []edit{{"lakehouse/fedtable.go", "		case t.stopped && t.state.NeedsCopy: //", "		case t.stopped && (t.state.NeedsCopy || t.state.Phase == PhasePaused): //"}},
 	},

@@ -41,7 +41,7 @@ var arrows = []arrow{
 }
 
 // leaves may be imported by every package.
-var leaves = []string{"internal/crashpoint", "internal/invariant"}
+var leaves = []string{"internal/crashpoint", "internal/invariant", "internal/osfault"}
 
 // nobody is what nothing imports, except for itself.
 var nobody = []string{"integration/...", "bench/..."}

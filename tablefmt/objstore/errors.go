@@ -15,6 +15,10 @@ type Error struct {
 	// Transient says that the same call may succeed later (a time-out, a
 	// busy server). See [Retryable].
 	Transient bool
+	// Blocked says that something outside the program forbids the call (a full
+	// disk, a quota, a right, a read-only file system), and that the same call
+	// succeeds once somebody has taken that away. See [Blocked].
+	Blocked bool
 	Remedy    string // what to do, for people; may be empty
 	Err       error
 }
@@ -38,4 +42,12 @@ func (e *Error) Hint() string { return e.Remedy }
 func Retryable(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Transient
+}
+
+// Blocked reports whether the call failed for something outside the program
+// that somebody has to take away, after which it succeeds. It does not get
+// better by itself, but whoever runs for long waits and asks again.
+func Blocked(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Blocked
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"github.com/lakeload/lakeload/internal/osfault"
 )
 
 var (
@@ -42,6 +44,8 @@ func (l *Local) fail(op, p string, err error) error {
 	if errors.Is(err, ErrExists) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return e
 	}
+	var link *linkError
+	e.Blocked = osfault.Blocked(err) && !errors.As(err, &link) // no file system learns to make links
 	e.Remedy = l.remedy(err)
 	return e
 }

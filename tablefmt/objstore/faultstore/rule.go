@@ -68,6 +68,8 @@ type Rule struct {
 	Err error
 	// Transient marks the error as one that objstore.Retryable says yes to.
 	Transient bool
+	// Blocked marks it as one that objstore.Blocked says yes to.
+	Blocked bool
 	Wait      time.Duration   // for Delay
 	Until     <-chan struct{} // for Hold
 	Entries   int             // for Short

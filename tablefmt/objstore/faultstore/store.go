@@ -149,7 +149,7 @@ func (s *Store) fault(r *Rule, op Op, path string, unknown bool) error {
 	if unknown {
 		err = fmt.Errorf("%w: %w", objstore.ErrUnknownOutcome, err)
 	}
-	return &objstore.Error{Op: string(op), Store: s.URL(), Path: path, Transient: r.Transient, Err: err}
+	return &objstore.Error{Op: string(op), Store: s.URL(), Path: path, Transient: r.Transient, Blocked: r.Blocked, Err: err}
 }
 
 // pause does what Delay and Hold do.
