@@ -4,27 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 )
 
 // indexFolder is where the pipeline's key indexes lie, each in a folder that
 // is named by table and generation.
 func (e *Engine) indexFolder() string {
 	return filepath.Join(e.opt.CacheDir, e.opt.Name, "keyindex")
-}
-
-// indexMemory is the budget of each key index: a quarter of the engine's, in
-// equal parts for the mirrors that are fed or copied. A table that is only
-// offered, or detached, has none.
-func indexMemory(memory int64, tables []TableState) int64 {
-	n := 0
-	for i := range tables {
-		t := &tables[i]
-		if t.Followed() && slices.Contains(t.Modes, ModeMirror) {
-			n++
-		}
-	}
-	return memory / 4 / int64(max(1, n))
 }
 
 func indexName(t *TableState) string { return fmt.Sprintf("%d-%d", t.OID, t.Generation) }

@@ -331,8 +331,12 @@ func (e *Engine) copyOne(ctx context.Context, snap cdc.Snapshot, rel *cdc.Relati
 			c.close()
 		}
 	}()
+	expected := int64(0)
+	for i := range ranges {
+		expected += ranges[i].Rows
+	}
 	for _, spec := range specs {
-		c, err := newCopyTarget(ctx, e.opt.Lake, spec, rel, snap.Point())
+		c, err := newCopyTarget(ctx, e.opt.Lake, spec, rel, snap.Point(), expected)
 		if err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ type copyTarget struct {
 	change keyindex.Change
 }
 
-func newCopyTarget(ctx context.Context, lake objstore.Store, spec tableSpec, rel *cdc.Relation, point cdc.LSN) (*copyTarget, error) {
+func newCopyTarget(ctx context.Context, lake objstore.Store, spec tableSpec, rel *cdc.Relation, point cdc.LSN, rows int64) (*copyTarget, error) {
 	c := &copyTarget{copyLog: newCopyLog(lake, spec), point: point, rel: rel}
 	var err error
 	if c.base, err = loadExisting(ctx, &c.spec); err != nil {
@@ -41,7 +41,7 @@ func newCopyTarget(ctx context.Context, lake objstore.Store, spec tableSpec, rel
 		return nil, err
 	}
 	if spec.mode == ModeMirror && (len(rel.Key) > 0 || isBag(rel)) {
-		if c.index, err = createIndex(ctx, &c.spec); err != nil {
+		if c.index, err = createIndex(ctx, &c.spec, rows); err != nil {
 			return nil, err
 		}
 		c.change = c.index.Change()

@@ -40,6 +40,8 @@ type Engine struct {
 	cuts    chan *cutRequest
 	copier  *copier
 	masks   *maskBook
+	indexes *indexPool
+	shared  time.Time      // when their memory was divided last
 	guests  sync.WaitGroup // calls of others that use the engine's source
 
 	meter  *meter
@@ -70,7 +72,7 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	masks := newMaskBook(opt.Table)
 	opt.Source = mask.Wrap(opt.Source, masks.policy)
 	e := &Engine{
-		opt: opt, masks: masks, meter: m, pulse: make(chan struct{}), tasks: make(chan *task), cuts: make(chan *cutRequest),
+		opt: opt, masks: masks, indexes: newIndexPool(opt.Memory), meter: m, pulse: make(chan struct{}), tasks: make(chan *task), cuts: make(chan *cutRequest),
 		resting: map[uint32]cdc.LSN{}, repaired: map[uint32]*Repaired{}, descent: descent{same: true},
 	}
 	st, err := ReadState(ctx, opt.Lake, opt.Name)
@@ -187,9 +189,11 @@ func (e *Engine) reopen(ctx context.Context) error {
 			return err
 		}
 	}
+	e.divideIndexes()
 	if err := e.openTables(ctx); err != nil {
 		return err
 	}
+	e.indexes.share(e.tables)
 	e.unopened = 0
 	if len(e.tables) == 0 && len(e.copyingTables()) == 0 {
 		return &Error{
@@ -376,9 +380,15 @@ func (e *Engine) save(ctx context.Context, change func(s *State)) error {
 	was := e.state
 	e.state, e.saved = next, true
 	e.masks.set(next.Tables)
+	e.divideIndexes()
 	e.setStatus(func(s *Status) { s.Tables = slices.Clone(next.Tables) })
 	e.tellDetached(was, next)
 	return nil
+}
+
+// divideIndexes says among which tables the memory for indexes is divided.
+func (e *Engine) divideIndexes() {
+	e.indexes.divide(e.state.Tables, func(t *TableState) string { return filepath.Join(e.indexFolder(), indexName(t)) })
 }
 
 // tellDetached tells of the tables that a change of the state has detached.
@@ -395,6 +405,7 @@ func (e *Engine) tellDetached(was, is *State) {
 
 // spec says how a table is kept in the lake.
 func (e *Engine) spec(t *TableState, mode Mode) tableSpec {
+	oid := t.OID
 	s := tableSpec{
 		pipeline: e.opt.Name, incarnation: e.state.Incarnation, source: e.identity, formerly: e.state.formerly(),
 		state: *t, mode: mode, loc: location(e.opt.Lake, mode, t),
@@ -404,7 +415,7 @@ func (e *Engine) spec(t *TableState, mode Mode) tableSpec {
 		policy:      e.opt.OnSchemaChange,
 		indexing:    e.opt.Events.IndexProgress,
 		meter:       e.meter.table(t.OID),
-		indexMemory: indexMemory(e.opt.Memory, e.state.Tables),
+		indexMemory: func(rows int64) int64 { return e.indexes.ask(oid, rows) },
 	}
 	if e.opt.CacheDir != "" && mode == ModeMirror {
 		s.indexDir = filepath.Join(e.indexFolder(), indexName(t))

@@ -328,6 +328,7 @@ func (f *flusher) passed(ctx context.Context) error {
 // upkeep writes checkpoints that are due. One that fails costs readers time
 // and nothing else, and is tried again after the next flush.
 func (f *flusher) upkeep(ctx context.Context) {
+	f.e.shareIndexes(time.Now())
 	due := []*tablefmt.Snapshot{f.e.epochs.Snapshot()}
 	for _, t := range f.e.tables {
 		for _, w := range t.writers {

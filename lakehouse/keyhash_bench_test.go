@@ -51,7 +51,7 @@ func BenchmarkUUIDTextKeys(b *testing.B) {
 	if err != nil {
 		n = 1_000_000
 	}
-	index, err := createIndex(ctx, &tableSpec{indexDir: b.TempDir(), indexMemory: 512 << 20 / 4})
+	index, err := createIndex(ctx, &tableSpec{indexDir: b.TempDir(), indexMemory: func(int64) int64 { return 512 << 20 / 4 }}, 0)
 	require.NoError(b, err)
 	defer func() { require.NoError(b, index.Close()) }()
 	k := keyHasher{hasher: keyindex.NewHasher([16]byte{7})}

@@ -25,7 +25,7 @@ func openMirror(ctx context.Context, t *table) (*mirrorWriter, error) {
 	}
 	m.hasher.hasher = newHasher(t.snap.Metadata())
 	if t.spec.indexDir != "" {
-		index, err := keyindex.OpenAny(ctx, indexOptions(&t.spec))
+		index, err := keyindex.OpenAny(ctx, indexOptions(&t.spec, liveRows(t.snap)))
 		if err != nil && !errors.Is(err, keyindex.ErrUnfit) {
 			return nil, fmt.Errorf("opening the key index of %s: %w", &t.spec, err)
 		}
@@ -50,21 +50,23 @@ func newHasher(md *tablefmt.Metadata) keyindex.Hasher {
 	return keyindex.NewHasher(id)
 }
 
-func indexOptions(spec *tableSpec) keyindex.Options {
-	return keyindex.Options{Dir: spec.indexDir, Memory: spec.indexMemory}
+func indexOptions(spec *tableSpec, rows int64) keyindex.Options {
+	return keyindex.Options{Dir: spec.indexDir, Memory: spec.indexMemory(rows)}
 }
 
 func stampOf(snap *tablefmt.Snapshot) keyindex.Stamp {
 	return keyindex.Stamp{Table: snap.Metadata().ID, Version: snap.Version(), Commit: snap.CommitID()}
 }
 
-func createIndex(ctx context.Context, spec *tableSpec) (keyindex.Index, error) {
+// createIndex makes an index for a table that is to have so many rows, as far as
+// is known.
+func createIndex(ctx context.Context, spec *tableSpec, rows int64) (keyindex.Index, error) {
 	if spec.indexDir == "" {
 		index := keyindex.NewMemory()
 		spec.meter.indexed(index)
 		return index, nil
 	}
-	index, err := keyindex.Create(ctx, indexOptions(spec))
+	index, err := keyindex.Create(ctx, indexOptions(spec, rows))
 	if err != nil {
 		return nil, fmt.Errorf("making the key index of %s: %w", spec, err)
 	}
@@ -85,7 +87,7 @@ func (m *mirrorWriter) freshIndex(ctx context.Context) error {
 		m.index = nil
 	}
 	clear(m.views) // their ids were the old index's
-	index, err := createIndex(ctx, &m.spec)
+	index, err := createIndex(ctx, &m.spec, liveRows(m.snap))
 	m.index = index
 	return err
 }

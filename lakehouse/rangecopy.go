@@ -81,6 +81,18 @@ type rangeFiles struct {
 	runs   []keyRun
 }
 
+// expected is how many rows the copy is to have, by the source's estimate; 0 for
+// no copy.
+func (c *rangeCopy) expected() (rows int64) {
+	if c == nil {
+		return 0
+	}
+	for i := range c.ranges.Len() {
+		rows += c.ranges.Range(i).Rows
+	}
+	return rows
+}
+
 func newRangeCopy(rel *cdc.Relation, ranges cdc.KeyRanges, at cdc.LSN) *rangeCopy {
 	c := &rangeCopy{rel: rel, ranges: ranges, gate: newRangeGate(ranges, at), low: at, begun: time.Now()}
 	c.life, c.stop = context.WithCancel(context.Background())

@@ -128,7 +128,8 @@ func TestACopyOutlastsAStoreErrorThatPasses(t *testing.T) {
 						}
 						stop := r.start()
 						if again {
-							r.act("t", lakehouse.ActionResync)
+							_, err := r.running.Act(t.Context(), "public.t", lakehouse.ActionResync)
+							require.NoError(t, err)
 							require.NoError(t, faults.SetRules(rule))
 						}
 						r.update("t", 3, "changed")

@@ -74,9 +74,9 @@ type tableSpec struct {
 	mode        Mode
 	loc         tablefmt.Location
 	targetSize  int64
-	holdBytes   int64  // of rows that wait to be written together with others of their partition
-	indexDir    string // empty: the index is kept in memory
-	indexMemory int64
+	holdBytes   int64                  // of rows that wait to be written together with others of their partition
+	indexDir    string                 // empty: the index is kept in memory
+	indexMemory func(rows int64) int64 // the budget of the index of a table of so many rows; 0: not known
 	policy      typemap.Policy
 	// indexing is told of the index as it is read from the table; nil: nobody is.
 	indexing func(IndexProgress)

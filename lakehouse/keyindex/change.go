@@ -148,7 +148,7 @@ type change struct {
 func (ix *diskIndex) Change() Change {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	c := &change{buffer: buffer{ix: ix, limit: ix.opt.changeKeys()}}
+	c := &change{buffer: buffer{ix: ix, limit: ix.budget().changeKeys()}}
 	if ix.changing != nil {
 		c.table, c.err, c.done = &table{}, errBusy, true
 		return c

@@ -52,7 +52,7 @@ func (ix *diskIndex) hasRoom(n int) bool {
 		return false
 	}
 	busy := ix.frozen != nil || (ix.dumping && ix.recent != nil)
-	return !busy || ix.recent.n+n <= 2*ix.opt.memtableKeys()
+	return !busy || ix.recent.n+n <= 2*ix.budget().memtableKeys()
 }
 
 // waitFor waits until something is so. The caller holds mu, and loses it
@@ -134,7 +134,7 @@ func (ix *diskIndex) endCommit(t *table, last record) error {
 // recentIsFull says that recent should be written to a run: it is large, or
 // its journal is, as commits to the same few keys make it.
 func (ix *diskIndex) recentIsFull() bool {
-	n := ix.opt.memtableKeys()
+	n := ix.budget().memtableKeys()
 	return ix.recent.n >= n || ix.journal.meta.size > int64(n)*4*entryBytes
 }
 
@@ -183,7 +183,7 @@ func (ix *diskIndex) commitLarge(ctx context.Context, c *change, s Stamp) error 
 	if err != nil {
 		return err
 	}
-	if ix.keys != nil && (ix.keys.n+c.entries())*bytesPerKey <= ix.opt.keysBytes() {
+	if ix.keys != nil && (ix.keys.n+c.entries())*bytesPerKey <= ix.budget().keysBytes() {
 		return ix.absorb(ctx, c, record{stamp: s, lastID: last, files: edits})
 	}
 	// The edits are written by publish.

@@ -32,6 +32,7 @@ type diskIndex struct {
 	trash  *trash
 	// lookups is how many read runs now.
 	lookups atomic.Int32
+	memory  atomic.Int64 // the budget; see SetMemory
 
 	// mu guards what is on the disk and what is being done. It is taken
 	// before vis, and held while a manifest is written, so no lookup waits
@@ -77,8 +78,18 @@ func newDiskIndex(opt Options, lock *os.File) *diskIndex {
 	ix := &diskIndex{opt: opt, lock: lock, files: newFileTable(), trash: newTrash(opt.Logger), merging: make([]bool, opt.Partitions)}
 	ix.changed.L = &ix.mu
 	ix.view = newView(make([][]*segment, opt.Partitions))
+	ix.memory.Store(opt.Memory)
 	ix.ctx, ix.stop = context.WithCancelCause(context.Background())
 	return ix
+}
+
+func (ix *diskIndex) budget() budget { return budget(ix.memory.Load()) }
+
+func (ix *diskIndex) SetMemory(bytes int64) {
+	ix.memory.Store(max(bytes, minMemory))
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	ix.changed.Broadcast() // there may be something to write out
 }
 
 func (ix *diskIndex) path(name string) string { return filepath.Join(ix.opt.Dir, name) }
@@ -266,5 +277,5 @@ func (ix *diskIndex) tableRun(ctx context.Context, t *table, filtered bool) (*ru
 func (ix *diskIndex) affordsFilter(n int64) bool {
 	ix.vis.RLock()
 	defer ix.vis.RUnlock()
-	return ix.view.filterBytes()+int64(filterSize(n))*8 <= ix.opt.filterBytes()
+	return ix.view.filterBytes()+int64(filterSize(n))*8 <= ix.budget().filterBytes()
 }

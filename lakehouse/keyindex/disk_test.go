@@ -127,7 +127,7 @@ func TestLargeChange(t *testing.T) {
 		key := k % (n * 2 / 3) // a third comes twice
 		want[key] = Loc{1, uint32(k)}
 		require.NoError(t, c.Put(ctx, []Entry{{benchHash(key), want[key]}}))
-		require.LessOrEqual(t, c.table.n, ix.opt.changeKeys())
+		require.LessOrEqual(t, c.table.n, ix.budget().changeKeys())
 	}
 	require.LessOrEqual(t, len(c.runs), 2*spillWidth+spillWidth, "spilled runs are merged")
 	i.FileID("file-1")

@@ -80,6 +80,12 @@ type Index interface {
 	// then and never names another file.
 	Forget(id FileID)
 
+	// SetMemory changes the budget (see Options.Memory). What is above a smaller
+	// one goes to the disk meanwhile; a greater one is made use of by what comes,
+	// and brings keys that are on the disk back only when the index is opened
+	// again. It may be called at any time by any goroutine.
+	SetMemory(bytes int64)
+
 	// Close waits for merges and releases everything. It does not commit.
 	Close() error
 }

@@ -154,3 +154,6 @@ func (c *memChange) end() {
 		c.ix.changing = false
 	}
 }
+
+// SetMemory does nothing: all is in memory.
+func (ix *memIndex) SetMemory(int64) {}

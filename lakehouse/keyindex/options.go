@@ -84,21 +84,22 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// The shares of the budget. In memory: 3/4 keys, 1/8 a change, the rest
-// slack. In runs: 1/8 a change, 1/4 the table that commits go to, as much
-// again while the previous one is being written, 1/4 filters.
+// budget is how many bytes an index may take. Its shares: in memory 3/4 keys,
+// 1/8 a change, the rest slack; in runs 1/8 a change, 1/4 the table that commits
+// go to, as much again while the previous one is being written, 1/4 filters.
+type budget int64
 
-func (o *Options) keysBytes() int64   { return o.Memory / 4 * 3 }
-func (o *Options) filterBytes() int64 { return o.Memory / 4 }
+func (b budget) keysBytes() int64   { return int64(b) / 4 * 3 }
+func (b budget) filterBytes() int64 { return int64(b) / 4 }
 
 // changeKeys is how many entries a change holds before it spills: no more
 // than fit into a processor's cache, as a larger table is slower to fill than
 // its spilled parts are to merge.
-func (o *Options) changeKeys() int { return min(clampKeys(o.Memory/8), 256<<10) }
+func (b budget) changeKeys() int { return min(clampKeys(int64(b)/8), 256<<10) }
 
 // memtableKeys is how many entries the table of recent commits holds before
 // it is written to a run.
-func (o *Options) memtableKeys() int { return clampKeys(o.Memory / 4) }
+func (b budget) memtableKeys() int { return clampKeys(int64(b) / 4) }
 
 // clampKeys is how many keys fit into a table that doubles when it is full,
 // the old half still there.
@@ -106,7 +107,14 @@ func clampKeys(b int64) int { return int(min(max(b/64, 256), 2<<20)) }
 
 // journalBytes is what the journal may grow to in memory mode before the
 // table is written out, if the table is not larger.
-func (o *Options) journalBytes() int64 { return min(16<<20, o.Memory) }
+func (b budget) journalBytes() int64 { return min(16<<20, int64(b)) }
+
+// MemoryFor is the budget with which an index of so many keys keeps them in
+// memory, with room for some more.
+func MemoryFor(keys int64) int64 {
+	shards := min(keys<<10, 1<<20) // that are not full
+	return max((keys*bytesPerKey+shards)/3*4, minMemory)
+}
 
 // ioBytes is the size of a sequential read or write.
 func (o *Options) ioBytes() int {

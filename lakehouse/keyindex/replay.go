@@ -11,14 +11,14 @@ var errOutgrown = errors.New("the keys do not fit into memory")
 // replay reads the journals, oldest first, over the runs: into memory if all
 // fits there, which is tried unless the runs alone say that it does not.
 func (ix *diskIndex) replay(ctx context.Context, journals []logMeta) error {
-	if ix.view.keys()*bytesPerKey <= ix.opt.keysBytes() {
+	if ix.view.keys()*bytesPerKey <= ix.budget().keysBytes() {
 		err := ix.replayToKeys(ctx, journals)
 		if !errors.Is(err, errOutgrown) {
 			return err
 		}
 		ix.keys = nil
 	}
-	b := &buffer{ix: ix, table: &table{}, limit: ix.opt.memtableKeys()}
+	b := &buffer{ix: ix, table: &table{}, limit: ix.budget().memtableKeys()}
 	defer func() { _ = b.drop() }()
 	if err := ix.replayAll(ctx, journals, func(s slot) error { return b.put(ctx, s) }); err != nil {
 		return err

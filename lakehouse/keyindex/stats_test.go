@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -63,4 +64,32 @@ func TestStatsOfAnIndexInMemory(t *testing.T) {
 	require.Positive(t, s.Memory)
 	require.NoError(t, i.Close())
 	require.Zero(t, i.(Measured).Stats().Keys)
+}
+
+// An index whose budget becomes smaller leaves the memory, and one whose budget
+// grows makes use of it.
+func TestSetMemory(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	i, err := Create(ctx, Options{Dir: dir, Memory: MemoryFor(50_000), Partitions: 2})
+	require.NoError(t, err)
+	fill(t, i, 50_000)
+	ix := i.(*diskIndex)
+	settled(ix)
+	require.NotNil(t, ix.keys, "MemoryFor is enough")
+	i.SetMemory(MemoryFor(50_000) / 8)
+	require.Eventually(t, func() bool { return ix.Stats().Memory < MemoryFor(50_000)/8 }, 10*time.Second, time.Millisecond)
+	fill(t, i, 50_000)
+	settled(ix)
+	require.Less(t, ix.Stats().Memory, MemoryFor(50_000)/8)
+
+	small := ix.budget().memtableKeys()
+	i.SetMemory(MemoryFor(50_000))
+	require.Greater(t, ix.budget().memtableKeys(), 4*small)
+	fill(t, i, 50_000)
+	require.NoError(t, i.Close())
+	i, err = OpenAny(ctx, Options{Dir: dir, Memory: MemoryFor(150_000), Partitions: 2}) // its runs may know a key three times
+	require.NoError(t, err)
+	require.NotNil(t, i.(*diskIndex).keys, "it comes back when it is opened")
+	require.NoError(t, i.Close())
 }

@@ -91,10 +91,10 @@ func (ix *diskIndex) wantsDump() bool {
 	for _, r := range rs {
 		runs += r.meta.size
 	}
-	return ix.outgrown() || journals > max(ix.opt.journalBytes(), runs) || len(rs) > ix.opt.Partitions
+	return ix.outgrown() || journals > max(ix.budget().journalBytes(), runs) || len(rs) > ix.opt.Partitions
 }
 
-func (ix *diskIndex) outgrown() bool { return ix.keys.size > ix.opt.keysBytes() }
+func (ix *diskIndex) outgrown() bool { return ix.keys.size > ix.budget().keysBytes() }
 
 // dumpJob writes keys out while commits go on. What is written of a key may
 // be newer than the journal's beginning; the journal, read over it, ends in

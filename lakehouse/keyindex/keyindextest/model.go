@@ -132,6 +132,10 @@ func (m *model) rollback(*rapid.T) {
 	}
 }
 
+func (m *model) setMemory(t *rapid.T) {
+	m.ix.SetMemory(rapid.SampledFrom([]int64{0, 100_000, 1 << 20, 8 << 20}).Draw(t, "memory"))
+}
+
 func (m *model) newFile(t *rapid.T) {
 	m.file = m.ix.FileID(rapid.StringMatching("[a-z]{1,4}").Draw(t, "path"))
 }
@@ -226,6 +230,7 @@ func runModel(t *testing.T, f Factory) {
 			"commit":   m.commit,
 			"rollback": m.rollback,
 			"new file": m.newFile,
+			"memory":   m.setMemory,
 		}
 		if f.Open != nil {
 			actions["reopen"] = m.reopen
