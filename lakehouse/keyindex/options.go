@@ -112,8 +112,8 @@ func (b budget) journalBytes() int64 { return min(16<<20, int64(b)) }
 // MemoryFor is the budget with which an index of so many keys keeps them in
 // memory, with room for some more.
 func MemoryFor(keys int64) int64 {
-	shards := min(keys<<10, 1<<20) // that are not full
-	return max((keys*bytesPerKey+shards)/3*4, minMemory)
+	room := min(256*keys, 96<<10) + min(12*keys, 1<<20) // in shards that are not full
+	return max((keys*bytesPerKey+room)/3*4, minMemory)
 }
 
 // ioBytes is the size of a sequential read or write.

@@ -66,6 +66,19 @@ func TestStatsOfAnIndexInMemory(t *testing.T) {
 	require.Zero(t, i.(Measured).Stats().Keys)
 }
 
+// MemoryFor is enough for any number of keys, and not much more.
+func TestMemoryFor(t *testing.T) {
+	s := newTableSet()
+	for k := range uint64(300_000) {
+		h := benchHash(k)
+		hi, lo := hashWords(&h)
+		s.apply(slot{hi: hi, lo: lo, file: 1, row: 1})
+		need := budget(MemoryFor(s.n)).keysBytes()
+		require.LessOrEqual(t, s.size, max(need, minMemory), "%d keys", s.n)
+		require.Less(t, need, 3*s.size+minMemory, "%d keys", s.n)
+	}
+}
+
 // An index whose budget becomes smaller leaves the memory, and one whose budget
 // grows makes use of it.
 func TestSetMemory(t *testing.T) {

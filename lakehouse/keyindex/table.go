@@ -42,7 +42,7 @@ type table struct {
 }
 
 const (
-	tableMinHomes = 16
+	tableMinHomes = 4 // a set of shards has many that are small
 	// A table grows when more than 85 % of its homes are taken: a lookup
 	// then looks at four slots on average, of one or two cache lines.
 	tableLoadNum, tableLoadDen = 17, 20
@@ -93,7 +93,7 @@ func (t *table) put(s slot, grow int) {
 		return
 	}
 	if uint64(t.n)*tableLoadDen >= t.homes*tableLoadNum {
-		t.resize(max(tableMinHomes, t.homes+t.homes*uint64(grow)/100))
+		t.resize(max(tableMinHomes, t.homes+max(t.homes*uint64(grow)/100, min(t.homes, 8))))
 		i, _ = t.find(s.hi, s.lo)
 	}
 	t.insertAt(i, s)
@@ -134,7 +134,7 @@ func (t *table) resize(homes uint64) {
 	// A little room past the last home, so that the end's clusters do not
 	// make append copy the table.
 	size := int(homes) + min(64, int(homes)/8+4)
-	t.slots = make([]slot, size, size+64)
+	t.slots = make([]slot, size, size+min(64, int(homes)/4+4))
 	next := 0
 	for k := range old {
 		if old[k].empty() {
