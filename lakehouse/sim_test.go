@@ -469,7 +469,7 @@ func (s *simulation) change(tx *cdctest.Tx) error {
 	note := func() any {
 		switch s.rng.IntN(4) {
 		case 0:
-			return strings.Repeat(fmt.Sprint(s.rng.IntN(1000)), 1500) // stored out of line
+			return strings.Repeat(fmt.Sprint(100+s.rng.IntN(900)), 700) // stored out of line
 		case 1:
 			return nil
 		}
@@ -586,7 +586,7 @@ func (s *simulation) verify() {
 	require.Empty(s.t, epochs[len(epochs)-1].Incomplete, "the last epoch has every table")
 	lake := map[string]*mirrorVersions{}
 	for _, table := range simTables {
-		lake[table] = readVersions(s.t, s.location(table), s.seed)
+		lake[table] = readVersions(s.t, table, s.location(table), s.seed)
 	}
 	for _, e := range epochs {
 		for _, table := range simTables {
