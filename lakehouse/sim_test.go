@@ -48,6 +48,7 @@ type simulation struct {
 	crashed   []crashpoint.Point
 	seen      map[seenKey]bool
 	pending   chan struct{} // closed when the workload has ended
+	commits   int           // transactions while engines run
 	next      int64         // the next key
 	ddl       bool          // columns come, go and change in this history
 	watched   bool          // the source can be asked what no stream tells
@@ -72,7 +73,7 @@ func TestSimulationCrashesEverywhere(t *testing.T) {
 			hit := 0
 			for seed := uint64(0); hit < each && seed < uint64(4*each); seed++ {
 				nth := 1 + int(seed%4)*int(seed%3)
-				hit += runHistory(t, seed, crashAt(p, nth))
+				hit += len(runHistory(t, seed, crashAt(p, nth)))
 			}
 			require.GreaterOrEqual(t, hit, each, "the point was not reached often enough")
 			t.Logf("%s: %d crashes", p, hit)
@@ -123,14 +124,17 @@ func TestSimulationRandomCrashes(t *testing.T) {
 		playInProcesses(t, n, from, to)
 		return
 	}
-	crashes, played := 0, 0
+	crashes, played, at := 0, 0, map[crashpoint.Point]bool{}
 	for seed := from; seed < to && !t.Failed(); seed++ {
 		if seed%parts == part {
-			crashes += runHistory(t, seed, crashRandomly(seed))
+			for _, p := range runHistory(t, seed, crashRandomly(seed)) {
+				crashes++
+				at[p] = true
+			}
 			played++
 		}
 	}
-	t.Logf("%d histories, %d crashes", played, crashes)
+	t.Logf("%d histories, %d crashes at %d of %d points", played, crashes, len(at), len(crashpoint.All()))
 	require.Positive(t, crashes)
 }
 
@@ -172,11 +176,22 @@ func crashAt(p crashpoint.Point, nth int) func(crashpoint.Point) bool {
 	}
 }
 
+// simCommits says how long a history is: most are short, as what goes wrong goes
+// wrong around a crash, and what a history costs are its versions; some are long,
+// for what takes many commits.
+func simCommits(seed uint64) int {
+	rng := rand.New(rand.NewPCG(seed, 11))
+	if seed%8 == 6 {
+		return 50 + rng.IntN(70)
+	}
+	return 8 + rng.IntN(24)
+}
+
 func crashRandomly(seed uint64) func(crashpoint.Point) bool {
 	rng := rand.New(rand.NewPCG(seed, 7))
-	left := 1 + rng.IntN(6)
+	left, rare := 1+rng.IntN(6), 2*simCommits(seed)
 	return func(crashpoint.Point) bool {
-		if left > 0 && rng.IntN(120) == 0 {
+		if left > 0 && rng.IntN(rare) == 0 {
 			left--
 			return true
 		}
@@ -184,8 +199,8 @@ func crashRandomly(seed uint64) func(crashpoint.Point) bool {
 	}
 }
 
-// runHistory plays the history of a seed and gives the number of crashes.
-func runHistory(t *testing.T, seed uint64, crash func(crashpoint.Point) bool) (crashes int) {
+// runHistory plays the history of a seed and tells where it crashed.
+func runHistory(t *testing.T, seed uint64, crash func(crashpoint.Point) bool) (crashed []crashpoint.Point) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSimulation(t, seed)
 		s.crash = crash
@@ -196,9 +211,9 @@ func runHistory(t *testing.T, seed uint64, crash func(crashpoint.Point) bool) (c
 		}()
 		s.run()
 		s.verify()
-		crashes = len(s.crashed)
+		crashed = s.crashed
 	})
-	return crashes
+	return crashed
 }
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
@@ -210,6 +225,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	if seed%2 == 1 {
 		s.flushBytes = 3000
 	}
+	s.commits = simCommits(seed)
 	s.ddl, s.watched, s.repairing = seed%3 == 0, seed%4 != 1, seed%5 == 2
 	s.kept = simKept(seed)
 	s.create(cdctest.TableSpec{Name: "orders", Key: []string{"id"}, Columns: []cdc.Column{
@@ -251,7 +267,7 @@ func (s *simulation) run() {
 	defer crashpoint.Set(nil)
 	go func() {
 		defer close(s.pending)
-		for range 60 {
+		for range s.commits {
 			s.commit()
 			time.Sleep(time.Duration(s.rng.IntN(120)) * time.Millisecond)
 			if s.rng.IntN(8) == 0 {
