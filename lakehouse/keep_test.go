@@ -628,3 +628,51 @@ func TestKeysSwapInOneTransaction(t *testing.T) {
 		})
 	}
 }
+
+// TestACopyByRangesThatCannotBePublishedStopsItsTable, and not the others: rows that
+// are kept do not fit, or a changelog cannot have the type that a column has now.
+func TestACopyByRangesThatCannotBePublishedStopsItsTable(t *testing.T) {
+	for reason, kept := range map[string]lakehouse.TableOptions{
+		`column "n" was of type string and is of type long`:      {Delete: lakehouse.DeleteSoft},
+		`column "n" cannot turn from string to long while files`: {Modes: []lakehouse.Mode{lakehouse.ModeMirror, lakehouse.ModeChangelog}},
+	} {
+		r := newRigOf(t, cdctest.Options{Seed: 1, MaxRows: 40, KeyRows: 10}, cdctest.TableSpec{
+			Name: "t", Key: []string{"id"}, Columns: []cdc.Column{cdctest.Int64("id"), cdctest.Int64("n")},
+		}, keyed("other"))
+		for id := range 40 {
+			r.tx(func(tx *cdctest.Tx) error { return tx.Insert("t", cdctest.Row{"id": id, "n": id}) })
+		}
+		keep := func(masks ...string) {
+			r.masked(maskSalt, masks...)
+			options := r.options
+			r.options = func(o *lakehouse.Options) {
+				options(o)
+				table := o.Table
+				o.Table = func(rel *cdc.Relation) lakehouse.TableOptions {
+					to := table(rel)
+					if rel.Name == "t" {
+						to.Delete, to.Modes = kept.Delete, kept.Modes
+					}
+					return to
+				}
+			}
+		}
+		keep("n hash")
+		r.catchUp()
+		r.tx(func(tx *cdctest.Tx) error { return tx.Delete("t", cdctest.Row{"id": 3}) })
+		r.catchUp()
+		keep()
+		r.catchUp()
+		r.stopped()
+		r.world.Advance(100)
+		r.resync("t")
+		r.insert("other", 1, 5)
+		r.catchUp()
+		require.Equal(t, []string{"public.t"}, r.stopped())
+		require.Contains(t, r.state("t").Reason, reason)
+		r.same("other")
+		r.insert("other", 5, 9)
+		r.catchUp()
+		r.same("other")
+	}
+}
