@@ -385,6 +385,9 @@ func (e *Engine) spec(t *TableState, mode Mode) tableSpec {
 		meter:       e.meter.table(t.OID),
 		indexMemory: indexMemory(e.opt.Memory, e.state.Tables),
 	}
+	if e.masks != nil {
+		s.masks = e.masks.policy
+	}
 	if e.opt.CacheDir != "" && mode == ModeMirror {
 		s.indexDir = filepath.Join(e.indexFolder(), indexName(t))
 	}
