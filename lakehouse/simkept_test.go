@@ -19,7 +19,7 @@ var simPartitions = map[string][][]string{
 }
 
 // simKept says how a history keeps its tables.
-func simKept(seed uint64) map[string]lakehouse.TableOptions {
+func simKept(seed uint64, masks []masking) map[string]lakehouse.TableOptions {
 	rng := rand.New(rand.NewPCG(seed, 9))
 	kept := map[string]lakehouse.TableOptions{}
 	for _, table := range simTables {
@@ -28,7 +28,9 @@ func simKept(seed uint64) map[string]lakehouse.TableOptions {
 			o.Modes = []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}
 		}
 		if rng.IntN(2) == 0 {
-			o.PartitionBy = simPartitions[table][rng.IntN(len(simPartitions[table]))]
+			if by := simPartitions[table][rng.IntN(len(simPartitions[table]))]; fits(masks, table, by) {
+				o.PartitionBy = by
+			}
 		}
 		if rng.IntN(3) == 0 {
 			o.Deletes = lakehouse.DeletesRewrite
@@ -63,7 +65,7 @@ func keyIn(table, text string) string {
 
 // withoutKept gives a table's rows without those that it keeps though the source
 // has deleted them. No key has two rows.
-func (s *simulation) withoutKept(table string, m *mirrorVersions, version int, want, got map[string]int) map[string]int {
+func (s *simulation) withoutKept(table string, m *mirrorVersions, version, config int, want, got map[string]int) (_ map[string]int, wrong string) {
 	ignored := s.kept[table].Delete == lakehouse.DeleteIgnore
 	seen, live, left := map[string]bool{}, map[string]bool{}, map[string]int{}
 	if ignored {
@@ -76,12 +78,15 @@ func (s *simulation) withoutKept(table string, m *mirrorVersions, version int, w
 			require.Fail(s.t, "two rows of a key", "%s has two rows of the key %s in version %d", table, r.key, version)
 		}
 		seen[r.key] = true
+		if wrong == "" && (r.deleted || ignored && !live[r.key]) {
+			wrong = s.keptFits(table, config, r)
+		}
 		if ignored && live[r.key] {
 			left[r.text] = got[r.text]
 		}
 	})
 	if ignored {
-		return left
+		return left, wrong
 	}
-	return got
+	return got, wrong
 }
