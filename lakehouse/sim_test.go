@@ -667,7 +667,7 @@ func (s *simulation) compare(table string, m *mirrorVersions, version int, lsn c
 			return
 		}
 	}
-	require.Equal(s.t, want, got, "%s, %s (version %d, %s)", table, where, version, lsn)
+	require.Equal(s.t, want, got, "%s, %s (version %d, %s), configurations permitted from %v on", table, where, version, lsn, s.permits[table])
 	require.Empty(s.t, wrong, "%s, %s (version %d, %s)", table, where, version, lsn)
 	require.NotNil(s.t, want, "%s may show nothing, %s (version %d, %s): %v", table, where, version, lsn, s.permits[table])
 }
