@@ -11,7 +11,9 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/lakehouse/keyindex"
+	"github.com/lakeload/lakeload/lakehouse/mask"
 	"github.com/lakeload/lakeload/lakehouse/typemap"
 	"github.com/lakeload/lakeload/tablefmt"
 	"github.com/lakeload/lakeload/tablefmt/dv"
@@ -26,7 +28,8 @@ import (
 type carrier struct {
 	base   *tablefmt.Snapshot // the table as it is
 	to     *table             // the copy's columns, and where its files lie
-	key    []string           // of the copy
+	rel    *cdc.Relation
+	key    []string // of the copy
 	hasher *keyHasher
 	index  keyindex.Index
 	change keyindex.Change
@@ -36,6 +39,8 @@ type carrier struct {
 
 	from  []int // for each column of the copy the one of base, -1 for none
 	exact int   // of base, -1 for none
+	masks []*mask.Mask
+	salt  *mask.Salt // of masks
 }
 
 // carries reports whether a copy has rows of the old content carried over.
@@ -63,19 +68,35 @@ func (c *carrier) run(ctx context.Context) ([]*stagedFile, error) {
 }
 
 // match finds the columns' places in the old content: by the source's ids of
-// them where both are known, else by name.
+// them where both are known, else by name. A column that is masked now and was not
+// is masked; of one that was masked otherwise the values are not known any more.
 func (c *carrier) match() error {
 	old := c.base.Schema()
 	byID := c.base.Property(propSource) == c.to.spec.sourceProperty()
 	c.exact = old.Index(typemap.Exact)
-	c.from = make([]int, len(c.to.schema.Fields))
+	c.from, c.masks = make([]int, len(c.to.schema.Fields)), make([]*mask.Mask, len(c.to.schema.Fields))
+	was, is := maskedBy(c.base.Metadata()), c.policy()
+	c.salt = is.Salt
 	for i := range c.to.schema.Fields {
 		f := &c.to.schema.Fields[i]
 		if c.from[i] = typemap.SameColumn(old, f, byID); c.from[i] < 0 || f.Name == typemap.Exact {
 			continue
 		}
-		if was := &old.Fields[c.from[i]]; !typemap.Holds(f.Type, was.Type) {
-			return c.refuse("column %q was of type %s and is of type %s", f.Name, was.Type, f.Type)
+		field := &old.Fields[c.from[i]]
+		before, now := was.of(field), is.of(f)
+		switch {
+		case before == now:
+		case slices.Contains(c.key, f.Name) && before.Kind != "":
+			return c.refuse("the key's column %q is masked otherwise now, and which rows the copy has as well cannot be told", f.Name)
+		case before.Kind == "":
+			c.masks[i] = &now.Mask
+			continue
+		case now.Kind != "":
+			c.from[i] = -1
+			continue
+		}
+		if !typemap.Holds(f.Type, field.Type) {
+			return c.refuse("column %q was of type %s and is of type %s", f.Name, field.Type, f.Type)
 		}
 	}
 	for _, k := range c.key {
@@ -154,6 +175,8 @@ func (c *carrier) convert(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 			cols[i] = repeatBool(true, n)
 		case f.Name == typemap.ColDeletedAt:
 			cols[i] = c.deletedAt(rec, from)
+		case c.masks[i] != nil:
+			cols[i], err = c.masked(i, rec)
 		case from >= 0:
 			cols[i], err = castTo(rec.Column(from), typ)
 		default:
@@ -169,6 +192,38 @@ func (c *carrier) convert(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 		return nil, err
 	}
 	return array.NewRecordBatch(c.to.arrow, cols, int64(n)), nil
+}
+
+// masked gives the values of a column that was not masked yet.
+func (c *carrier) masked(i int, rec arrow.RecordBatch) (arrow.Array, error) {
+	from, typ := c.from[i], c.to.arrow.Field(i).Type
+	exact := map[int]string{}
+	if c.exact >= 0 {
+		was, name := rec.Column(c.exact).(*array.Map), c.base.Schema().Fields[from].Name
+		for row := range int(rec.NumRows()) {
+			if text, ok := mapText(was, row, name); ok {
+				exact[row] = text
+			}
+		}
+	}
+	values := c.masks[i].Values(c.salt, rec.Column(from), exact)
+	if values == nil && slices.Contains(c.key, c.to.schema.Fields[i].Name) {
+		return nil, c.refuse("values of the key's column %q have no text that could be masked", c.to.schema.Fields[i].Name)
+	}
+	if values == nil || values.DataType().ID() != typ.ID() && c.masks[i].Kind == mask.Null {
+		return array.MakeArrayOfNull(memory.DefaultAllocator, typ, int(rec.NumRows())), nil
+	}
+	defer values.Release()
+	return castTo(values, typ)
+}
+
+// policy says how the copy is masked.
+func (c *carrier) policy() maskedColumns {
+	if c.to.spec.masks == nil {
+		return maskedColumns{}
+	}
+	p := c.to.spec.masks(mask.Beneath(c.rel))
+	return maskedColumns{Columns: p.Columns, Mark: p.Salt.Mark(), Salt: p.Salt}
 }
 
 // deletedAt is when rows were deleted: now, of those that were there.
@@ -201,7 +256,7 @@ func (c *carrier) exactColumn(rec arrow.RecordBatch, typ *arrow.MapType) arrow.A
 	for row := range int(rec.NumRows()) {
 		open := false
 		for i, from := range c.from {
-			if from < 0 || from == c.exact {
+			if from < 0 || from == c.exact || c.masks[i] != nil {
 				continue
 			}
 			text, ok := mapText(was, row, c.base.Schema().Fields[from].Name)
@@ -245,7 +300,7 @@ func (c *copyTarget) carryOver(ctx context.Context) error {
 		return err
 	}
 	x := carrier{
-		base: c.base, to: to, key: keyNames(c.rel), hasher: &keyHasher{hasher: newHasher(c.md)}, index: c.index, change: c.change,
+		base: c.base, to: to, rel: c.rel, key: keyNames(c.rel), hasher: &keyHasher{hasher: newHasher(c.md)}, index: c.index, change: c.change,
 		has: func(context.Context, keyindex.Loc) (bool, error) { return true, nil }, now: time.Now().UTC(),
 	}
 	files, err := x.run(ctx)
@@ -257,7 +312,7 @@ func (c *copyTarget) carryOver(ctx context.Context) error {
 
 // carryOver stages in a copy, which the writer works on, what is to be kept of
 // the table's old content.
-func (m *mirrorWriter) carryOver(ctx context.Context, base *tablefmt.Snapshot) error {
+func (m *mirrorWriter) carryOver(ctx context.Context, base *tablefmt.Snapshot, rel *cdc.Relation) error {
 	if !carries(m.snap.Metadata(), base) {
 		return nil
 	}
@@ -270,7 +325,7 @@ func (m *mirrorWriter) carryOver(ctx context.Context, base *tablefmt.Snapshot) e
 		return err
 	}
 	x := carrier{
-		base: base, to: m.table, key: m.key, hasher: &m.hasher, index: m.index, change: m.change, now: time.Now().UTC(),
+		base: base, to: m.table, rel: rel, key: m.key, hasher: &m.hasher, index: m.index, change: m.change, now: time.Now().UTC(),
 		has: func(ctx context.Context, l keyindex.Loc) (bool, error) {
 			v, err := m.view(ctx, l.File)
 			return err == nil && !v.deleted(l.Row), err

@@ -3,6 +3,7 @@ package lakehouse
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -141,6 +142,11 @@ func (c *copier) pass(ctx context.Context) (again bool, err error) {
 		c.busy.Store(len(todo) > 0)
 		return nil
 	})
+	if err == nil { // a table that waited to be copied may have been paused, or dropped
+		maps.DeleteFunc(c.due, func(oid uint32, _ time.Time) bool {
+			return !slices.ContainsFunc(todo, func(t TableState) bool { return t.OID == oid })
+		})
+	}
 	todo = slices.DeleteFunc(todo, func(t TableState) bool {
 		at, waits := c.due[t.OID]
 		if waits && !time.Now().Before(at) {

@@ -184,7 +184,7 @@ func (e *Engine) publishRangeCopy(ctx context.Context, t *fedTable, cut cdc.LSN)
 			return err
 		}
 		if m, ok := t.writers[i].(*mirrorWriter); ok {
-			if err := m.carryOver(ctx, base); err != nil {
+			if err := m.carryOver(ctx, base, t.copy.rel); err != nil {
 				return err
 			}
 			if _, err := m.Commit(ctx, cut); err != nil {

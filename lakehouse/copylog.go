@@ -124,7 +124,7 @@ func describeCopy(spec *tableSpec, rel *cdc.Relation, base *tablefmt.Snapshot) (
 		old := base.Metadata()
 		md.ID, md.CreatedTime = old.ID, old.CreatedTime
 		for k, v := range old.Configuration {
-			if k == propBag || k == propDelete || k == tablefmt.PropDeletionVectors {
+			if k == propBag || k == propDelete || k == propMasks || k == tablefmt.PropDeletionVectors {
 				continue // it may have a key now, or be kept otherwise
 			}
 			if _, ours := md.Configuration[k]; !ours {

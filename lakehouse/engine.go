@@ -417,6 +417,9 @@ func (e *Engine) spec(t *TableState, mode Mode) tableSpec {
 		meter:       e.meter.table(t.OID),
 		indexMemory: func(rows int64) int64 { return e.indexes.ask(oid, rows) },
 	}
+	if e.masks != nil {
+		s.masks = e.masks.policy
+	}
 	if e.opt.CacheDir != "" && mode == ModeMirror {
 		s.indexDir = filepath.Join(e.indexFolder(), indexName(t))
 	}

@@ -3,6 +3,7 @@ package lakehouse_test
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strconv"
 	"sync"
@@ -303,6 +304,7 @@ func lakeRows(t *testing.T, snap *tablefmt.Snapshot) map[string]int {
 // although the source has deleted it.
 type lakeRow struct {
 	text    string
+	key     string // where it is asked for
 	deleted bool
 }
 
@@ -336,7 +338,7 @@ func rowsOfRecord(schema *tablefmt.Schema, rec arrow.RecordBatch) []lakeRow {
 	defer own.Release()
 	rows := make([]lakeRow, rec.NumRows())
 	for i, text := range recordTexts(own) {
-		rows[i] = lakeRow{text, deleted != nil && deleted.Value(i)}
+		rows[i] = lakeRow{text: text, deleted: deleted != nil && deleted.Value(i)}
 	}
 	return rows
 }
@@ -370,7 +372,7 @@ func rowText(names []string, row cdctest.Row) string {
 		case cdctest.Exact:
 			b = append(append(b, "exact "...), v...)
 		case string:
-			b = append(b, v...)
+			b = appendText(b, v)
 		case int64:
 			b = strconv.AppendInt(b, v, 10)
 		case time.Time:
@@ -382,6 +384,17 @@ func rowText(names []string, row cdctest.Row) string {
 	}
 	return string(b)
 }
+
+// appendText appends a value; of a long one its beginning, and a hash of all of
+// it: rows are compared, and kept, by the thousand.
+func appendText(b []byte, v string) []byte {
+	if len(v) <= 128 {
+		return append(b, v...)
+	}
+	return fmt.Appendf(b, "%s... (%d bytes, %x)", v[:32], len(v), maphash.String(textSeed, v))
+}
+
+var textSeed = maphash.MakeSeed()
 
 func recordTexts(rec arrow.RecordBatch) []string {
 	names := slices.DeleteFunc(sortedNames(rec.Schema()), func(name string) bool { return name == "_lakeload_exact" })
@@ -420,7 +433,7 @@ func appendValue(b []byte, a arrow.Array, exacts *array.Map, name string, row in
 	}
 	switch a := a.(type) {
 	case *array.String:
-		return append(b, a.Value(row)...)
+		return appendText(b, a.Value(row))
 	case *array.Int64:
 		return strconv.AppendInt(b, a.Value(row), 10)
 	case *array.Timestamp:

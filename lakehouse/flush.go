@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -199,11 +200,19 @@ func (f *flusher) commit(ctx context.Context, cut cdc.LSN) (map[string]int64, er
 
 // publish makes the copies that are complete their tables' content.
 func (f *flusher) publish(ctx context.Context, cut cdc.LSN, versions map[string]int64) error {
-	for _, t := range f.e.tables {
+	for _, t := range slices.Clone(f.e.tables) { // one that cannot be published leaves them
 		if t.copy == nil || !t.copy.ready(cut) || t.reached() > cut {
 			continue
 		}
-		if err := f.e.publishRangeCopy(ctx, t, cut); err != nil {
+		err := tableFault(f.e.publishRangeCopy(ctx, t, cut))
+		var stop *stopError
+		if errors.As(err, &stop) {
+			t.rollback()
+			if err = f.e.stopCopying(ctx, t.state.OID, stop); err == nil {
+				continue
+			}
+		}
+		if err != nil {
 			return err
 		}
 		for i, w := range t.writers {

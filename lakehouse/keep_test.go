@@ -628,3 +628,119 @@ func TestKeysSwapInOneTransaction(t *testing.T) {
 		})
 	}
 }
+
+// TestKeptRowsAreMaskedToo: what a table keeps though its source has deleted it is
+// masked when the rest is, and is not known any more where it was masked otherwise.
+func TestKeptRowsAreMaskedToo(t *testing.T) {
+	for _, mode := range []lakehouse.DeleteMode{lakehouse.DeleteSoft, lakehouse.DeleteIgnore} {
+		t.Run(string(mode), func(t *testing.T) {
+			r := newRig(t, people())
+			masked := func(masks ...string) {
+				r.masked(maskSalt, masks...)
+				options := r.options
+				r.options = func(o *lakehouse.Options) {
+					options(o)
+					table := o.Table
+					o.Table = func(rel *cdc.Relation) lakehouse.TableOptions {
+						to := table(rel)
+						to.Delete = mode
+						return to
+					}
+				}
+			}
+			for id := range 4 {
+				r.person("p", id)
+			}
+			masked()
+			r.catchUp()
+			r.tx(func(tx *cdctest.Tx) error {
+				if err := tx.Delete("p", cdctest.Row{"id": personRow(3)["id"]}); err != nil { // its pay is an exact text
+					return err
+				}
+				return tx.Delete("p", cdctest.Row{"id": personRow(1)["id"]})
+			})
+			r.catchUp()
+			require.Len(t, r.column(r.mirror("p"), "v"), 4)
+			// The key is masked, too: which rows the copy has is still known.
+			masked(personMasks...)
+			r.world.Advance(100)
+			r.catchUp()
+			require.Empty(t, r.stopped())
+			require.Len(t, r.column(r.mirror("p"), "v"), 4)
+			for name, clear := range map[string]func(id int) string{
+				"email": func(id int) string { return personRow(id)["email"].(string) },
+				"pay":   func(id int) string { return fmt.Sprint(personRow(id)["pay"]) },
+			} {
+				want := map[string]string{}
+				for id := range 4 {
+					want[hashed(personRow(id)["id"].(string))] = hashed(clear(id))
+				}
+				require.Equal(t, want, r.column(r.mirror("p"), name), name)
+			}
+			// Another mask: of what is gone the first one has left too little, or too much.
+			masked("phone drop", "email truncate(3)", "id hash", "pay hash")
+			r.world.Advance(100)
+			r.catchUp()
+			emails := r.column(r.mirror("p"), "email")
+			require.Equal(t, "sec", emails[hashed("secret-id-0")])
+			require.Equal(t, "NULL", emails[hashed("secret-id-1")])
+			require.Equal(t, hashed(fmt.Sprint(personRow(1)["pay"])), r.column(r.mirror("p"), "pay")[hashed("secret-id-1")])
+			// Without its mask nobody knows what the rows' keys were.
+			masked("phone drop")
+			r.catchUp()
+			r.stopped()
+			r.resync("p")
+			r.catchUp()
+			require.Equal(t, []string{"public.p"}, r.stopped())
+			require.Contains(t, r.state("p").Reason, "cannot be carried over")
+		})
+	}
+}
+
+// TestACopyByRangesThatCannotBePublishedStopsItsTable, and not the others: rows that
+// are kept do not fit, or a changelog cannot have the type that a column has now.
+func TestACopyByRangesThatCannotBePublishedStopsItsTable(t *testing.T) {
+	for reason, kept := range map[string]lakehouse.TableOptions{
+		`column "n" was of type string and is of type long`:      {Delete: lakehouse.DeleteSoft},
+		`column "n" cannot turn from string to long while files`: {Modes: []lakehouse.Mode{lakehouse.ModeMirror, lakehouse.ModeChangelog}},
+	} {
+		r := newRigOf(t, cdctest.Options{Seed: 1, MaxRows: 40, KeyRows: 10}, cdctest.TableSpec{
+			Name: "t", Key: []string{"id"}, Columns: []cdc.Column{cdctest.Int64("id"), cdctest.Int64("n")},
+		}, keyed("other"))
+		for id := range 40 {
+			r.tx(func(tx *cdctest.Tx) error { return tx.Insert("t", cdctest.Row{"id": id, "n": id}) })
+		}
+		keep := func(masks ...string) {
+			r.masked(maskSalt, masks...)
+			options := r.options
+			r.options = func(o *lakehouse.Options) {
+				options(o)
+				table := o.Table
+				o.Table = func(rel *cdc.Relation) lakehouse.TableOptions {
+					to := table(rel)
+					if rel.Name == "t" {
+						to.Delete, to.Modes = kept.Delete, kept.Modes
+					}
+					return to
+				}
+			}
+		}
+		keep("n hash")
+		r.catchUp()
+		r.tx(func(tx *cdctest.Tx) error { return tx.Delete("t", cdctest.Row{"id": 3}) })
+		r.catchUp()
+		keep()
+		r.catchUp()
+		r.stopped()
+		r.world.Advance(100)
+		r.resync("t")
+		r.insert("other", 1, 5)
+		r.catchUp()
+		require.Equal(t, []string{"public.t"}, r.stopped())
+		require.Contains(t, r.state("t").Reason, reason)
+		r.same("other")
+		r.insert("other", 5, 9)
+		r.catchUp()
+		r.same("other")
+	}
+}

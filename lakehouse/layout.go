@@ -12,6 +12,10 @@ import (
 	"github.com/lakeload/lakeload/tablefmt"
 )
 
+// propMasks is the table property that says how the columns of a mirror's content
+// are masked.
+const propMasks = "lakeload.masks"
+
 // propDelete is the table property that says what becomes of rows that the
 // source deletes, where they stay.
 const propDelete = "lakeload.delete"
@@ -178,6 +182,9 @@ func (o *TableOptions) describe(mode Mode, rel *cdc.Relation) map[string]string 
 	}
 	if o.Delete == DeleteSoft || o.Delete == DeleteIgnore {
 		props[propDelete] = string(o.Delete)
+	}
+	if len(o.Masks) > 0 {
+		props[propMasks] = maskedText(o)
 	}
 	if isBag(rel) {
 		props[propBag] = "true"

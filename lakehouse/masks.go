@@ -2,12 +2,15 @@ package lakehouse
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/lakehouse/mask"
+	"github.com/lakeload/lakeload/lakehouse/typemap"
+	"github.com/lakeload/lakeload/tablefmt"
 )
 
 // maskBook says how each table is masked: as its state says, and where it has
@@ -126,6 +129,49 @@ func (e *Engine) noteMasks(ctx context.Context) error {
 		return nil
 	}
 	return e.save(ctx, func(*State) {})
+}
+
+// maskedColumns say how the content of a table is masked, as its properties hold
+// it.
+type maskedColumns struct {
+	Columns []mask.Column `json:"columns"`
+	Mark    string        `json:"salt,omitempty"`
+	Salt    *mask.Salt    `json:"-"`
+}
+
+// maskedText is the property that says how a table is masked.
+func maskedText(o *TableOptions) string {
+	text, _ := json.Marshal(maskedColumns{Columns: o.Masks, Mark: o.SaltMark}) // it always encodes
+	return string(text)
+}
+
+// maskedBy reads how a table's content is masked.
+func maskedBy(md *tablefmt.Metadata) (m maskedColumns) {
+	_ = json.Unmarshal([]byte(md.Property(propMasks)), &m) // nothing is masked where it says nothing
+	return m
+}
+
+// maskedColumn is how one column is masked; the zero value is not at all.
+type maskedColumn struct {
+	mask.Mask
+	mark string // of a hash's salt
+}
+
+// of finds the mask of a column.
+func (m *maskedColumns) of(f *tablefmt.Field) maskedColumn {
+	id := typemap.ColumnID(f)
+	for i := range m.Columns {
+		c := &m.Columns[i]
+		if known := c.ID != 0 && id != 0; known && c.ID != id || !known && c.Name != f.Name {
+			continue
+		}
+		one := maskedColumn{Mask: c.Mask}
+		if c.Kind == mask.Hash {
+			one.mark = m.Mark
+		}
+		return one
+	}
+	return maskedColumn{}
 }
 
 // wanted are the options that the configuration has for a table.

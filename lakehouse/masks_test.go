@@ -20,8 +20,10 @@ import (
 
 const maskSalt = "a salt of more than sixteen bytes"
 
-func hashed(text string) string {
-	h := hmac.New(sha256.New, []byte(maskSalt))
+func hashed(text string) string { return hashedBy(maskSalt, text) }
+
+func hashedBy(salt, text string) string {
+	h := hmac.New(sha256.New, []byte(salt))
 	h.Write([]byte(text))
 	return hex.EncodeToString(h.Sum(nil))[:32]
 }

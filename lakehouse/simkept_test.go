@@ -1,9 +1,8 @@
 package lakehouse_test
 
 import (
-	"fmt"
 	"math/rand/v2"
-	"regexp"
+	"strings"
 
 	"github.com/stretchr/testify/require"
 
@@ -20,7 +19,7 @@ var simPartitions = map[string][][]string{
 }
 
 // simKept says how a history keeps its tables.
-func simKept(seed uint64) map[string]lakehouse.TableOptions {
+func simKept(seed uint64, masks []masking) map[string]lakehouse.TableOptions {
 	rng := rand.New(rand.NewPCG(seed, 9))
 	kept := map[string]lakehouse.TableOptions{}
 	for _, table := range simTables {
@@ -29,7 +28,9 @@ func simKept(seed uint64) map[string]lakehouse.TableOptions {
 			o.Modes = []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}
 		}
 		if rng.IntN(2) == 0 {
-			o.PartitionBy = simPartitions[table][rng.IntN(len(simPartitions[table]))]
+			if by := simPartitions[table][rng.IntN(len(simPartitions[table]))]; fits(masks, table, by) {
+				o.PartitionBy = by
+			}
 		}
 		if rng.IntN(3) == 0 {
 			o.Deletes = lakehouse.DeletesRewrite
@@ -45,31 +46,47 @@ func simKept(seed uint64) map[string]lakehouse.TableOptions {
 	return kept
 }
 
-var simKeys = map[string]*regexp.Regexp{
-	"orders": regexp.MustCompile(`(?:^|;)id=(\d+);`),
-	"audit":  regexp.MustCompile(`(?:^|;)id=(\d+);`),
-	"pairs":  regexp.MustCompile(`(?:^|;)(a=.*?;).*(b=\d+;)`),
+// simKeys are the key columns of the tables that have a key.
+var simKeys = map[string][]string{"orders": {"id"}, "audit": {"id"}, "pairs": {"a", "b"}}
+
+// keyIn is the key within a row's text.
+func keyIn(table, text string) string {
+	key := ""
+	for _, column := range simKeys[table] {
+		rest, first := strings.CutPrefix(text, column+"=")
+		if !first {
+			_, rest, _ = strings.Cut(text, ";"+column+"=")
+		}
+		value, _, _ := strings.Cut(rest, ";")
+		key += value + ";"
+	}
+	return key
 }
 
 // withoutKept gives a table's rows without those that it keeps though the source
 // has deleted them. No key has two rows.
-func (s *simulation) withoutKept(table string, m *mirrorVersions, version int, want, got map[string]int) map[string]int {
-	keyOf := func(text string) string { return fmt.Sprint(simKeys[table].FindStringSubmatch(text)[1:]) }
-	seen, live := map[string]bool{}, map[string]bool{}
-	for text := range want {
-		live[keyOf(text)] = true
+func (s *simulation) withoutKept(table string, m *mirrorVersions, version, config int, want, got map[string]int) (_ map[string]int, wrong string) {
+	ignored := s.kept[table].Delete == lakehouse.DeleteIgnore
+	seen, live, left := map[string]bool{}, map[string]bool{}, map[string]int{}
+	if ignored {
+		for text := range want {
+			live[keyIn(table, text)] = true
+		}
 	}
-	left := map[string]int{}
-	m.each(s.t, m.snaps[version], func(text string, _ bool) {
-		key := keyOf(text)
-		require.False(s.t, seen[key], "%s has two rows of the key %s in version %d", table, key, version)
-		seen[key] = true
-		if s.kept[table].Delete == lakehouse.DeleteIgnore && live[key] {
-			left[text] = got[text]
+	m.each(s.t, m.snaps[version], func(r *lakeRow) {
+		if seen[r.key] {
+			require.Fail(s.t, "two rows of a key", "%s has two rows of the key %s in version %d", table, r.key, version)
+		}
+		seen[r.key] = true
+		if wrong == "" && (r.deleted || ignored && !live[r.key]) {
+			wrong = s.keptFits(table, config, r)
+		}
+		if ignored && live[r.key] {
+			left[r.text] = got[r.text]
 		}
 	})
-	if s.kept[table].Delete == lakehouse.DeleteIgnore {
-		return left
+	if ignored {
+		return left, wrong
 	}
-	return got
+	return got, wrong
 }

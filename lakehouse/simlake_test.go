@@ -19,8 +19,9 @@ import (
 // that follows the table reads it, by the commit that makes it; each data file is
 // read once, and each deletion vector. So that nothing rests on one way of
 // reading, some versions are besides read from nothing, checkpoints included, and
-// scanned: the newest, and every sixth, of which the history's seed says which.
+// scanned: the newest, and every twelfth, of which the history's seed says which.
 type mirrorVersions struct {
+	table   string
 	snaps   []*tablefmt.Snapshot
 	files   map[fileKey][]lakeRow // a file's rows, those included that are gone
 	vectors map[string]*dv.Bitmap
@@ -29,11 +30,11 @@ type mirrorVersions struct {
 // fileKey is a file as a schema shows it.
 type fileKey struct{ path, schema string }
 
-const readAnewEvery = 6
+const readAnewEvery = 12
 
-func readVersions(t *testing.T, loc tablefmt.Location, seed uint64) *mirrorVersions {
+func readVersions(t *testing.T, table string, loc tablefmt.Location, seed uint64) *mirrorVersions {
 	ctx := context.Background()
-	m := &mirrorVersions{files: map[fileKey][]lakeRow{}, vectors: map[string]*dv.Bitmap{}}
+	m := &mirrorVersions{table: table, files: map[fileKey][]lakeRow{}, vectors: map[string]*dv.Bitmap{}}
 	newest, err := tablefmt.Load(ctx, loc)
 	require.NoError(t, err)
 	// The store's own view of the log would end at the newest version at once.
@@ -79,21 +80,22 @@ func (m *mirrorVersions) rows(t *testing.T, version int) map[string]int {
 
 func (m *mirrorVersions) rowsOf(t *testing.T, snap *tablefmt.Snapshot) map[string]int {
 	rows := map[string]int{}
-	m.each(t, snap, func(text string, deleted bool) {
-		if !deleted {
-			rows[text]++
+	m.each(t, snap, func(r *lakeRow) {
+		if !r.deleted {
+			rows[r.text]++
 		}
 	})
 	return rows
 }
 
-// each gives the rows of a version, and whether each is kept as deleted.
-func (m *mirrorVersions) each(t *testing.T, snap *tablefmt.Snapshot, row func(text string, deleted bool)) {
+// each gives the rows of a version, those included that are kept as deleted.
+func (m *mirrorVersions) each(t *testing.T, snap *tablefmt.Snapshot, row func(*lakeRow)) {
 	for add := range snap.Files() {
 		gone := m.vector(t, snap, add)
-		for i, r := range m.file(t, snap, add) {
+		rows := m.file(t, snap, add)
+		for i := range rows {
 			if gone == nil || !gone.Contains(uint64(i)) {
-				row(r.text, r.deleted)
+				row(&rows[i])
 			}
 		}
 	}
@@ -108,6 +110,9 @@ func (m *mirrorVersions) file(t *testing.T, snap *tablefmt.Snapshot, add *tablef
 			return nil
 		})
 		require.NoError(t, err)
+		for i := range rows {
+			rows[i].key = keyIn(m.table, rows[i].text)
+		}
 		m.files[key] = rows
 	}
 	return rows

@@ -13,6 +13,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/lakehouse/mask"
 	"github.com/lakeload/lakeload/lakehouse/typemap"
 	"github.com/lakeload/lakeload/tablefmt"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
@@ -78,6 +79,8 @@ type tableSpec struct {
 	indexDir    string                 // empty: the index is kept in memory
 	indexMemory func(rows int64) int64 // the budget of the index of a table of so many rows; 0: not known
 	policy      typemap.Policy
+	// masks say how a relation of the source is masked; nil: nobody reads it.
+	masks func(rel *cdc.Relation) *mask.Policy
 	// indexing is told of the index as it is read from the table; nil: nobody is.
 	indexing func(IndexProgress)
 	meter    *tableMeter // nil: no figures are kept

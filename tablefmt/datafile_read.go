@@ -135,14 +135,17 @@ func liveSpans(deleted *dv.Bitmap, first, n int64) []span {
 
 // projection turns batches of a data file into batches of the table's rows.
 type projection struct {
-	data    *arrow.Schema // what to read from the file
-	schema  *arrow.Schema // what to give
-	fill    []func(n int) arrow.Array
+	data    *arrow.Schema             // what to read from the file
+	schema  *arrow.Schema             // what to give
+	fill    []func(n int) arrow.Array // nil: the file has all columns, or they are null
 	columns []string
 }
 
 // project plans the reading of some columns of a file.
 func (s *Snapshot) project(a *AddFile, columns []string) (*projection, error) {
+	if columns == nil && len(s.PartitionColumns()) == 0 {
+		return &projection{data: s.arrow, schema: s.arrow}, nil
+	}
 	if columns == nil {
 		for _, f := range s.arrow.Fields() {
 			columns = append(columns, f.Name)
@@ -184,6 +187,10 @@ func (s *Snapshot) project(a *AddFile, columns []string) (*projection, error) {
 // batch gives the table's rows for a batch of the file, which may lack
 // columns.
 func (p *projection) batch(in arrow.RecordBatch) arrow.RecordBatch {
+	if p.fill == nil {
+		in.Retain()
+		return in
+	}
 	cols := make([]arrow.Array, len(p.columns))
 	for i, name := range p.columns {
 		if at := in.Schema().FieldIndices(name); len(at) > 0 && p.data.HasField(name) {

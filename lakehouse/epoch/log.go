@@ -96,25 +96,30 @@ func Open(ctx context.Context, lake objstore.Store, pipeline, session string) (*
 }
 
 // sinceFull keeps the files that the last full record and those after it are
-// in, as far as the statistics tell.
+// in, as far as the statistics tell; nil keeps all.
 func (l *Log) sinceFull() func(*tablefmt.AddFile) bool {
-	last := int64(0)
+	last, greatest := int64(0), make(map[string]int64, l.snap.NumFiles())
 	for f := range l.snap.Files() {
-		last = max(last, greatestSeq(f))
+		greatest[f.Path] = greatestSeq(f)
+		last = max(last, greatest[f.Path])
 	}
 	full := last / FullEvery * FullEvery
-	return func(f *tablefmt.AddFile) bool { return greatestSeq(f) >= full }
+	if full == 0 {
+		return nil
+	}
+	return func(f *tablefmt.AddFile) bool { return greatest[f.Path] >= full }
 }
 
 // greatestSeq is the greatest number of a file's records; that of a file
 // without statistics is greater than all.
 func greatestSeq(f *tablefmt.AddFile) int64 {
-	st, err := f.ParseStats()
-	if err == nil && st != nil {
-		var seq int64
-		if json.Unmarshal(st.MaxValues["seq"], &seq) == nil {
-			return seq
-		}
+	var stats struct { // less than there is: an engine that opens asks every file
+		MaxValues struct {
+			Seq *int64 `json:"seq"`
+		} `json:"maxValues"`
+	}
+	if json.Unmarshal([]byte(f.Stats), &stats) == nil && stats.MaxValues.Seq != nil {
+		return *stats.MaxValues.Seq
 	}
 	return math.MaxInt64
 }

@@ -1,6 +1,7 @@
 package mask
 
 import (
+	"regexp"
 	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -109,6 +110,21 @@ func (p *plan) column(by *planned, from arrow.Array, exact map[int]string) arrow
 		to.BinaryBuilder.Append(mask(text))
 	}
 	return to.NewStringArray()
+}
+
+// Values masks values that were not masked when they were read, of which some may
+// be null with an exact text; nil where they have no text that could be masked. A
+// column that is dropped has none.
+func (m Mask) Values(salt *Salt, from arrow.Array, exact map[int]string) arrow.Array {
+	by := &planned{mask: &m}
+	switch {
+	case m.Kind == Null:
+	case !textable(from.DataType()) || m.Kind == Drop || m.Kind == Hash && salt == nil:
+		return nil
+	case m.Kind == Regex:
+		by.expr = regexp.MustCompile(m.Pattern) // it was validated
+	}
+	return (&plan{salt: salt}).column(by, from, exact)
 }
 
 // masker gives what masks one text after the other. What it gives is valid

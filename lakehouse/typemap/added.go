@@ -34,15 +34,15 @@ func SameColumn(in *tablefmt.Schema, f *tablefmt.Field, byID bool) int {
 	if !byID {
 		return in.Index(f.Name)
 	}
-	if id := columnID(f); id != 0 {
+	if id := ColumnID(f); id != 0 {
 		for i := range in.Fields {
-			if columnID(&in.Fields[i]) == id {
+			if ColumnID(&in.Fields[i]) == id {
 				return i
 			}
 		}
 	}
 	i := in.Index(f.Name)
-	if i >= 0 && columnID(f) != 0 && columnID(&in.Fields[i]) != 0 {
+	if i >= 0 && ColumnID(f) != 0 && ColumnID(&in.Fields[i]) != 0 {
 		return -1 // another one that has its name
 	}
 	return i

@@ -74,8 +74,8 @@ func Plan(in Input) (*Change, error) {
 	return p.change, nil
 }
 
-// columnID is the source's id of a field's column; 0 where it is not known.
-func columnID(f *tablefmt.Field) int32 {
+// ColumnID is the source's id of a field's column; 0 where it is not known.
+func ColumnID(f *tablefmt.Field) int32 {
 	n, _ := f.Metadata[metaColumnID].(json.Number)
 	id, _ := n.Int64()
 	return int32(id)
@@ -98,12 +98,12 @@ func (p *planner) live() []int {
 func (p *planner) match() error {
 	live := p.live()
 	byID := !p.Append && !slices.ContainsFunc(p.Rel.Columns, func(c cdc.Column) bool { return c.ID == 0 }) &&
-		!slices.ContainsFunc(live, func(i int) bool { return columnID(&p.Table.Fields[i]) == 0 })
+		!slices.ContainsFunc(live, func(i int) bool { return ColumnID(&p.Table.Fields[i]) == 0 })
 	fields := map[any]int{}
 	for _, i := range live {
 		f := &p.Table.Fields[i]
 		if byID {
-			fields[columnID(f)] = i
+			fields[ColumnID(f)] = i
 		} else {
 			fields[f.Name] = i
 		}
@@ -170,7 +170,7 @@ func (p *planner) replaced() string {
 		if i < 0 {
 			continue
 		}
-		id := columnID(&p.Table.Fields[i])
+		id := ColumnID(&p.Table.Fields[i])
 		if id != 0 && p.Rel.Later.MayReplace(id, &p.Rel.Columns[c], p.highest()) {
 			return p.Rel.Columns[c].Name
 		}
@@ -182,7 +182,7 @@ func (p *planner) replaced() string {
 func (p *planner) highest() int32 {
 	id := p.Highest
 	for i := range p.Table.Fields {
-		id = max(id, columnID(&p.Table.Fields[i]))
+		id = max(id, ColumnID(&p.Table.Fields[i]))
 	}
 	return id
 }
@@ -282,11 +282,11 @@ func (p *planner) fedField(f tablefmt.Field, c *cdc.Column) (*tablefmt.Field, er
 	if err != nil {
 		return nil, err
 	}
-	identified := columnID(&want) != 0 && columnID(&f) != columnID(&want)
+	identified := ColumnID(&want) != 0 && ColumnID(&f) != ColumnID(&want)
 	if !renamed && !retyped && !identified && !Dropped(&f) {
 		return nil, nil
 	}
-	if columnID(&want) == 0 && columnID(&f) != 0 {
+	if ColumnID(&want) == 0 && ColumnID(&f) != 0 {
 		want.Metadata[metaColumnID] = f.Metadata[metaColumnID]
 	}
 	if renamed {

@@ -171,7 +171,7 @@ func fuzzPage(t *testing.T, phys, enc, levels uint8, values uint16, page []byte)
 			return
 		}
 		if r.out.bytes() > 16<<20 {
-			r.reset()
+			r.reset(true)
 		}
 	}
 }

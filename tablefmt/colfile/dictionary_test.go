@@ -41,9 +41,10 @@ func TestDictionaryGivenUp(t *testing.T) {
 	f, err := OpenFile(bytes.NewReader(b), int64(len(b)))
 	require.NoError(t, err)
 	require.Equal(t, 2, f.NumRowGroups())
-	for g := range f.meta.RowGroups {
+	groups := wholeFooter(t, b).RowGroups
+	for g := range groups {
 		for c, mixed := range []bool{true, true, true, false} {
-			m := f.meta.RowGroups[g].Columns[c].MetaData
+			m := groups[g].Columns[c].MetaData
 			require.Contains(t, m.Encoding, format.RLEDictionary, "group %d column %d", g, c)
 			plain := slices.ContainsFunc(m.EncodingStats, func(s format.PageEncodingStats) bool {
 				return s.PageType == format.DataPage && s.Encoding == format.Plain
@@ -52,7 +53,7 @@ func TestDictionaryGivenUp(t *testing.T) {
 			require.Equal(t, m.DictionaryPageOffset > 0, slices.Contains(m.Encoding, format.RLEDictionary))
 		}
 	}
-	require.Less(t, f.meta.RowGroups[0].Columns[3].MetaData.TotalCompressedSize, int64(40_000))
+	require.Less(t, groups[0].Columns[3].MetaData.TotalCompressedSize, int64(40_000))
 }
 
 // countingReader counts the bytes that are asked for.

@@ -137,10 +137,9 @@ func TestProjection(t *testing.T) {
 
 // editFooter decodes a file's footer, changes it and writes it again.
 func editFooter(t *testing.T, b []byte, edit func(*format.FileMetaData)) []byte {
-	f, err := OpenFile(bytes.NewReader(b), int64(len(b)))
-	require.NoError(t, err)
-	edit(&f.meta)
-	footer, err := thrift.Marshal(&thrift.CompactProtocol{}, &f.meta)
+	m := wholeFooter(t, b)
+	edit(m)
+	footer, err := thrift.Marshal(&thrift.CompactProtocol{}, m)
 	require.NoError(t, err)
 	n := len(footer)
 	out := append(bytes.Clone(b), footer...)

@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 )
 
@@ -22,7 +21,7 @@ type File struct {
 	meta   format.FileMetaData
 	root   *readNode
 	leaves []*readLeaf
-	schema *arrow.Schema
+	fields []arrow.Field
 }
 
 const (
@@ -63,7 +62,7 @@ func recoverCorrupt(doing string, err *error) {
 
 // Schema is the file's schema in Arrow terms. See [OpenFile] and the
 // package's documentation of types; field ids are under [FieldIDKey].
-func (f *File) Schema() *arrow.Schema { return f.schema }
+func (f *File) Schema() *arrow.Schema { return arrow.NewSchema(f.fields, nil) }
 
 // NumRows is the number of rows.
 func (f *File) NumRows() int64 { return f.meta.NumRows }
@@ -130,9 +129,8 @@ func (f *File) readFooter() error {
 	if err := inspectFooter(footer); err != nil {
 		return err
 	}
-	var protocol thrift.CompactProtocol
-	if err := thrift.Unmarshal(&protocol, footer, &f.meta); err != nil {
-		return corruptf("decoding the footer: %w", err)
+	if err := readFileMetaData(footer, &f.meta); err != nil {
+		return err
 	}
 	if f.meta.EncryptionAlgorithm.Value != nil {
 		return unsupportedf("encrypted Parquet file")
@@ -140,7 +138,7 @@ func (f *File) readFooter() error {
 	return nil
 }
 
-// inspectFooter walks the footer before the general decoder does, and refuses
+// inspectFooter walks the footer before it is decoded, and refuses
 // one whose lists would take far more memory than their bytes justify.
 func inspectFooter(b []byte) error {
 	budget := 48*int64(len(b)) + 64<<10

@@ -122,14 +122,18 @@ func allRows(n int64) []int32 {
 	return rows
 }
 
-// TestReadsPyarrow reads every fixture, whole and by rows, with the types
-// that a Delta table would expect.
-func TestReadsPyarrow(t *testing.T) {
+func fixtureFiles(t *testing.T) []string {
 	files, err := filepath.Glob("testdata/*.parquet")
 	require.NoError(t, err)
 	require.Len(t, files, 12)
+	return files
+}
+
+// TestReadsPyarrow reads every fixture, whole and by rows, with the types
+// that a Delta table would expect.
+func TestReadsPyarrow(t *testing.T) {
 	want := fixtureBatch()
-	for _, name := range files {
+	for _, name := range fixtureFiles(t) {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			b, err := os.ReadFile(name)
 			require.NoError(t, err)

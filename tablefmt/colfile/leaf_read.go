@@ -16,7 +16,7 @@ type leafReader struct {
 	// Levels of a repeated column that were decoded and not used: where a
 	// row ends is known only from the level after it.
 	pendDefs, pendReps []uint8
-	levelBuf           [2][levelChunk]uint8
+	levelBuf           *[2][levelChunk]uint8 // nil: none was decoded yet
 }
 
 const levelChunk = 512
@@ -149,6 +149,9 @@ func (r *leafReader) decodeLevels() (ok bool, err error) {
 		return false, err
 	}
 	k := min(levelChunk, r.pages.left)
+	if r.levelBuf == nil {
+		r.levelBuf = new([2][levelChunk]uint8)
+	}
 	r.pendReps, r.pendDefs = r.levelBuf[0][:k], r.levelBuf[1][:k]
 	if !hybridRead(&r.pages.reps, r.pendReps) || !hybridRead(&r.pages.defs, r.pendDefs) {
 		return false, corruptf("levels end early")
@@ -205,9 +208,14 @@ func (s *chunkSource) skip(n int) {
 	s.win = nil
 }
 
-// reset gives the batch away and begins the next, expecting its size again.
-func (r *leafReader) reset() {
+// reset gives the batch away and begins the next, if there is one, expecting its
+// size again.
+func (r *leafReader) reset(more bool) {
 	o := &r.out
+	if !more {
+		*o = dense{}
+		return
+	}
 	*o = dense{
 		fixed: make([]byte, 0, len(o.fixed)), offsets: make([]int32, 0, len(o.offsets)), data: make([]byte, 0, len(o.data)),
 		defs: o.defs[:0], reps: o.reps[:0],

@@ -117,7 +117,9 @@ func (f *File) newReader(opt ReadOptions) (_ *reader, err error) {
 	if r.schema, err = f.resultSchema(&opt); err != nil {
 		return nil, err
 	}
-	for _, field := range r.schema.Fields() {
+	r.columns = make([]*planNode, 0, r.schema.NumFields())
+	for i := range r.schema.NumFields() {
+		field := r.schema.Field(i)
 		var p *planNode
 		if n := f.root.child(field.Name); n != nil {
 			if p, err = r.plan(n, field.Type); err != nil {
@@ -138,7 +140,7 @@ func (f *File) resultSchema(opt *ReadOptions) (*arrow.Schema, error) {
 		return opt.Schema, nil
 	}
 	if opt.Columns == nil {
-		return f.schema, nil
+		return f.Schema(), nil
 	}
 	fields := make([]arrow.Field, 0, len(opt.Columns))
 	for _, name := range opt.Columns {
@@ -253,8 +255,9 @@ func (r *reader) next() (rec arrow.RecordBatch, first int64, err error) {
 	if rec, err = r.build(n); err != nil {
 		return nil, 0, fmt.Errorf("row group %d: %w", r.group-1, err)
 	}
+	more := r.group < len(r.f.meta.RowGroups) || r.moreRows()
 	for _, l := range r.leaves {
-		l.reset()
+		l.reset(more)
 	}
 	return rec, first, nil
 }

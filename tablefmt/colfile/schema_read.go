@@ -67,7 +67,7 @@ func (f *File) bindSchema() error {
 	if len(r.leaves) == 0 && len(f.meta.RowGroups) > 0 {
 		return unsupportedf("Parquet file with row groups and without columns")
 	}
-	f.root, f.leaves, f.schema = root, r.leaves, arrow.NewSchema(fields, nil)
+	f.root, f.leaves, f.fields = root, r.leaves, fields
 	return nil
 }
 

@@ -7,9 +7,7 @@ import (
 )
 
 // thriftReader walks bytes in Thrift's compact protocol. It is used where the
-// bytes may be damaged: page headers are decoded with it, and the footer is
-// looked over before the general decoder, which allocates what lists claim to
-// hold, sees it. The first fault sticks in bad.
+// bytes may be damaged: page headers and footers. The first fault sticks in bad.
 type thriftReader struct {
 	b   []byte
 	pos int

@@ -114,12 +114,15 @@ type pageValues struct {
 	bit    int // formBits: values taken
 	hybrid hybridReader
 	dict   *dictPage
-	ends   []int64 // formEnds
-	at     int     // formEnds: values taken
-	nums   []int64 // memory for delta decoding
-	spare  []byte  // memory for values decoded from other encodings
-	idx    [512]uint32
+	ends   []int64             // formEnds
+	at     int                 // formEnds: values taken
+	nums   []int64             // memory for delta decoding
+	spare  []byte              // memory for values decoded from other encodings
+	idx    *[indexChunk]uint32 // nil: none was decoded yet
 }
+
+// indexChunk is how many places in a dictionary are decoded at a time.
+const indexChunk = 512
 
 // open prepares the values of a page, of which there are at most h.values.
 func (v *pageValues) open(p *pageStream, h *pageHeader, data []byte) error {
@@ -257,8 +260,11 @@ func growBytes(b []byte, n int) []byte {
 }
 
 func (v *pageValues) takeIndexed(d *dense, n int) error {
+	if v.idx == nil {
+		v.idx = new([indexChunk]uint32)
+	}
 	for n > 0 {
-		idx := v.idx[:min(n, len(v.idx))]
+		idx := v.idx[:min(n, indexChunk)]
 		n -= len(idx)
 		if !hybridRead(&v.hybrid, idx) {
 			return corruptf("dictionary indices end early")

@@ -167,7 +167,7 @@ func TestFieldIDs(t *testing.T) {
 	require.Equal(t, "2", v)
 	_, ok = f.Metadata("c")
 	require.False(t, ok)
-	require.Equal(t, "lakeload version 1", f.meta.CreatedBy)
+	require.Equal(t, "lakeload version 1", wholeFooter(t, b).CreatedBy)
 }
 
 // TestRowGroupsAreBounded writes large and small rows and looks at what the
