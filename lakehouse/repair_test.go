@@ -384,8 +384,13 @@ func TestAdoptionRepairs(t *testing.T) {
 			require.Equal(t, len(files), kept, "no file that was there was rewritten")
 			require.NotEqual(t, was.Incarnation, r.pipeline().Incarnation)
 			require.False(t, r.state("t").Repair)
-			r.insert("t", n+200, n+210)
-			r.update("t", 7, "after")
+			r.tx(func(tx *cdctest.Tx) error { // in one file, which the next repair does not empty
+				err := tx.Update("t", cdctest.Row{"id": 7}, cdctest.Row{"v": "after"})
+				for i := n + 200; i < n+210; i++ {
+					err = errors.Join(err, tx.Insert("t", cdctest.Row{"id": i, "v": fmt.Sprint("row ", i)}))
+				}
+				return err
+			})
 			r.catchUp()
 			r.same("t", "wide", "bag", "other")
 			require.Empty(t, r.stopped())
