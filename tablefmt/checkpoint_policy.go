@@ -72,6 +72,7 @@ type mark struct {
 	version    int64 // of the last checkpoint, -1 for none
 	bytes      int64 // tail.bytes at that version
 	checkpoint int64 // its size
+	cleaning   cleaning
 }
 
 func newTail() tail { return tail{mark: &mark{version: -1}} }
@@ -85,6 +86,13 @@ func (t tail) set(version, checkpointBytes int64) {
 	if version > t.mark.version {
 		t.mark.version, t.mark.bytes, t.mark.checkpoint = version, t.bytes, checkpointBytes
 	}
+}
+
+// at is the version of the last checkpoint that is known, -1 for none.
+func (m *mark) at() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.version
 }
 
 func (t tail) load(version int64) CheckpointLoad {

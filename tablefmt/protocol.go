@@ -6,6 +6,8 @@ const (
 	PropChangeDataFeed     = "delta.enableChangeDataFeed"
 	PropDeletionVectors    = "delta.enableDeletionVectors"
 	PropDeletedRetention   = "delta.deletedFileRetentionDuration"
+	PropLogRetention       = "delta.logRetentionDuration"
+	PropLogCleanup         = "delta.enableExpiredLogCleanup"
 	PropInCommitTimestamps = "delta.enableInCommitTimestamps"
 	PropTxnRetention       = "delta.setTransactionRetentionDuration"
 	PropCheckpointStats    = "delta.checkpoint.writeStatsAsJson"
