@@ -160,6 +160,22 @@ func TestCleanLogRemovesFiles(t *testing.T) {
 	})
 }
 
+func TestCleanLogSparesAFileThatWasAddedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCleaned(t, map[string]string{PropLogRetention: "interval 1 hour", PropDeletedRetention: "interval 1 hour"})
+		c.commits(30, CleanOptions{Before: 1})
+		tx := Begin(c.loc, c.snap)
+		tx.Add(fakeAdd("5", 1)) // as RESTORE does
+		must(tx.Commit(t.Context()))
+		c.snap = must(Load(t.Context(), c.loc))
+		c.snap.st.tail.mark.written()
+		require.Positive(t, must(CleanLog(t.Context(), c.snap, CleanOptions{Files: true})))
+		must(c.data.Stat(t.Context(), "5"))
+		_, err := c.data.Stat(t.Context(), "4")
+		require.ErrorIs(t, err, objstore.ErrNotFound)
+	})
+}
+
 // dying fails all deletes after some.
 type dying struct {
 	objstore.Store

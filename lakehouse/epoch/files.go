@@ -1,0 +1,153 @@
+package epoch
+
+import (
+	"cmp"
+	"encoding/json"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/lakeload/lakeload/compaction"
+	"github.com/lakeload/lakeload/tablefmt"
+)
+
+// file is a file of the record, with what its statistics say of its records.
+type file struct {
+	add      *tablefmt.AddFile
+	seq      bounds
+	number   bounds
+	position bounds // of its epochs; with keyed alone
+	keyed    bool   // it has positions as numbers
+	epochs   bool   // it may hold an epoch; with keyed alone it is known that it holds none
+	rows     int64
+	asOf     time.Time // no epoch's asOf is later; zero: not known
+	recorded time.Time // likewise of all records
+}
+
+// bounds are the least and the greatest of some numbers. Where nothing is known
+// they hold all.
+type bounds struct{ min, max int64 }
+
+// filesOf gives the files of the record in the order of their first records.
+// Those of older programs may overlap.
+func filesOf(snap *tablefmt.Snapshot) []file {
+	files := make([]file, 0, snap.NumFiles())
+	for a := range snap.Files() {
+		files = append(files, fileOf(a))
+	}
+	slices.SortFunc(files, func(a, b file) int {
+		return cmp.Or(cmp.Compare(a.seq.min, b.seq.min), cmp.Compare(a.seq.max, b.seq.max), cmp.Compare(a.add.Path, b.add.Path))
+	})
+	return files
+}
+
+func fileOf(a *tablefmt.AddFile) file {
+	st, err := a.ParseStats()
+	if err != nil {
+		st = new(tablefmt.FileStats)
+	}
+	f := file{
+		add: a, seq: boundsOf(st, "seq"), number: boundsOf(st, "epoch"), position: boundsOf(st, "position"),
+		asOf: timeOf(st, "commit_time"), recorded: timeOf(st, "recorded"), epochs: true,
+	}
+	if st.NumRecords != nil {
+		f.rows = *st.NumRecords
+	}
+	f.keyed, f.epochs = nullsOf(st, "since") == 0, nullsOf(st, "position") != f.rows
+	if nullsOf(st, "commit_time") != 0 && f.recorded.After(f.asOf) {
+		f.asOf = f.recorded
+	}
+	return f
+}
+
+func boundsOf(st *tablefmt.FileStats, column string) bounds {
+	var b bounds
+	if json.Unmarshal(st.MinValues[column], &b.min) != nil || json.Unmarshal(st.MaxValues[column], &b.max) != nil {
+		return bounds{math.MinInt64, math.MaxInt64}
+	}
+	return b
+}
+
+// nullsOf is how often a column is null; -1 where that is not known.
+func nullsOf(st *tablefmt.FileStats, column string) int64 {
+	var n int64
+	if json.Unmarshal(st.NullCount[column], &n) != nil {
+		return -1
+	}
+	return n
+}
+
+func timeOf(st *tablefmt.FileStats, column string) time.Time {
+	var s string
+	if json.Unmarshal(st.MaxValues[column], &s) != nil {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+// fullBefore is the last record up to seq that is sure to be full, or before
+// the first.
+func fullBefore(seq int64) int64 { return seq / FullEvery * FullEvery }
+
+// tiers are the lengths in records of packed files. One begins at a multiple of
+// its length, so that a file of the second or the third tier begins at a full
+// record, and is written once a tier.
+var tiers = []int64{FullEvery / 10, FullEvery, 32 * FullEvery}
+
+// The bounds of one packing: files and their bytes.
+const (
+	packFiles = 2 * FullEvery
+	packBytes = 8 << 20
+)
+
+// planPack chooses files that are to become one: those of the oldest, longest
+// stretch that is complete and fits the bounds. An empty plan says that nothing
+// is worth doing. last is the last record. It is pure.
+func planPack(files []file, last int64) compaction.Plan {
+	for _, length := range slices.Backward(tiers) {
+		var p compaction.Plan
+		block, whole := int64(-1), true
+		for _, f := range files {
+			at := f.seq.min / length
+			if f.seq.min < 0 || f.seq.max/length != at || (at+1)*length-1 > last {
+				continue // its records are not known, it is longer, or more are to come
+			}
+			if at != block {
+				if whole && len(p.Files) > 1 {
+					break
+				}
+				p, block, whole = compaction.Plan{}, at, true
+			}
+			p.Files, p.Bytes = append(p.Files, f.add), p.Bytes+f.add.Size
+			whole = whole && len(p.Files) <= packFiles && p.Bytes <= packBytes
+		}
+		if whole && len(p.Files) > 1 {
+			return p
+		}
+	}
+	return compaction.Plan{}
+}
+
+// planExpiry chooses the files of which no record is needed any more: all were
+// recorded before a time, and come before the last full one at or before the
+// oldest that stays. Whatever its age, the last record stays. It is pure.
+func planExpiry(files []file, last int64, before time.Time) []*tablefmt.AddFile {
+	stays := last
+	old := func(f *file) bool { return !f.recorded.IsZero() && f.recorded.Before(before) }
+	for i := range files {
+		if !old(&files[i]) {
+			stays = min(stays, files[i].seq.min)
+		}
+	}
+	var gone []*tablefmt.AddFile
+	for i := range files {
+		if old(&files[i]) && files[i].seq.max < fullBefore(max(stays, 0)) {
+			gone = append(gone, files[i].add)
+		}
+	}
+	return gone
+}
