@@ -95,8 +95,10 @@ func fullBefore(seq int64) int64 { return seq / FullEvery * FullEvery }
 
 // tiers are the lengths in records of packed files. One begins at a multiple of
 // its length, so that a file of the second or the third tier begins at a full
-// record, and is written once a tier.
-var tiers = []int64{FullEvery / 10, FullEvery, 32 * FullEvery}
+// record, and is written once a tier. Longer ones would make finding dearer, of
+// which the greater part is to read the keys of one file; shorter ones opening,
+// by the number of files.
+var tiers = []int64{FullEvery / 10, FullEvery, 8 * FullEvery}
 
 // The bounds of one packing: files and their bytes.
 const (

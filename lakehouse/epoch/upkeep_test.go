@@ -260,7 +260,7 @@ func TestUpkeepCutOffAnywhere(t *testing.T) {
 
 func TestPackedFilesBeginAtFullRecords(t *testing.T) {
 	w := newWriter(t, objstore.NewMemory(), at(0))
-	for i := range 34*FullEvery + 5 {
+	for i := range 18*FullEvery + 5 {
 		w.add(Epoch{LSN: cdc.LSN(i), Tables: map[string]int64{"a": int64(i)}}, false)
 		if (i+1)%500 == 499 {
 			w.file()
@@ -276,7 +276,7 @@ func TestPackedFilesBeginAtFullRecords(t *testing.T) {
 		require.Equal(t, f.seq.max-f.seq.min+1, f.rows)
 		begins = append(begins, f.seq.min)
 	}
-	require.Equal(t, []int64{1, 32 * FullEvery, 33 * FullEvery, 34 * FullEvery}, begins[:4])
+	require.Equal(t, []int64{1, 8 * FullEvery, 16 * FullEvery, 17 * FullEvery}, begins[:4])
 }
 
 func TestARecordOfAnOlderProgramIsTakenOver(t *testing.T) {
