@@ -29,9 +29,10 @@ type Log struct {
 	loc     tablefmt.Location
 	snap    *tablefmt.Snapshot // nil: nothing is recorded yet
 	session string
-	written int64  // by this session
-	kept    int64  // the record up to which upkeep has been done, or tried
-	unsure  string // the id of a commit of upkeep that may be in the log or not
+	written int64     // by this session
+	kept    int64     // the record up to which upkeep has been done, or tried
+	unsure  string    // the id of a commit of upkeep that may be in the log or not
+	fresh   time.Time // when snap was known to be the newest
 
 	last     record           // epoch or idle position
 	epoch    Epoch            // the last epoch
@@ -52,7 +53,7 @@ func Open(ctx context.Context, lake objstore.Store, pipeline, session string) (*
 	if err != nil {
 		return nil, fmt.Errorf("opening the record of epochs: %w", err)
 	}
-	l.snap = snap
+	l.snap, l.fresh = snap, wallClock()
 	files := filesOf(snap)
 	last, err := l.lastOf(ctx, files)
 	if err != nil {
@@ -205,10 +206,39 @@ func (l *Log) append(ctx context.Context, r record) error {
 	if err != nil {
 		return fmt.Errorf("recording an epoch: %w", err)
 	}
-	l.snap, l.unsure = snap, ""
+	if err := l.checkNewest(ctx, snap); err != nil {
+		return err
+	}
+	l.snap, l.unsure, l.fresh = snap, "", wallClock()
 	l.take(r)
 	return nil
 }
+
+// staleAfter is how long nobody else's commits can have been cleaned away: half
+// of how long they stay.
+const staleAfter = 30 * time.Minute
+
+// checkNewest looks whether a commit is the newest, if so much time has passed
+// since the one before that the place in the log which it has taken may be one
+// that had been another's and was cleaned: as when the machine was asleep, and
+// another engine has long been at work.
+func (l *Log) checkNewest(ctx context.Context, snap *tablefmt.Snapshot) error {
+	if wallClock().Sub(l.fresh) < staleAfter {
+		return nil
+	}
+	newest, err := tablefmt.Load(ctx, l.loc)
+	if err != nil {
+		return fmt.Errorf("recording an epoch: looking whether it is the last: %w", err)
+	}
+	if newest.Version() != snap.Version() || newest.CommitID() != snap.CommitID() {
+		return fmt.Errorf("recording an epoch: %w: the record is at version %d, and this engine was at %d", ErrTwin, newest.Version(), snap.Version())
+	}
+	return nil
+}
+
+// wallClock is a time that goes on while the machine sleeps, which the
+// monotonic clock does not.
+func wallClock() time.Time { return time.Now().Round(0) }
 
 func (l *Log) commit(ctx context.Context, add *tablefmt.AddFile) (*tablefmt.Snapshot, error) {
 	t := tablefmt.Begin(l.loc, l.snap)

@@ -98,7 +98,7 @@ func TestEpochsAreKeptForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, err := Open(t.Context(), objstore.NewMemory(), "p", "s")
 		require.NoError(t, err)
-		grow(t, l, 2*FullEvery, -1)
+		grow(t, l, FullEvery+100, -1)
 		time.Sleep(10000 * time.Hour)
 		grow(t, l, 200, -1)
 		oldest, err := l.Oldest(t.Context())
@@ -143,6 +143,33 @@ func TestUpkeepLeavesATwinToBeFound(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An engine that slept for hours, while another one went on and what it did then
+// was cleaned away, does not find its place in the log taken: it is told all the
+// same.
+func TestAnEngineThatSleptIsFoundOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, lake := t.Context(), objstore.NewMemory()
+		one, err := Open(ctx, lake, "p", "one")
+		require.NoError(t, err)
+		grow(t, one, 20, -1)
+		two, err := Open(ctx, lake, "p", "two")
+		require.NoError(t, err)
+		grow(t, two, 600, -1)
+		_, err = tablefmt.ReadCommit(ctx, one.loc, one.Snapshot().Version()+1)
+		require.ErrorIs(t, err, tablefmt.ErrNoVersion, "the place is free")
+		_, err = one.Record(ctx, Epoch{LSN: one.Position() + 1, Tables: map[string]int64{"a": 2}})
+		require.ErrorIs(t, err, ErrTwin)
+		grow(t, two, 200, -1)
+		opened, err := Open(ctx, lake, "p", "")
+		require.NoError(t, err)
+		want, _ := two.Last()
+		last, _ := opened.Last()
+		require.Equal(t, want, last)
+		_, err = tablefmt.ReadCommit(ctx, one.loc, one.Snapshot().Version()+1)
+		require.ErrorIs(t, err, tablefmt.ErrNoVersion, "what it has left is cleaned away")
+	})
 }
 
 // An expiry whose answer was lost is recognised as ours: there is no twin.
