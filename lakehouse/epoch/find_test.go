@@ -202,7 +202,7 @@ func randomRecord(t *rapid.T, w *writer) (all []Epoch) {
 	tables := map[string]int64{"a": 0}
 	lsn, commit := cdc.LSN(100), int64(0)
 	n := 0
-	for i := range old + rapid.IntRange(1, 6).Draw(t, "files") {
+	for i := range old + rapid.IntRange(1, 4).Draw(t, "files") {
 		if i == old {
 			w.columns = arrowSchema.NumFields()
 			if w.log.any { // as the first record of a newer program says
@@ -211,7 +211,7 @@ func randomRecord(t *rapid.T, w *writer) (all []Epoch) {
 				w.log.last.since = since
 			}
 		}
-		for range rapid.SampledFrom([]int{1, 2, 99, 400, 1000, 1100}).Draw(t, "records") {
+		for range rapid.SampledFrom([]int{1, 2, 99, 300, 700}).Draw(t, "records") {
 			n++
 			idle := w.log.any && !w.log.fullIsNext() && n%7 == 3
 			switch {
