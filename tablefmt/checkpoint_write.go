@@ -131,7 +131,7 @@ func (s *Snapshot) checkpointActions(ctx context.Context, emit func(*Action) err
 	if err := emit(&Action{Metadata: s.st.metadata}); err != nil {
 		return err
 	}
-	keep, err := ParseInterval(s.Property(PropTxnRetention))
+	keep, err := ParseInterval(s.Property(PropForgetTxns))
 	forgets := err == nil
 	for _, t := range s.st.txns.all() {
 		if forgets && t.LastUpdated != nil && *t.LastUpdated < time.Now().Add(-keep).UnixMilli() {

@@ -235,7 +235,7 @@ func TestCleanLogCutOff(t *testing.T) {
 // Sessions that are long over leave the table's state.
 func TestCheckpointsForgetApplications(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCleaned(t, map[string]string{PropTxnRetention: "interval 1 day"})
+		c := newCleaned(t, map[string]string{PropForgetTxns: "interval 1 day"})
 		c.commits(1000, CleanOptions{})
 		n := 0
 		for x := range must(Load(t.Context(), c.loc)).Txns() {

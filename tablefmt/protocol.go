@@ -10,7 +10,12 @@ const (
 	PropLogCleanup         = "delta.enableExpiredLogCleanup"
 	PropInCommitTimestamps = "delta.enableInCommitTimestamps"
 	PropTxnRetention       = "delta.setTransactionRetentionDuration"
-	PropCheckpointStats    = "delta.checkpoint.writeStatsAsJson"
+	// PropForgetTxns is an interval after which our checkpoints leave out what an
+	// application has recorded. PropTxnRetention, which other writers heed, does
+	// not do so: a table that rests on its applications' records may be given it
+	// by mistake.
+	PropForgetTxns      = "lakeload.forgetTransactionsAfter"
+	PropCheckpointStats = "delta.checkpoint.writeStatsAsJson"
 )
 
 // MetaGenerationExpression is the key of column metadata that makes a generated column.

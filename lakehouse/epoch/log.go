@@ -296,7 +296,7 @@ var properties = map[string]string{
 	"lakeload.kind":               "epochs",
 	tablefmt.PropLogRetention:     "interval 1 hour",
 	tablefmt.PropDeletedRetention: "interval 1 hour",
-	tablefmt.PropTxnRetention:     "interval 1 day", // there is a txn for each session
+	tablefmt.PropForgetTxns:       "interval 1 day", // there is a txn for each session
 }
 
 // describe makes the table, or brings that of an older program up to date.

@@ -3,6 +3,7 @@ package epoch
 import (
 	"context"
 	"os"
+	"runtime/debug"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -11,6 +12,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // little lives long
+	}
 	warmUp()
 	goleak.VerifyTestMain(m)
 }
