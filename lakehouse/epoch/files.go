@@ -41,47 +41,59 @@ func filesOf(snap *tablefmt.Snapshot) []file {
 	return files
 }
 
+// statistics are what is asked of a file's: less than there is, as an engine
+// that opens asks every file.
+type statistics struct {
+	Rows  int64 `json:"numRecords"`
+	Least struct {
+		Seq      *int64 `json:"seq"`
+		Number   *int64 `json:"epoch"`
+		Position *int64 `json:"position"`
+	} `json:"minValues"`
+	Greatest struct {
+		Seq      *int64 `json:"seq"`
+		Number   *int64 `json:"epoch"`
+		Position *int64 `json:"position"`
+		Commit   string `json:"commit_time"`
+		Recorded string `json:"recorded"`
+	} `json:"maxValues"`
+	Nulls struct {
+		Commit   *int64 `json:"commit_time"`
+		Position *int64 `json:"position"`
+		Since    *int64 `json:"since"`
+	} `json:"nullCount"`
+}
+
 func fileOf(a *tablefmt.AddFile) file {
-	st, err := a.ParseStats()
-	if err != nil {
-		st = new(tablefmt.FileStats)
+	var st statistics
+	if json.Unmarshal([]byte(a.Stats), &st) != nil {
+		st = statistics{} // nothing is known
 	}
 	f := file{
-		add: a, seq: boundsOf(st, "seq"), number: boundsOf(st, "epoch"), position: boundsOf(st, "position"),
-		asOf: timeOf(st, "commit_time"), recorded: timeOf(st, "recorded"), epochs: true,
+		add: a, rows: st.Rows,
+		seq:      boundsOf(st.Least.Seq, st.Greatest.Seq),
+		number:   boundsOf(st.Least.Number, st.Greatest.Number),
+		position: boundsOf(st.Least.Position, st.Greatest.Position),
+		keyed:    is(st.Nulls.Since, 0),
+		epochs:   !is(st.Nulls.Position, st.Rows),
+		asOf:     timeOf(st.Greatest.Commit), recorded: timeOf(st.Greatest.Recorded),
 	}
-	if st.NumRecords != nil {
-		f.rows = *st.NumRecords
-	}
-	f.keyed, f.epochs = nullsOf(st, "since") == 0, nullsOf(st, "position") != f.rows
-	if nullsOf(st, "commit_time") != 0 && f.recorded.After(f.asOf) {
+	if !is(st.Nulls.Commit, 0) && f.recorded.After(f.asOf) {
 		f.asOf = f.recorded
 	}
 	return f
 }
 
-func boundsOf(st *tablefmt.FileStats, column string) bounds {
-	var b bounds
-	if json.Unmarshal(st.MinValues[column], &b.min) != nil || json.Unmarshal(st.MaxValues[column], &b.max) != nil {
+func boundsOf(least, greatest *int64) bounds {
+	if least == nil || greatest == nil {
 		return bounds{math.MinInt64, math.MaxInt64}
 	}
-	return b
+	return bounds{*least, *greatest}
 }
 
-// nullsOf is how often a column is null; -1 where that is not known.
-func nullsOf(st *tablefmt.FileStats, column string) int64 {
-	var n int64
-	if json.Unmarshal(st.NullCount[column], &n) != nil {
-		return -1
-	}
-	return n
-}
+func is(v *int64, want int64) bool { return v != nil && *v == want }
 
-func timeOf(st *tablefmt.FileStats, column string) time.Time {
-	var s string
-	if json.Unmarshal(st.MaxValues[column], &s) != nil {
-		return time.Time{}
-	}
+func timeOf(s string) time.Time {
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
 		return time.Time{}
