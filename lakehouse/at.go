@@ -71,7 +71,10 @@ func (a At) String() string {
 var (
 	// ErrNoEpoch says that no recorded epoch is the one asked for: the lake
 	// begins later, has not got so far, or never had it.
-	ErrNoEpoch = errors.New("no such epoch")
+	ErrNoEpoch = epoch.ErrNone
+	// ErrExpired says that the epoch asked for is not recorded any more, or that
+	// what the table showed then has been cleaned up since.
+	ErrExpired = epoch.ErrExpired
 	// ErrIncomplete says that the table was being copied or had stopped at
 	// that epoch, so that no version of it shows the source's state then.
 	ErrIncomplete = errors.New("the table was not complete at that epoch")
@@ -81,72 +84,3 @@ var (
 	// several of which one has to be named.
 	ErrNoPipeline = errors.New("which pipeline is meant is not clear")
 )
-
-// findEpoch gives the epoch that at means. reached is the position up to
-// which the lake is known to hold everything, which may be past the last epoch.
-func findEpoch(epochs []epoch.Epoch, reached cdc.LSN, at At) (epoch.Epoch, error) {
-	if len(epochs) == 0 {
-		return epoch.Epoch{}, noEpoch(at, "wait until the initial copy is complete: `lakeload status` shows where it is", "none is recorded yet")
-	}
-	first, last := epochs[0], epochs[len(epochs)-1]
-	found := -1
-	switch at.kind {
-	case atEpoch:
-		for i := range epochs {
-			if epochs[i].Number == at.version {
-				found = i
-			}
-		}
-	case atLSN:
-		if reached = max(reached, last.LSN); at.lsn > reached {
-			return epoch.Epoch{}, noEpoch(at, "wait until `lakeload status` shows that position, or ask for an earlier one",
-				"the lake has only got to %s", reached)
-		}
-		found = lastNotBeyond(epochs, at.lsn)
-	case atAsOf:
-		found = lastNotAfter(epochs, at.time)
-	}
-	if found < 0 {
-		return epoch.Epoch{}, noEpoch(at, "`lakeload epochs` lists them", "the lake has epochs %d (LSN %s, %s) to %d (LSN %s, %s)",
-			first.Number, first.LSN, first.CommitTime.Format(time.RFC3339Nano), last.Number, last.LSN, last.CommitTime.Format(time.RFC3339Nano))
-	}
-	return epochs[found], nil
-}
-
-// lastNotAfter gives the index of the last epoch whose running maximum of
-// commit times is not after t, -1 for none: the one before the first epoch
-// that holds a later transaction. Positions never go back, but commit times
-// may (clocks are set, transactions commit side by side), so an epoch further
-// on may look early enough and is not. An epoch before the first commit has
-// the time at which it was recorded.
-func lastNotAfter(epochs []epoch.Epoch, t time.Time) int {
-	for i := range epochs {
-		at := epochs[i].CommitTime
-		if at.IsZero() {
-			at = epochs[i].Recorded
-		}
-		if at.After(t) {
-			return i - 1
-		}
-	}
-	return len(epochs) - 1
-}
-
-// lastNotBeyond gives the index of the last epoch that is not after lsn, -1 for
-// none. Positions go back where the lake was taken over to another source; then
-// those of the new one are meant.
-func lastNotBeyond(epochs []epoch.Epoch, lsn cdc.LSN) int {
-	for i := len(epochs) - 1; i >= 0; i-- {
-		if epochs[i].LSN <= lsn {
-			return i
-		}
-		if i > 0 && epochs[i-1].LSN > epochs[i].LSN {
-			return -1
-		}
-	}
-	return -1
-}
-
-func noEpoch(at At, remedy, format string, args ...any) error {
-	return &Error{Op: "finding the lake's state", Object: at.String(), Err: fmt.Errorf("%w: %s", ErrNoEpoch, fmt.Sprintf(format, args...)), Remedy: remedy}
-}

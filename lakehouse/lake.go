@@ -2,8 +2,8 @@ package lakehouse
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -18,10 +18,9 @@ import (
 // disturbing a running engine. It shows the pipeline as it was when the Lake
 // was opened; tables are read as they are. It may be used by many goroutines.
 type Lake struct {
-	store    objstore.Store
-	state    *State
-	epochs   []epoch.Epoch
-	position cdc.LSN
+	store objstore.Store
+	state *State
+	log   *epoch.Log
 }
 
 // LakeTable is a table of the lake.
@@ -54,11 +53,7 @@ func OpenLake(ctx context.Context, store objstore.Store, pipeline string) (*Lake
 	if err != nil {
 		return nil, err
 	}
-	epochs, err := log.Epochs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &Lake{store: store, state: state, epochs: epochs, position: log.Position()}, nil
+	return &Lake{store: store, state: state, log: log}, nil
 }
 
 func onlyPipeline(ctx context.Context, store objstore.Store) (string, error) {
@@ -86,19 +81,17 @@ func (l *Lake) State() *State { return l.state }
 
 // Position is the source position up to which the lake holds everything;
 // zero before the first epoch.
-func (l *Lake) Position() cdc.LSN { return l.position }
+func (l *Lake) Position() cdc.LSN { return l.log.Position() }
 
-// Epochs are all epochs in their order, each with every table that it has.
-// The slice is shared and must not be changed.
-func (l *Lake) Epochs() []epoch.Epoch { return l.epochs }
-
-// Epoch gives the epoch that a state of the source means; for any other state
-// the last one. ErrNoEpoch where there is none.
-func (l *Lake) Epoch(at At) (epoch.Epoch, error) {
-	if !at.OfSource() && len(l.epochs) > 0 {
-		return l.epochs[len(l.epochs)-1], nil
+// Epochs gives the newest epochs in their order, each with every table that it
+// has: at most so many, or all that there are where newest is 0. It holds a few
+// at a time. What it gives is the caller's.
+func (l *Lake) Epochs(ctx context.Context, newest int64) iter.Seq2[epoch.Epoch, error] {
+	first := int64(1)
+	if last, any := l.log.Last(); any && newest > 0 {
+		first = max(first, last.Number-newest+1)
 	}
-	return findEpoch(l.epochs, l.position, at)
+	return l.log.From(ctx, first)
 }
 
 // Tables lists the tables of the pipeline, by name. A table that is still
@@ -137,39 +130,6 @@ func (l *Lake) Location(t LakeTable) tablefmt.Location {
 	return tablefmt.Location{Data: objstore.Sub(l.store, t.Path)}
 }
 
-// Load gives a table's snapshot at a state, and the epoch that decided it
-// where the state is one of the source's. ErrIncomplete where the table has no
-// version that shows the epoch; tablefmt.ErrNoVersion where it had one that
-// has been cleaned up since.
-func (l *Lake) Load(ctx context.Context, t LakeTable, at At) (*tablefmt.Snapshot, *epoch.Epoch, error) {
-	if !at.OfSource() {
-		s, err := LoadTable(ctx, l.Location(t), at)
-		if errors.Is(err, tablefmt.ErrNoTable) && t.State.Phase == PhaseCopying {
-			err = &Error{Op: "reading the table", Object: t.Name, Err: fmt.Errorf("it is still being copied: %w", err), Remedy: "wait until `lakeload status` shows it live"}
-		}
-		return s, nil, err
-	}
-	e, err := l.Epoch(at)
-	if err != nil {
-		return nil, nil, err
-	}
-	version, ok := e.Tables[t.Name]
-	if !ok {
-		return nil, nil, &Error{
-			Op: "reading the table", Object: t.Name, Err: fmt.Errorf("%w: epoch %d (LSN %s)", ErrIncomplete, e.Number, e.LSN),
-			Remedy: "`lakeload epochs` shows which epochs have the table",
-		}
-	}
-	s, err := tablefmt.LoadAt(ctx, l.Location(t), version)
-	if errors.Is(err, tablefmt.ErrNoVersion) {
-		err = &Error{
-			Op: "reading the table", Object: t.Name, Err: fmt.Errorf("epoch %d has expired: %w", e.Number, err),
-			Remedy: "ask for a later epoch; the table property delta.logRetentionDuration says how long old versions are kept",
-		}
-	}
-	return s, &e, err
-}
-
 // LoadTable gives the snapshot of any Delta table at a state of its own; the
 // states of a source are refused, as only a lake knows them.
 func LoadTable(ctx context.Context, loc tablefmt.Location, at At) (*tablefmt.Snapshot, error) {
@@ -190,8 +150,9 @@ func LoadTable(ctx context.Context, loc tablefmt.Location, at At) (*tablefmt.Sna
 // Freshness is how old the source's last transaction in the lake is at now;
 // false before there is one.
 func (l *Lake) Freshness(now time.Time) (time.Duration, bool) {
-	if len(l.epochs) == 0 || l.epochs[len(l.epochs)-1].CommitTime.IsZero() {
+	last, any := l.log.Last()
+	if !any || last.CommitTime.IsZero() {
 		return 0, false
 	}
-	return now.Sub(l.epochs[len(l.epochs)-1].CommitTime), true
+	return now.Sub(last.CommitTime), true
 }

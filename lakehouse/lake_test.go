@@ -9,7 +9,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/lakehouse/epoch"
@@ -174,8 +173,10 @@ func TestOpenLakeWantsOnePipeline(t *testing.T) {
 	require.ErrorContains(t, err, "other, shop")
 	lake, err := OpenLake(ctx, store, "other")
 	require.NoError(t, err)
-	require.Empty(t, lake.Epochs())
-	_, err = lake.Epoch(At{})
+	for range lake.Epochs(ctx, 0) {
+		require.Fail(t, "it has no epoch")
+	}
+	_, err = lake.Epoch(ctx, At{})
 	require.ErrorIs(t, err, ErrNoEpoch)
 }
 
@@ -189,43 +190,4 @@ func TestATableAloneKnowsNoSource(t *testing.T) {
 		_, err := LoadTable(ctx, loc, at)
 		require.Error(t, err)
 	}
-}
-
-// Commit times may go back; as of a time is the last epoch before the running
-// maximum passes it, so nothing committed later is ever in it.
-func TestEdge36AsOfUsesTheRunningMaximum(t *testing.T) {
-	epochs := []epoch.Epoch{
-		{Number: 1, LSN: 1, Recorded: minute(1)}, // nothing was committed yet
-		{Number: 2, LSN: 2, CommitTime: minute(10)},
-		{Number: 3, LSN: 3, CommitTime: minute(5)},
-		{Number: 4, LSN: 4, CommitTime: minute(20)},
-		{Number: 5, LSN: 5, CommitTime: minute(15)},
-	}
-	for at, want := range map[int]int64{0: 0, 1: 1, 4: 1, 7: 1, 9: 1, 10: 3, 15: 3, 19: 3, 20: 5, 40: 5} {
-		e, err := findEpoch(epochs, 5, AsOf(minute(at)))
-		if want == 0 {
-			require.ErrorIs(t, err, ErrNoEpoch)
-			continue
-		}
-		require.NoError(t, err, at)
-		require.Equal(t, want, e.Number, at)
-	}
-}
-
-func TestAsOfNeverShowsTheFuture(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		times := rapid.SliceOfN(rapid.IntRange(0, 50), 1, 20).Draw(t, "times")
-		epochs := make([]epoch.Epoch, len(times))
-		for i, m := range times {
-			epochs[i] = epoch.Epoch{Number: int64(i + 1), LSN: cdc.LSN(i + 1), CommitTime: minute(m)}
-		}
-		at := minute(rapid.IntRange(0, 50).Draw(t, "at"))
-		i := lastNotAfter(epochs, at)
-		for j := 0; j <= i; j++ {
-			require.False(t, epochs[j].CommitTime.After(at), "epoch %d holds a later transaction", i+1)
-		}
-		if i+1 < len(epochs) {
-			require.True(t, epochs[i+1].CommitTime.After(at), "the next epoch would have done, too")
-		}
-	})
 }

@@ -89,6 +89,12 @@ type Options struct {
 	// value is the default policy of package tablefmt.
 	Checkpoints tablefmt.CheckpointPolicy
 
+	// EpochRetention is how long epochs can be asked for at least, from when they
+	// were recorded; negative: for ever. Default 30 days. What a table shows at
+	// an epoch is there for as long as the table keeps that version, which its
+	// properties say.
+	EpochRetention time.Duration
+
 	// UntilCurrent ends Run as soon as everything that the source had
 	// committed when the stream was opened is in the lake.
 	UntilCurrent bool
@@ -139,6 +145,9 @@ func (o *Options) EnsureDefaults() {
 	if o.TargetFileSize == 0 {
 		o.TargetFileSize = 128 << 20
 	}
+	if o.EpochRetention == 0 {
+		o.EpochRetention = 30 * 24 * time.Hour
+	}
 	o.WALGuard.EnsureDefaults()
 	if o.IdleInterval == 0 {
 		o.IdleInterval = 30 * time.Second
@@ -172,6 +181,9 @@ func (o *Options) Validate() error {
 	}
 	if o.FlushBytes < 0 || o.FlushBytes > o.Memory/4 {
 		bad("flush size of %d bytes: between 1 and a quarter of the memory budget", o.FlushBytes)
+	}
+	if o.EpochRetention > 0 && o.EpochRetention < time.Hour {
+		bad("epochs are kept for %v: at least an hour", o.EpochRetention)
 	}
 	if err := o.WALGuard.validate(); err != nil {
 		errs = append(errs, err)

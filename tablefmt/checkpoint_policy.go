@@ -43,9 +43,23 @@ func (p CheckpointPolicy) Due(l CheckpointLoad) bool {
 	if p.RequestBytes == 0 {
 		p.RequestBytes = 64 << 10
 	}
-	return l.Commits >= p.MinCommits &&
-		float64(l.CommitBytes+l.Commits*p.RequestBytes) >= p.Share*float64(l.CheckpointBytes)
+	enough := p.Share * float64(l.CheckpointBytes)
+	switch {
+	case l.Commits < p.MinCommits:
+		return false
+	case float64(l.CommitBytes) >= enough:
+		return true
+	}
+	return float64(l.CommitBytes+l.Commits*p.RequestBytes) >= enough && l.Commits*l.Commits >= l.CheckpointBytes/actionBytes
 }
+
+// actionBytes is about what an action takes in a checkpoint. To write one costs
+// a tenth of reading a commit, or less. So what a checkpoint costs the writer,
+// shared out to the commits since the last one, and what they cost a reader
+// are together least where their number is near the square root of that of
+// the actions. A mirror that marks rows every second has millions of them: not
+// of files, but of what has been replaced within a week.
+const actionBytes = 25
 
 // forTable fills MinCommits from the table's property.
 func (p CheckpointPolicy) forTable(m *Metadata) CheckpointPolicy {
@@ -72,6 +86,7 @@ type mark struct {
 	version    int64 // of the last checkpoint, -1 for none
 	bytes      int64 // tail.bytes at that version
 	checkpoint int64 // its size
+	cleaning   cleaning
 }
 
 func newTail() tail { return tail{mark: &mark{version: -1}} }
@@ -85,6 +100,13 @@ func (t tail) set(version, checkpointBytes int64) {
 	if version > t.mark.version {
 		t.mark.version, t.mark.bytes, t.mark.checkpoint = version, t.bytes, checkpointBytes
 	}
+}
+
+// at is the version of the last checkpoint that is known, -1 for none.
+func (m *mark) at() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.version
 }
 
 func (t tail) load(version int64) CheckpointLoad {

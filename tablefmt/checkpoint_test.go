@@ -276,6 +276,9 @@ func TestCheckpointPolicy(t *testing.T) {
 	require.False(t, p.Due(CheckpointLoad{Commits: 1000, CommitBytes: mb, CheckpointBytes: 1000 * mb}))
 	require.True(t, p.Due(CheckpointLoad{Commits: 1000, CommitBytes: 500 * mb, CheckpointBytes: 1000 * mb}))
 	require.True(t, p.Due(CheckpointLoad{Commits: 8000, CommitBytes: mb, CheckpointBytes: 1000 * mb}), "requests cost too")
+	require.False(t, p.Due(CheckpointLoad{Commits: 300, CommitBytes: mb / 2, CheckpointBytes: 4 * mb}), "and so does writing")
+	require.True(t, p.Due(CheckpointLoad{Commits: 410, CommitBytes: mb / 2, CheckpointBytes: 4 * mb}))
+	require.True(t, p.Due(CheckpointLoad{Commits: 100, CommitBytes: 2 * mb, CheckpointBytes: 4 * mb}), "commits that are as large are not read for nothing")
 
 	ctx := context.Background()
 	loc := memoryTable()

@@ -69,6 +69,7 @@ func (s *Snapshot) checkpoint(ctx context.Context) error {
 	}
 	crashpoint.At(crashpoint.CheckpointAfter)
 	s.st.tail.set(last.Version, last.SizeInBytes)
+	s.st.tail.mark.written()
 	if getLastCheckpoint(ctx, log).Version > last.Version {
 		return nil
 	}
@@ -130,7 +131,12 @@ func (s *Snapshot) checkpointActions(ctx context.Context, emit func(*Action) err
 	if err := emit(&Action{Metadata: s.st.metadata}); err != nil {
 		return err
 	}
+	keep, err := ParseInterval(s.Property(PropForgetTxns))
+	forgets := err == nil
 	for _, t := range s.st.txns.all() {
+		if forgets && t.LastUpdated != nil && *t.LastUpdated < time.Now().Add(-keep).UnixMilli() {
+			continue
+		}
 		if err := emit(&Action{Txn: t}); err != nil {
 			return err
 		}

@@ -292,3 +292,41 @@ func followFar(ctx context.Context, loc Location, st *state) (*state, error) {
 	}
 	return st, err
 }
+
+// OldestVersion is the oldest version that the log still holds.
+func OldestVersion(ctx context.Context, loc Location) (int64, error) {
+	log := loc.log()
+	v, err := steady(ctx, log, func() (int64, error) {
+		files, err := listLog(ctx, log, 0)
+		if err != nil {
+			return 0, err
+		}
+		return oldestVersion(files)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("looking for the oldest version of table %s: %w", loc, err)
+	}
+	return v, nil
+}
+
+// oldestVersion is the oldest from which on a listing shows how to reach every
+// version: 0, or that of a checkpoint. It is pure.
+func oldestVersion(files []logFile) (int64, error) {
+	plans, err := planSegments(files, -1)
+	if errors.Is(err, errEmptyLog) {
+		return 0, ErrNoTable
+	}
+	if err != nil {
+		return 0, err
+	}
+	return max(plans[len(plans)-1].base, 0), nil
+}
+
+// HasVersion fails where [LoadAt] would with ErrNoVersion or ErrNoTable: it
+// looks at the names of the log alone.
+func HasVersion(ctx context.Context, loc Location, version int64) error {
+	if _, err := findSegments(ctx, loc.log(), version); err != nil {
+		return fmt.Errorf("looking for version %d of table %s: %w", version, loc, err)
+	}
+	return nil
+}

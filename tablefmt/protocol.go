@@ -6,9 +6,16 @@ const (
 	PropChangeDataFeed     = "delta.enableChangeDataFeed"
 	PropDeletionVectors    = "delta.enableDeletionVectors"
 	PropDeletedRetention   = "delta.deletedFileRetentionDuration"
+	PropLogRetention       = "delta.logRetentionDuration"
+	PropLogCleanup         = "delta.enableExpiredLogCleanup"
 	PropInCommitTimestamps = "delta.enableInCommitTimestamps"
 	PropTxnRetention       = "delta.setTransactionRetentionDuration"
-	PropCheckpointStats    = "delta.checkpoint.writeStatsAsJson"
+	// PropForgetTxns is an interval after which our checkpoints leave out what an
+	// application has recorded. PropTxnRetention, which other writers heed, does
+	// not do so: a table that rests on its applications' records may be given it
+	// by mistake.
+	PropForgetTxns      = "lakeload.forgetTransactionsAfter"
+	PropCheckpointStats = "delta.checkpoint.writeStatsAsJson"
 )
 
 // MetaGenerationExpression is the key of column metadata that makes a generated column.

@@ -2,10 +2,13 @@ package tablefmt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
 
 // fileKey identifies a logical file.
@@ -21,11 +24,10 @@ type fileKey struct{ path, vector string }
 // checkpoint. emit must not keep what it gets unless it copies it.
 func (s *Snapshot) Tombstones(ctx context.Context, emit func(*RemoveFile) error) error {
 	log := s.loc.log()
-	plans, err := findSegments(ctx, log, s.Version())
+	p, err := s.segment(ctx, log)
 	if err != nil {
 		return fmt.Errorf("reading the removals of table %s: %w", s.loc, err)
 	}
-	p := plans[0]
 	later := make(map[fileKey]*RemoveFile) // since the checkpoint; nil: added again
 	if p.base < p.end {
 		err := readCommits(ctx, log, p.base+1, p.end, func(v int64, data []byte) error {
@@ -66,6 +68,26 @@ func (s *Snapshot) Tombstones(ctx context.Context, emit func(*RemoveFile) error)
 	return nil
 }
 
+// segment says which files of the log make the snapshot. Where this process knows
+// the last checkpoint, the log is not listed: a busy table's is long.
+func (s *Snapshot) segment(ctx context.Context, log objstore.Store) (segment, error) {
+	v := s.st.tail.mark.at()
+	if v >= 0 && v <= s.Version() {
+		name := checkpointName(v)
+		switch _, err := log.Stat(ctx, name); {
+		case err == nil:
+			return segment{checkpoint: []logFile{parseLogName(name)}, base: v, end: s.Version()}, nil
+		case !errors.Is(err, objstore.ErrNotFound):
+			return segment{}, fmt.Errorf("looking for %s: %w", name, err)
+		}
+	}
+	plans, err := findSegments(ctx, log, s.Version())
+	if err != nil {
+		return segment{}, err
+	}
+	return plans[0], nil
+}
+
 // DefaultTombstoneRetention is how long removed files stay where the table
 // does not say otherwise.
 const DefaultTombstoneRetention = 7 * 24 * time.Hour
@@ -78,6 +100,20 @@ func (s *Snapshot) TombstoneRetention() time.Duration {
 		return d
 	}
 	return DefaultTombstoneRetention
+}
+
+// DefaultLogRetention is how long old versions can be read where the table does
+// not say otherwise.
+const DefaultLogRetention = 30 * 24 * time.Hour
+
+// LogRetention is how long a version that is not the newest any more can be
+// read, as far as the log is concerned: the table's delta.logRetentionDuration.
+// A value that is no interval counts as the default.
+func (s *Snapshot) LogRetention() time.Duration {
+	if d, err := ParseInterval(s.Property(PropLogRetention)); err == nil {
+		return d
+	}
+	return DefaultLogRetention
 }
 
 // ParseInterval reads an interval as table properties hold it: "interval 1

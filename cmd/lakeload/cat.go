@@ -79,7 +79,7 @@ func (f *catFlags) run(ctx context.Context, c *console, name string, at lakehous
 	}
 	err = scan(ctx, snap, f.columns, f.limit, w.Write)
 	if err = errors.Join(err, w.Close()); err != nil {
-		return explainTable(fmt.Errorf("printing the rows of %s: %w", t.name, err), t.name)
+		return t.explain(ctx, snap, fmt.Errorf("printing the rows of %s: %w", t.name, err))
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lakeload/lakeload/cmd/lakeload/config"
 	"github.com/lakeload/lakeload/lakehouse"
+	"github.com/lakeload/lakeload/lakehouse/epoch"
 	"github.com/lakeload/lakeload/tablefmt"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
@@ -106,6 +107,7 @@ type target struct {
 	loc   tablefmt.Location
 	lake  *lakehouse.Lake      // nil where it was named by its path
 	table *lakehouse.LakeTable // likewise
+	epoch *epoch.Epoch         // that decided what was loaded; nil where none did
 	close func()
 }
 
@@ -149,11 +151,19 @@ func (t *target) load(ctx context.Context, at lakehouse.At) (*tablefmt.Snapshot,
 	var snap *tablefmt.Snapshot
 	var err error
 	if t.lake != nil {
-		snap, _, err = t.lake.Load(ctx, *t.table, at)
+		snap, t.epoch, err = t.lake.Load(ctx, *t.table, at)
 	} else {
 		snap, err = lakehouse.LoadTable(ctx, t.loc, at)
 	}
 	return snap, explainTable(err, t.name)
+}
+
+// explain adds what to do about rows of a snapshot that cannot be read.
+func (t *target) explain(ctx context.Context, snap *tablefmt.Snapshot, err error) error {
+	if err != nil && t.lake != nil {
+		err = t.lake.Explain(ctx, *t.table, snap, t.epoch, err)
+	}
+	return explainTable(err, t.name)
 }
 
 // explainTable adds what to do about a table that cannot be read.

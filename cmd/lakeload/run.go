@@ -280,6 +280,7 @@ func (f *runFlags) options(s *selection) (lakehouse.Options, error) {
 	o.OnNewTable = lakehouse.NewTablePolicy(s.conf.OnNewTable)
 	o.OnSchemaChange, o.OnUntold = changePolicies(&s.conf.OnSchemaChange)
 	o.WALGuard = walGuard(&s.conf.WALGuard)
+	o.EpochRetention = s.conf.Epochs.Keep
 	if f.freshness != 0 {
 		o.Freshness = f.freshness
 	}

@@ -162,7 +162,7 @@ func lakeStatus(ctx context.Context, lake *lakehouse.Lake) (*statusJSON, error) 
 	if s.Adoptions == nil {
 		s.Adoptions = []lakehouse.Adoption{}
 	}
-	if last, err := lake.Epoch(lakehouse.At{}); err == nil {
+	if last, err := lake.Epoch(ctx, lakehouse.At{}); err == nil {
 		j := asEpochJSON(last)
 		s.Epoch = &j
 	}

@@ -286,7 +286,7 @@ func (v *verification) cut(ctx context.Context) (snap cdc.Snapshot, cut lakehous
 		if _, err = take(ctx); err != nil {
 			return nil, cut, err
 		}
-		last, err := v.lake.Epoch(lakehouse.At{})
+		last, err := v.lake.Epoch(ctx, lakehouse.At{})
 		if err != nil {
 			_ = snap.Close()
 			return nil, cut, err

@@ -73,7 +73,10 @@ func printViews(ctx context.Context, c *console, flags *lakeFlags, at lakehouse.
 		return err
 	}
 	defer closeStore()
-	e, err := lake.Epoch(at)
+	e, err := lake.Epoch(ctx, at)
+	if err == nil && at.OfSource() { // a view says so only when somebody reads it
+		err = lake.CheckReadable(ctx, &e)
+	}
 	if err != nil {
 		return err
 	}

@@ -194,11 +194,11 @@ var slotMutations = []mutation{
 		edits: []edit{{"lakehouse/epoch/log.go", "	if e.CommitTime.Before(l.time) {", "	if false {"}},
 	},
 	{
-		name: "source: as of a time is the last epoch that fits", edge: 36, pkg: engine, test: "TestEdge36AsOfUsesTheRunningMaximum", sample: true,
-		edits: []edit{
-			{"lakehouse/at.go", "func lastNotAfter(epochs []epoch.Epoch, t time.Time) int {\n", "func lastNotAfter(epochs []epoch.Epoch, t time.Time) int {\n	found := -1\n"},
-			{"lakehouse/at.go", "		if at.After(t) {\n			return i - 1\n		}\n	}\n	return len(epochs) - 1\n", "		if !at.After(t) {\n			found = i\n		}\n	}\n	return found\n"},
-		},
+		name: "source: as of a time is the last epoch that fits", edge: 36, pkg: "./lakehouse/epoch", test: "TestEdge36AsOfUsesTheRunningMaximum", sample: true,
+		edits: []edit{{
+			"lakehouse/epoch/find.go", "func lastNotAfter(records []record, t time.Time) int64 {\n	for i := range records {\n",
+			"func lastNotAfter(records []record, t time.Time) int64 {\n	for i := len(records) - 1; i >= 0; i-- {\n",
+		}},
 	},
 	{
 		name: "source: the lag may be negative", edge: 36, pkg: engine, test: "TestEdge36ClockGoesBackAndForth",

@@ -2,20 +2,15 @@ package epoch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"time"
 
-	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/google/uuid"
 
 	"github.com/lakeload/lakeload/cdc"
-	"github.com/lakeload/lakeload/compaction"
 	"github.com/lakeload/lakeload/tablefmt"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
@@ -27,23 +22,17 @@ const FullEvery = 1000
 // ErrTwin says that another session appends to the same record.
 var ErrTwin = errors.New("another engine records epochs of this pipeline")
 
-// record is a row of the epoch table: an epoch, or a mere position (Number is
-// then that of the epoch before) that lets an idle slot advance.
-type record struct {
-	Epoch
-	seq  int64 // of the row, from 1
-	idle bool
-	full bool
-}
-
 // Log is the record of a pipeline's epochs, a Delta table of its own. It is
-// used by one goroutine.
+// used by one goroutine; what only reads may be called by many while none
+// appends.
 type Log struct {
-	loc       tablefmt.Location
-	snap      *tablefmt.Snapshot // nil: nothing is recorded yet
-	session   string
-	written   int64 // by this session
-	packAfter int64 // the record before which Pack is not tried again
+	loc     tablefmt.Location
+	snap    *tablefmt.Snapshot // nil: nothing is recorded yet
+	session string
+	written int64     // by this session
+	kept    int64     // the record up to which upkeep has been done, or tried
+	unsure  string    // the id of a commit of upkeep that may be in the log or not
+	fresh   time.Time // when snap was known to be the newest
 
 	last     record           // epoch or idle position
 	epoch    Epoch            // the last epoch
@@ -51,19 +40,6 @@ type Log struct {
 	any      bool             // an epoch is recorded
 	time     time.Time        // the running maximum of commit times
 }
-
-var arrowSchema = arrow.NewSchema([]arrow.Field{
-	{Name: "seq", Type: arrow.PrimitiveTypes.Int64, Nullable: true},
-	{Name: "epoch", Type: arrow.PrimitiveTypes.Int64, Nullable: true},
-	{Name: "idle", Type: arrow.FixedWidthTypes.Boolean, Nullable: true},
-	{Name: "full", Type: arrow.FixedWidthTypes.Boolean, Nullable: true},
-	{Name: "lsn", Type: arrow.BinaryTypes.String, Nullable: true},
-	{Name: "timeline", Type: arrow.PrimitiveTypes.Int64, Nullable: true},
-	{Name: "commit_time", Type: arrow.FixedWidthTypes.Timestamp_us, Nullable: true},
-	{Name: "tables", Type: arrow.BinaryTypes.String, Nullable: true},     // JSON: table -> version
-	{Name: "incomplete", Type: arrow.BinaryTypes.String, Nullable: true}, // JSON: list
-	{Name: "recorded", Type: arrow.FixedWidthTypes.Timestamp_us, Nullable: true},
-}, nil)
 
 // Open opens the record of a pipeline for reading, and with a session (any
 // text that no other process uses) for appending. An empty session only
@@ -77,12 +53,17 @@ func Open(ctx context.Context, lake objstore.Store, pipeline, session string) (*
 	if err != nil {
 		return nil, fmt.Errorf("opening the record of epochs: %w", err)
 	}
-	l.snap = snap
-	records, err := l.read(ctx, l.sinceFull())
+	l.snap, l.fresh = snap, wallClock()
+	files := filesOf(snap)
+	last, err := l.lastOf(ctx, files)
 	if err != nil {
 		return nil, err
 	}
-	// A packed file holds older records too: what counts begins at a full one.
+	records, err := l.read(ctx, files, fullBefore(last), last)
+	if err != nil {
+		return nil, err
+	}
+	// What counts begins at a full one.
 	for i := len(records) - 1; i >= 0; i-- {
 		if records[i].full {
 			records = records[i:]
@@ -95,50 +76,6 @@ func Open(ctx context.Context, lake objstore.Store, pipeline, session string) (*
 	return l, nil
 }
 
-// sinceFull keeps the files that the last full record and those after it are
-// in, as far as the statistics tell; nil keeps all.
-func (l *Log) sinceFull() func(*tablefmt.AddFile) bool {
-	last, greatest := int64(0), make(map[string]int64, l.snap.NumFiles())
-	for f := range l.snap.Files() {
-		greatest[f.Path] = greatestSeq(f)
-		last = max(last, greatest[f.Path])
-	}
-	full := last / FullEvery * FullEvery
-	if full == 0 {
-		return nil
-	}
-	return func(f *tablefmt.AddFile) bool { return greatest[f.Path] >= full }
-}
-
-// greatestSeq is the greatest number of a file's records; that of a file
-// without statistics is greater than all.
-func greatestSeq(f *tablefmt.AddFile) int64 {
-	var stats struct { // less than there is: an engine that opens asks every file
-		MaxValues struct {
-			Seq *int64 `json:"seq"`
-		} `json:"maxValues"`
-	}
-	if json.Unmarshal([]byte(f.Stats), &stats) == nil && stats.MaxValues.Seq != nil {
-		return *stats.MaxValues.Seq
-	}
-	return math.MaxInt64
-}
-
-// Pack rewrites the files of many small records into one, if that is due. It
-// keeps opening the record cheap and does nothing else.
-func (l *Log) Pack(ctx context.Context) error {
-	if l.snap == nil || l.snap.NumFiles() < FullEvery || l.last.seq < l.packAfter {
-		return nil
-	}
-	l.packAfter = l.last.seq + FullEvery/10 // should it fail
-	snap, err := compaction.Pack(ctx, l.snap, compaction.PlanPack(l.snap.Files(), compaction.PackOptions{}))
-	if err != nil {
-		return fmt.Errorf("packing the record of epochs: %w", err)
-	}
-	l.snap = snap
-	return nil
-}
-
 // Path is where the record of a pipeline lies in the lake.
 func Path(pipeline string) string { return "_lakeload/" + pipeline + "/epochs" }
 
@@ -147,6 +84,12 @@ func (l *Log) Last() (Epoch, bool) {
 	e := l.epoch
 	e.Tables = maps.Clone(l.complete)
 	return e, l.any
+}
+
+// Version is that of one table at the last epoch; false where it has none.
+func (l *Log) Version(table string) (version int64, ok bool) {
+	version, ok = l.complete[table]
+	return version, ok
 }
 
 // Position is the greatest position recorded, by an epoch or while idle; zero
@@ -230,6 +173,9 @@ func (l *Log) Rebase(ctx context.Context, lsn cdc.LSN, timeline uint32) error {
 
 func (l *Log) append(ctx context.Context, r record) error {
 	r.seq = l.last.seq + 1
+	if err := l.setSince(ctx, &r); err != nil {
+		return err
+	}
 	r.Recorded = time.Now().UTC().Truncate(time.Microsecond)
 	r.CommitTime = r.CommitTime.UTC().Truncate(time.Microsecond)
 	w, err := tablefmt.NewFileWriter(ctx, l.loc, arrowSchema, tablefmt.FileOptions{})
@@ -246,29 +192,85 @@ func (l *Log) append(ctx context.Context, r record) error {
 	if err != nil {
 		return fmt.Errorf("recording an epoch: %w", err)
 	}
-	t := tablefmt.Begin(l.loc, l.snap)
-	if l.snap == nil {
-		if err := describe(t); err != nil {
-			return err
+	snap, err := l.commit(ctx, add)
+	var lost *tablefmt.ConflictError
+	if errors.As(err, &lost) && l.unsure != "" && lost.Winner != nil && lost.Winner.TxnID == l.unsure {
+		// It was our own upkeep, whose answer had been lost.
+		if l.snap, err = tablefmt.LoadAt(ctx, l.loc, lost.Version); err == nil {
+			snap, err = l.commit(ctx, add)
 		}
 	}
-	t.Add(*add)
-	l.written++
-	t.SetTxn(l.session, l.written)
-	t.SetInfo("WRITE", map[string]any{"mode": "Append"})
-	t.SetReads(tablefmt.ReadsTable) // of two engines one must lose
-	snap, err := t.Commit(ctx)
 	if errors.Is(err, tablefmt.ErrConflict) {
 		return fmt.Errorf("recording an epoch: %w: %w", ErrTwin, err)
 	}
 	if err != nil {
 		return fmt.Errorf("recording an epoch: %w", err)
 	}
-	l.snap = snap
+	if err := l.checkNewest(ctx, snap); err != nil {
+		return err
+	}
+	l.snap, l.unsure, l.fresh = snap, "", wallClock()
 	l.take(r)
 	return nil
 }
 
+// staleAfter is how long nobody else's commits can have been cleaned away: half
+// of how long they stay.
+const staleAfter = 30 * time.Minute
+
+// checkNewest looks whether a commit is the newest, if so much time has passed
+// since the one before that the place in the log which it has taken may be one
+// that had been another's and was cleaned: as when the machine was asleep, and
+// another engine has long been at work.
+func (l *Log) checkNewest(ctx context.Context, snap *tablefmt.Snapshot) error {
+	if wallClock().Sub(l.fresh) < staleAfter {
+		return nil
+	}
+	newest, err := tablefmt.Load(ctx, l.loc)
+	if err != nil {
+		return fmt.Errorf("recording an epoch: looking whether it is the last: %w", err)
+	}
+	if newest.Version() != snap.Version() || newest.CommitID() != snap.CommitID() {
+		return fmt.Errorf("recording an epoch: %w: the record is at version %d, and this engine was at %d", ErrTwin, newest.Version(), snap.Version())
+	}
+	return nil
+}
+
+// wallClock is a time that goes on while the machine sleeps, which the
+// monotonic clock does not.
+func wallClock() time.Time { return time.Now().Round(0) }
+
+func (l *Log) commit(ctx context.Context, add *tablefmt.AddFile) (*tablefmt.Snapshot, error) {
+	t := tablefmt.Begin(l.loc, l.snap)
+	if err := describe(t, l.snap); err != nil {
+		return nil, err
+	}
+	t.Add(*add)
+	l.written++
+	t.SetTxn(l.session, l.written)
+	t.SetInfo("WRITE", map[string]any{"mode": "Append"})
+	t.SetReads(tablefmt.ReadsTable) // of two engines one must lose
+	t.SetCommitID(uuid.NewString())
+	return t.Commit(ctx)
+}
+
+// setSince says from where on the positions before r have not gone back.
+func (l *Log) setSince(ctx context.Context, r *record) error {
+	r.since = l.last.since
+	switch {
+	case !r.idle && (!l.any || r.LSN < l.epoch.LSN):
+		r.since = r.seq
+	case r.since == 0 && l.any: // the last record is an older program's
+		since, err := l.findSince(ctx)
+		if err != nil {
+			return fmt.Errorf("recording an epoch: %w", err)
+		}
+		r.since = since
+	}
+	return nil
+}
+
+// take takes in the next record.
 func (l *Log) take(r record) {
 	if r.full {
 		clear(l.complete)
@@ -288,113 +290,33 @@ func (l *Log) take(r record) {
 	l.last = r
 }
 
-// Epochs reads all epochs, in order, each with every table that it has.
-func (l *Log) Epochs(ctx context.Context) ([]Epoch, error) {
-	if l.snap == nil {
-		return nil, nil
-	}
-	records, err := l.read(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	c := &Log{complete: map[string]int64{}}
-	var out []Epoch
-	for _, r := range records {
-		c.take(r)
-		if !r.idle {
-			e, _ := c.Last()
-			out = append(out, e)
-		}
-	}
-	return out, nil
+// The record is read by programs that open it for a moment, and grows by several
+// files a record: what is gone from it stays for an hour.
+var properties = map[string]string{
+	"lakeload.kind":               "epochs",
+	tablefmt.PropLogRetention:     "interval 1 hour",
+	tablefmt.PropDeletedRetention: "interval 1 hour",
+	tablefmt.PropForgetTxns:       "interval 1 day", // there is a txn for each session
 }
 
-func (l *Log) read(ctx context.Context, keep func(*tablefmt.AddFile) bool) ([]record, error) {
-	var out []record
-	err := l.snap.Scan(ctx, tablefmt.ScanOptions{Keep: keep}, func(rec arrow.RecordBatch) error {
-		for i := range int(rec.NumRows()) {
-			r, err := fromArrow(rec, i)
-			if err != nil {
-				return err
-			}
-			out = append(out, r)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading the record of epochs: %w", err)
-	}
-	slices.SortFunc(out, func(a, b record) int { return int(a.seq - b.seq) })
-	for i := range out {
-		if i > 0 && out[i].seq != out[i-1].seq+1 {
-			return nil, fmt.Errorf("reading the record of epochs: record %d is followed by %d: %w", out[i-1].seq, out[i].seq, tablefmt.ErrCorrupt)
+// describe makes the table, or brings that of an older program up to date.
+func describe(t *tablefmt.Transaction, snap *tablefmt.Snapshot) error {
+	if snap != nil {
+		if _, ok := snap.Schema().Field("since"); ok {
+			return nil
 		}
 	}
-	return out, nil
-}
-
-func describe(t *tablefmt.Transaction) error {
 	s, err := tablefmt.SchemaFromArrow(arrowSchema)
 	if err != nil {
-		return fmt.Errorf("recording the first epoch: %w", err)
+		return fmt.Errorf("describing the record of epochs: %w", err)
 	}
-	t.SetProtocol(tablefmt.ChangelogProtocol(tablefmt.OptionsFor(s)))
-	t.SetMetadata(&tablefmt.Metadata{SchemaString: s.JSON(), Configuration: map[string]string{"lakeload.kind": "epochs"}})
+	m := &tablefmt.Metadata{}
+	if snap == nil {
+		t.SetProtocol(tablefmt.ChangelogProtocol(tablefmt.OptionsFor(s)))
+	} else {
+		m = snap.Metadata().Clone()
+	}
+	m.SchemaString, m.Configuration = s.JSON(), maps.Clone(properties)
+	t.SetMetadata(m)
 	return nil
-}
-
-func (r *record) arrow() arrow.RecordBatch {
-	b := array.NewRecordBuilder(memory.DefaultAllocator, arrowSchema)
-	defer b.Release()
-	tables, _ := json.Marshal(r.Tables) // a map of numbers always encodes
-	incomplete, _ := json.Marshal(r.Incomplete)
-	b.Field(0).(*array.Int64Builder).Append(r.seq)
-	b.Field(1).(*array.Int64Builder).Append(r.Number)
-	b.Field(2).(*array.BooleanBuilder).Append(r.idle)
-	b.Field(3).(*array.BooleanBuilder).Append(r.full)
-	b.Field(4).(*array.StringBuilder).Append(r.LSN.String())
-	b.Field(5).(*array.Int64Builder).Append(int64(r.Timeline))
-	appendTime(b.Field(6).(*array.TimestampBuilder), r.CommitTime)
-	b.Field(7).(*array.StringBuilder).Append(string(tables))
-	b.Field(8).(*array.StringBuilder).Append(string(incomplete))
-	appendTime(b.Field(9).(*array.TimestampBuilder), r.Recorded)
-	return b.NewRecordBatch()
-}
-
-func appendTime(b *array.TimestampBuilder, t time.Time) {
-	if t.IsZero() {
-		b.AppendNull()
-		return
-	}
-	b.Append(arrow.Timestamp(t.UnixMicro()))
-}
-
-func fromArrow(rec arrow.RecordBatch, i int) (record, error) {
-	r := record{
-		seq:  rec.Column(0).(*array.Int64).Value(i),
-		idle: rec.Column(2).(*array.Boolean).Value(i),
-		full: rec.Column(3).(*array.Boolean).Value(i),
-	}
-	r.Number = rec.Column(1).(*array.Int64).Value(i)
-	r.Timeline = uint32(rec.Column(5).(*array.Int64).Value(i))
-	r.CommitTime = timeAt(rec.Column(6).(*array.Timestamp), i)
-	r.Recorded = timeAt(rec.Column(9).(*array.Timestamp), i)
-	var err error
-	if r.LSN, err = cdc.ParseLSN(rec.Column(4).(*array.String).Value(i)); err != nil {
-		return r, err
-	}
-	if err := json.Unmarshal([]byte(rec.Column(7).(*array.String).Value(i)), &r.Tables); err != nil {
-		return r, fmt.Errorf("epoch %d: its tables: %w", r.Number, err)
-	}
-	if err := json.Unmarshal([]byte(rec.Column(8).(*array.String).Value(i)), &r.Incomplete); err != nil {
-		return r, fmt.Errorf("epoch %d: its incomplete tables: %w", r.Number, err)
-	}
-	return r, nil
-}
-
-func timeAt(a *array.Timestamp, i int) time.Time {
-	if a.IsNull(i) {
-		return time.Time{}
-	}
-	return time.UnixMicro(int64(a.Value(i))).UTC()
 }

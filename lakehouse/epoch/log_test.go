@@ -138,7 +138,30 @@ func TestEdge18RebaseGoesBack(t *testing.T) {
 		require.Equal(t, lsnOf(7), last.LSN)
 		require.EqualValues(t, 2, last.Timeline)
 		require.Equal(t, map[string]int64{"a": 77}, last.Tables)
+		found, err := reopened.ByPosition(ctx, 8)
+		require.NoError(t, err)
+		require.Equal(t, last, found)
 	}
+}
+
+func TestPositionsAreThoseOfTheSourceThatThereIs(t *testing.T) {
+	ctx := context.Background()
+	l, err := Open(ctx, objstore.NewMemory(), "p", "s")
+	require.NoError(t, err)
+	for i, lsn := range []cdc.LSN{1, 100, 60, 70} {
+		if lsn == 60 {
+			require.NoError(t, l.Rebase(ctx, 50, 2))
+		}
+		_, err := l.Record(ctx, Epoch{LSN: lsn, Tables: map[string]int64{"a": int64(i)}})
+		require.NoError(t, err)
+	}
+	for lsn, want := range map[cdc.LSN]int64{60: 3, 69: 3, 70: 4, 100: 4} {
+		e, err := l.ByPosition(ctx, lsn)
+		require.NoError(t, err)
+		require.Equal(t, want, e.Number, lsn)
+	}
+	_, err = l.ByPosition(ctx, 55)
+	require.ErrorIs(t, err, ErrNone)
 }
 
 func lsnOf(n int) cdc.LSN { return cdc.LSN(n) }
@@ -155,7 +178,7 @@ func TestALongRecordIsPackedAndOpenedFromItsLastFullRecord(t *testing.T) {
 			_, err := l.Record(ctx, Epoch{LSN: lsnOf(i), CommitTime: at(int64(i)), Tables: map[string]int64{"a": int64(i), "b": int64(i / 500)}})
 			require.NoError(t, err)
 		}
-		require.NoError(t, l.Pack(ctx))
+		require.NoError(t, l.Upkeep(ctx, 0))
 	}
 	require.Less(t, l.Snapshot().NumFiles(), 40+3)
 	want, _ := l.Last()

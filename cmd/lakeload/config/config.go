@@ -27,6 +27,7 @@ type Config struct {
 	OnNewTable     string // Copy, Ask or Ignore
 	OnSchemaChange SchemaChange
 	WALGuard       WALGuard
+	Epochs         Epochs
 }
 
 // Source is the database that is read.
@@ -107,6 +108,11 @@ type WALGuard struct {
 	Do                  []string // DetachLargest, ReleaseSlot; or None alone
 }
 
+// Epochs says for how long the lake's states can be asked for.
+type Epochs struct {
+	Keep time.Duration // negative: for ever
+}
+
 // Limits bound what is used.
 type Limits struct {
 	Memory            int64 // bytes
@@ -139,6 +145,7 @@ const (
 	Off        = "off"
 	Any        = "any"
 	None       = "none"
+	Forever    = "forever"
 
 	DetachLargest = "detach_largest"
 	ReleaseSlot   = "release_slot"

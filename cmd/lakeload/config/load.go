@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -57,6 +59,7 @@ func Parse(path string, text []byte, env func(string) (string, bool)) (*Config, 
 		"on_new_table":     parsed(d, &c.OnNewTable, oneOf(Copy, Ask, Ignore)),
 		"on_schema_change": d.schemaChange(&c.OnSchemaChange),
 		"wal_guard":        d.walGuard(&c.WALGuard),
+		"epochs":           d.epochs(&c.Epochs),
 	}
 	if err := d.document(text, root); err != nil {
 		return nil, err
@@ -163,6 +166,12 @@ func (d *decoder) walGuard(to *WALGuard) func(*yaml.Node) {
 	}
 }
 
+func (d *decoder) epochs(to *Epochs) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		d.mapping(n, "epochs", keys{"keep": parsed(d, &to.Keep, daysOrForever)})
+	}
+}
+
 func (d *decoder) limits(to *Limits) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		d.mapping(n, "limits", keys{
@@ -195,6 +204,30 @@ func duration(s string) (time.Duration, error) {
 	}
 	return v, nil
 }
+
+// daysOrForever is a length of time of an hour at least, also in whole days, or a
+// negative one for "forever".
+func daysOrForever(s string) (time.Duration, error) {
+	if s == Forever {
+		return -1, nil
+	}
+	v, err := time.ParseDuration(s)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		var n int
+		n, err = strconv.Atoi(days)
+		v = time.Duration(n) * 24 * time.Hour
+		if n > maxDays {
+			err = strconv.ErrRange
+		}
+	}
+	if err != nil || v < time.Hour {
+		return 0, fmt.Errorf("%q is not a length of time such as 30d or 36h, at least 1h, or forever", s)
+	}
+	return v, nil
+}
+
+// maxDays is more than anybody means, and less than a length of time can be.
+const maxDays = 100_000
 
 // sizeOrOff is a size in bytes, or a negative one for "off".
 func sizeOrOff(s string) (int64, error) {
