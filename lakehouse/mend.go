@@ -10,10 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/memory"
-
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/lakehouse/keyindex"
 	"github.com/lakeload/lakeload/lakehouse/typemap"
@@ -23,9 +19,10 @@ import (
 
 // mending makes a mirror show what a snapshot of the source shows, in one commit
 // that touches only the rows of keys that differ: those rows are marked in
-// deletion vectors, and the source's are written to new files. What is equal
-// stays where it is. It does not use the key index, which reads the new files
-// when the table is opened next.
+// deletion vectors, and the source's are written to new files, of the partitions
+// that they belong to. What is equal stays where it is; in a table that does
+// without deletion vectors, the files that lose rows are written anew. It does
+// not use the key index, which reads the new files when the table is opened next.
 //
 // Memory does not grow with the table nor with what differs: sums first, then
 // the hashes of as many differing buckets at a time as there is room for.
@@ -40,6 +37,7 @@ type mending struct {
 	out   *stager
 	ids   map[string]keyindex.FileID // of files in m.views, by path
 	there verify.Keys                // of the keys being mended: those of which the source has rows
+	gone  verify.Keys                // of the others: those of which a row is kept as deleted by now
 	done  Repaired
 }
 
@@ -52,7 +50,8 @@ type Repaired struct {
 	LakeRows   int64 `json:"lake_rows"`
 	// Keys is how many keys differed; for a table without a key, different rows.
 	Keys int64 `json:"differing_keys"`
-	// Written and Removed are rows: one that was altered is both.
+	// Written and Removed are rows: one that was altered is both, and so is one
+	// that is kept as deleted from now on.
 	Written int64 `json:"rows_written"`
 	Removed int64 `json:"rows_removed"`
 	// Bytes are those of the new files; TableBytes those of all the table's.
@@ -83,20 +82,15 @@ func mendable(rel *cdc.Relation, base *tablefmt.Snapshot, spec *tableSpec) (why 
 		return "what the lake has is no mirror"
 	case base.Property(tablefmt.PropChangeDataFeed) == "true":
 		return "it has a change data feed"
-	case base.Property(propDelete) != "" && base.Property(propDelete) != string(DeleteHard):
-		return "it keeps rows that the source deletes"
-	case base.Property(tablefmt.PropDeletionVectors) != "true":
-		return "its files are written anew where rows go"
-	case len(base.Metadata().PartitionColumns) > 0:
-		return "it is partitioned"
-	case len(spec.state.Metadata) > 0:
-		return "it has columns that tell of the loading"
 	case (base.Property(propBag) == "true") != isBag(rel):
 		return "it is told apart by other columns now"
 	}
 	t, err := tableOf(base, spec)
 	if err != nil || !t.fits(rel) {
 		return "its columns are others now"
+	}
+	if !madeBy(&spec.state.TableOptions, rel, base) {
+		return "it is to be kept otherwise than it was"
 	}
 	return ""
 }
@@ -120,9 +114,13 @@ func newMending(ctx context.Context, a *Audit, spec tableSpec, memory int64) (*m
 	if a.Workers < 1 {
 		a.Workers = 2
 	}
+	t.begun = time.Now().UTC()
 	x := &mending{
 		auditing: &auditing{Audit: a}, spec: spec, most: max(memory/verify.GatheredBytes, 1<<10),
-		m:   &mirrorWriter{table: t, views: map[keyindex.FileID]*fileView{}, bag: isBag(a.Relation)},
+		m: &mirrorWriter{
+			table: t, views: map[keyindex.FileID]*fileView{}, bag: isBag(a.Relation),
+			anew: a.Lake.Property(tablefmt.PropDeletionVectors) != "true",
+		},
 		ids: map[string]keyindex.FileID{}, done: Repaired{Table: spec.state.Name(), LSN: a.Source.Point()},
 	}
 	x.out = t.newStager(ctx)
@@ -147,6 +145,9 @@ func (x *mending) stage(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if len(keys) == 0 {
+			continue // all that the lake has more are rows that it keeps
+		}
 		if err := x.mend(ctx, keys); err != nil {
 			return err
 		}
@@ -156,10 +157,16 @@ func (x *mending) stage(ctx context.Context) error {
 			return err
 		}
 	}
-	return x.out.close()
+	if err := x.out.close(); err != nil || !x.m.anew {
+		return err
+	}
+	return x.m.writeAnew(ctx)
 }
 
-// differing gives the keys of some buckets that differ.
+// differing gives the keys of some buckets that differ. Where the lake keeps
+// what the source deletes, rows of keys that the source does not have are no
+// difference; under a condition only mend can tell, as the source may have a row
+// for which it does not hold.
 func (x *mending) differing(ctx context.Context, buckets []int) (verify.Keys, error) {
 	all := verify.NewGathering(buckets)
 	var mu sync.Mutex
@@ -187,6 +194,9 @@ func (x *mending) differing(ctx context.Context, buckets []int) (verify.Keys, er
 	if err := x.readLake(ctx, true, of(false)); err != nil {
 		return nil, err
 	}
+	if x.keep == DeleteIgnore && x.Where == nil {
+		return all.DifferingOnLeft(), nil
+	}
 	return all.Differing(), nil
 }
 
@@ -194,8 +204,7 @@ func (x *mending) differing(ctx context.Context, buckets []int) (verify.Keys, er
 // for which a condition does not hold: a row has to be taken out where it holds
 // in the lake alone.
 func (x *mending) mend(ctx context.Context, keys verify.Keys) error {
-	x.done.Keys += int64(len(keys))
-	x.there = verify.Keys{}
+	x.there, x.gone = verify.Keys{}, verify.Keys{}
 	of := func(do func(h *hashed, rows []int32) error) func() pass {
 		return func() pass {
 			var rows []int32
@@ -218,6 +227,10 @@ func (x *mending) mend(ctx context.Context, keys verify.Keys) error {
 	if err := x.readSource(ctx, false, of(x.put)); err != nil {
 		return err
 	}
+	if x.keep == DeleteIgnore {
+		keys = x.there // the other rows stay
+	}
+	x.done.Keys += int64(len(keys))
 	return x.readLake(ctx, false, of(func(h *hashed, rows []int32) error { return x.take(ctx, h, rows) }))
 }
 
@@ -248,16 +261,19 @@ func (x *mending) put(h *hashed, rows []int32) error {
 		return err
 	}
 	x.done.Written += int64(len(rows))
+	if x.mark != nil || x.keep != "" {
+		for _, i := range rows {
+			x.there[verify.Hash(h.key[i])] = struct{}{}
+		}
+	}
 	if x.mark == nil {
 		return nil
-	}
-	for _, i := range rows {
-		x.there[verify.Hash(h.key[i])] = struct{}{}
 	}
 	return x.mark.is(b, rows)
 }
 
-// take marks rows of the lake as deleted.
+// take takes rows out of the lake: those that are kept as deleted, too, which
+// make room for the source's.
 func (x *mending) take(ctx context.Context, h *hashed, rows []int32) error {
 	id, ok := x.ids[h.file.Path]
 	if !ok {
@@ -273,11 +289,44 @@ func (x *mending) take(ctx context.Context, h *hashed, rows []int32) error {
 		x.m.views[id].kill(uint32(h.first) + uint32(i))
 	}
 	x.done.Removed += int64(len(rows))
+	if x.mark == nil && x.keep != DeleteSoft {
+		return nil
+	}
+	gone := slices.DeleteFunc(slices.Clone(rows), func(i int32) bool {
+		return h.deleted(i) || len(x.key) > 0 && x.there.Has(verify.Hash(h.key[i]))
+	})
+	if x.keep == DeleteSoft {
+		if err := x.bury(h, gone); err != nil {
+			return err
+		}
+	}
 	if x.mark == nil {
 		return nil
 	}
-	gone := slices.DeleteFunc(slices.Clone(rows), func(i int32) bool { return len(x.key) > 0 && x.there.Has(verify.Hash(h.key[i])) })
 	return x.mark.was(h.stored, gone)
+}
+
+// bury keeps rows as deleted that the source does not have: one of a key. When
+// it deleted them nobody knows any more; that they were gone when the comparison
+// began is certain.
+func (x *mending) bury(h *hashed, gone []int32) error {
+	var rows []int32
+	for _, i := range gone {
+		if key := verify.Hash(h.key[i]); !x.gone.Has(key) {
+			x.gone[key] = struct{}{}
+			rows = append(rows, i)
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	rec, err := x.m.table.gone(h.stored)
+	if err != nil {
+		return err
+	}
+	defer rec.Release()
+	x.done.Written += int64(len(rows))
+	return x.out.write(rec, rows, anywhere)
 }
 
 // commit makes what was staged the table's content as of the snapshot's point. A
@@ -350,107 +399,4 @@ func (x *mending) abort() {
 	if x.mark != nil {
 		x.mark.out.abort()
 	}
-}
-
-// marking tells in a changelog what a repair of its mirror has changed: rows
-// that are so (_op 'R', as a copy reads them), and keys, or whole rows of a table
-// without a key, that are not there ('D'). They are of no transaction: _seq is
-// -1, _xid 0, and _commit_time null.
-type marking struct {
-	*changelogWriter
-	rel   *cdc.Relation
-	point cdc.LSN
-	out   *stager
-}
-
-func newMarking(ctx context.Context, w *changelogWriter, rel *cdc.Relation, point cdc.LSN) *marking {
-	return &marking{changelogWriter: w, rel: rel, point: point, out: w.newStager(ctx)}
-}
-
-// change is a batch of n rows of the repair, without columns.
-func (k *marking) change(n int) *cdc.Batch {
-	b := &cdc.Batch{Relation: k.rel, Ops: make([]cdc.Op, n), Seqs: make([]int64, n), Txns: []cdc.TxnSpan{{Txn: cdc.Txn{Commit: k.point}}}}
-	for i := range b.Seqs {
-		b.Seqs[i] = seqCopied
-	}
-	return b
-}
-
-// is tells rows as the source has them.
-func (k *marking) is(b *cdc.Batch, rows []int32) error {
-	if err := k.adapt(b.Relation); err != nil {
-		return err
-	}
-	if err := k.evolve(len(b.Exact) > 0); err != nil {
-		return err
-	}
-	rec, err := k.record(b, changeColumns(k.change(b.Len()), opSnapshot))
-	if err != nil {
-		return err
-	}
-	defer rec.Release()
-	return k.out.write(rec, rows, anywhere)
-}
-
-// evolve adds the column of exact texts.
-func (k *marking) evolve(needed bool) error {
-	if !needed || k.schema.Index(typemap.Exact) >= 0 {
-		return nil
-	}
-	if err := k.out.finish(); err != nil {
-		return err
-	}
-	return k.addExact()
-}
-
-// was tells rows of the mirror that the source does not have: their keys, or the
-// whole rows where there are none.
-func (k *marking) was(rec arrow.RecordBatch, rows []int32) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	if err := k.adapt(k.rel); err != nil {
-		return err
-	}
-	key := keyNames(k.rel)
-	if err := k.evolve(rec.Schema().HasField(typemap.Exact)); err != nil {
-		return err
-	}
-	n := int(rec.NumRows())
-	own := changeColumns(k.change(n), "D")
-	cols := make([]arrow.Array, k.arrow.NumFields())
-	defer func() {
-		for _, c := range cols {
-			c.Release()
-		}
-	}()
-	for i, f := range k.arrow.Fields() {
-		at := rec.Schema().FieldIndices(f.Name)
-		switch {
-		case len(at) == 1 && (f.Name == typemap.Exact || len(key) == 0 || slices.Contains(key, f.Name)) && arrow.TypeEqual(rec.Column(at[0]).DataType(), f.Type):
-			cols[i] = rec.Column(at[0])
-			cols[i].Retain()
-		case k.own(f.Name) && f.Name != typemap.Exact:
-			cols[i] = own(f, n)
-		default:
-			cols[i] = array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, n)
-		}
-	}
-	out := array.NewRecordBatch(k.arrow, cols, int64(n))
-	defer out.Release()
-	return k.out.write(out, rows, anywhere)
-}
-
-func (k *marking) commit(ctx context.Context, point cdc.LSN) error {
-	if !k.staged {
-		return nil
-	}
-	x := k.begin(point, "WRITE")
-	for _, f := range k.files {
-		x.Add(*f.add)
-	}
-	if _, err := x.Commit(ctx); err != nil {
-		return k.commitError(ctx, err)
-	}
-	return nil
 }

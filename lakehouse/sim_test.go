@@ -55,6 +55,11 @@ type simulation struct {
 	kept      map[string]lakehouse.TableOptions
 	repairing bool // tables are compared and repaired while the engine runs
 	repaired  int  // how often
+	// meanwhile is done while an engine runs, which ends with it; nil: nothing is.
+	meanwhile func(ctx context.Context, e *lakehouse.Engine)
+	// repairedAs is told of repairs; nil: nobody is.
+	repairedAs func(e lakehouse.TableRepaired)
+	damaged    map[string]int // versions that somebody else has made, by table: they equal nothing
 }
 
 var simTables = []string{"orders", "pairs", "events", "audit", "bag"}
@@ -83,8 +88,8 @@ func TestSimulationCrashesEverywhere(t *testing.T) {
 }
 
 const (
-	// envSimulation is the range of seeds that TestSimulationRandomCrashes plays,
-	// "5000-6000"; one seed is played as "5000".
+	// envSimulation is the range of seeds that TestSimulationRandomCrashes and
+	// TestSimulationRepairs play, "5000-6000"; one seed is played as "5000".
 	envSimulation = "LAKELOAD_SIMULATION"
 	// envPart is the part of it that this process plays, "1/2": every second seed,
 	// from the second on. Where it is not set, there are as many processes as
@@ -95,21 +100,7 @@ const (
 // TestSimulationRandomCrashes crashes again and again at random points. A
 // history is its seed.
 func TestSimulationRandomCrashes(t *testing.T) {
-	from, to := uint64(1000), uint64(1060)
-	if testing.Short() {
-		to = 1015
-	}
-	if text := os.Getenv(envSimulation); text != "" {
-		first, last, more := strings.Cut(text, "-")
-		if !more {
-			last = first
-		}
-		var err1, err2 error
-		from, err1 = strconv.ParseUint(first, 10, 32)
-		to, err2 = strconv.ParseUint(last, 10, 32)
-		require.NoError(t, errors.Join(err1, err2), envSimulation)
-		to++
-	}
+	from, to := simSeeds(t, 1000, 1060, 1015)
 	begun := time.Now()
 	defer func() {
 		t.Logf("%d histories, %.0f a minute", to-from, float64(to-from)/time.Since(begun).Minutes())
@@ -132,6 +123,26 @@ func TestSimulationRandomCrashes(t *testing.T) {
 	}
 	t.Logf("%d histories, %d crashes", played, crashes)
 	require.Positive(t, crashes)
+}
+
+// simSeeds is the range of seeds that is played: that which is asked for, or from
+// first up to end, or to few where time is short.
+func simSeeds(t *testing.T, first, end, few uint64) (from, to uint64) {
+	if testing.Short() {
+		end = few
+	}
+	text := os.Getenv(envSimulation)
+	if text == "" {
+		return first, end
+	}
+	start, last, more := strings.Cut(text, "-")
+	if !more {
+		last = start
+	}
+	from, err1 := strconv.ParseUint(start, 10, 32)
+	to, err2 := strconv.ParseUint(last, 10, 32)
+	require.NoError(t, errors.Join(err1, err2), envSimulation)
+	return from, to + 1
 }
 
 // playInProcesses plays the seeds in n processes of one processor each.
@@ -238,17 +249,7 @@ func (s *simulation) create(spec cdctest.TableSpec) {
 
 // run plays workload and engine, which is started again after every crash.
 func (s *simulation) run() {
-	var mu sync.Mutex
-	crashpoint.Set(func(p crashpoint.Point) {
-		mu.Lock()
-		defer mu.Unlock()
-		if s.crash(p) {
-			s.crashed = append(s.crashed, p)
-			s.world.Crash()
-			s.store.Crash()
-		}
-	})
-	defer crashpoint.Set(nil)
+	defer s.crashing()()
 	go func() {
 		defer close(s.pending)
 		for range 60 {
@@ -272,6 +273,21 @@ func (s *simulation) run() {
 			s.resync()
 		}
 	}
+}
+
+// crashing has engines crash as the history says, until it is ended.
+func (s *simulation) crashing() (end func()) {
+	var mu sync.Mutex
+	crashpoint.Set(func(p crashpoint.Point) {
+		mu.Lock()
+		defer mu.Unlock()
+		if s.crash(p) {
+			s.crashed = append(s.crashed, p)
+			s.world.Crash()
+			s.store.Crash()
+		}
+	})
+	return func() { crashpoint.Set(nil) }
 }
 
 // resync has a table copied again, now and then.
@@ -312,6 +328,9 @@ func (s *simulation) repairs(ctx context.Context, e *lakehouse.Engine) (stop fun
 			if err == nil {
 				s.repaired++
 			}
+			if errors.Is(err, lakehouse.ErrNotRepaired) && strings.Contains(err.Error(), "kept") {
+				s.t.Errorf("a table is not repaired because of how it is kept: %v", err)
+			}
 		}
 	})
 	return func() { cancel(); wg.Wait() }
@@ -346,7 +365,7 @@ func (s *simulation) engine(last bool) {
 		FlushBytes: s.flushBytes, Freshness: 50 * time.Millisecond, CopyWorkers: 2, UntilCurrent: last, Checkpoints: tablefmt.CheckpointPolicy{MinCommits: 7}, Memory: 16 << 20, TargetFileSize: 1 << 20,
 		OnSchemaChange: typemap.Policy{Drop: typemap.Follow, Type: typemap.Resync}, WatchInterval: 700 * time.Millisecond,
 		Table: func(rel *cdc.Relation) lakehouse.TableOptions { return s.kept[rel.Name] },
-		Events: lakehouse.Events{TableStopped: func(e lakehouse.TableStopped) {
+		Events: lakehouse.Events{TableRepaired: s.repairedAs, TableStopped: func(e lakehouse.TableStopped) {
 			if !s.isCrashed() {
 				s.t.Errorf("table %s stopped: %s", e.Table, e.Reason)
 			}
@@ -354,6 +373,9 @@ func (s *simulation) engine(last bool) {
 	})
 	if err == nil {
 		rest := s.repairs(ctx, e)
+		if s.meanwhile != nil {
+			rest = beside(ctx, cancel, e, s.meanwhile)
+		}
 		err = e.Run(ctx)
 		rest()
 		if closeErr := e.Close(); err == nil {
@@ -365,6 +387,16 @@ func (s *simulation) engine(last bool) {
 	if err != nil && !s.isCrashed() {
 		s.t.Fatalf("the engine ended: %v", err)
 	}
+}
+
+// beside does something while an engine runs, and ends the engine with it.
+func beside(ctx context.Context, end context.CancelFunc, e *lakehouse.Engine, do func(ctx context.Context, e *lakehouse.Engine)) (stop func()) {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer end()
+		do(ctx, e)
+	})
+	return func() { end(); wg.Wait() }
 }
 
 // pausing is a source whose stream pauses now and then, also inside a
@@ -623,7 +655,7 @@ func (s *simulation) location(table string) tablefmt.Location {
 // compare holds a version of a mirror against the source at a position.
 func (s *simulation) compare(table string, m *mirrorVersions, version int, lsn cdc.LSN, where string) {
 	key := seenKey{table, version, lsn}
-	if s.seen[key] {
+	if v, damaged := s.damaged[table]; s.seen[key] || damaged && v == version {
 		return
 	}
 	s.seen[key] = true
