@@ -148,7 +148,8 @@ type hashed struct {
 	rows     []int32         // those that count, ascending
 	batch    *cdc.Batch      // nil: they are the lake's
 	file     *tablefmt.AddFile
-	first    int64 // of the first row: its number in the file
+	first    int64   // of the first row: its number in the file
+	at       []int64 // of each row, where they do not lie one after the other; else nil
 	stored   arrow.RecordBatch
 	gone     *array.Boolean // which of the lake's are kept as deleted; nil for none
 
@@ -434,6 +435,14 @@ func (h *auditHashing) sample() {
 // deleted reports whether a row is one that the lake keeps as deleted.
 func (h *hashed) deleted(row int32) bool {
 	return h.gone != nil && h.gone.IsValid(int(row)) && h.gone.Value(int(row))
+}
+
+// place is a row's number in its file.
+func (h *hashed) place(row int32) uint32 {
+	if h.at != nil {
+		return uint32(h.at[row])
+	}
+	return uint32(h.first) + uint32(row)
 }
 
 // text is a row for people: each value as its column prints it, an exact text

@@ -25,12 +25,15 @@ import (
 // not use the key index, which reads the new files when the table is opened next.
 //
 // Memory does not grow with the table nor with what differs: sums first, then
-// the hashes of as many differing buckets at a time as there is room for.
+// the hashes of as many differing buckets at a time as there is room for. Their
+// rows are held as well, if they are few; else they are read once more when it
+// is known which of them differ.
 type mending struct {
 	*auditing
 	spec tableSpec
 	mark *marking // nil: there is no changelog
-	most int64    // rows of differing buckets that are held at a time
+	most int64    // rows of differing buckets whose hashes are held at a time
+	room int64    // bytes of such rows themselves that are
 
 	mu    sync.Mutex // guards what follows; the readers share it
 	m     *mirrorWriter
@@ -116,7 +119,7 @@ func newMending(ctx context.Context, a *Audit, spec tableSpec, memory int64) (*m
 	}
 	t.begun = time.Now().UTC()
 	x := &mending{
-		auditing: &auditing{Audit: a}, spec: spec, most: max(memory/verify.GatheredBytes, 1<<10),
+		auditing: &auditing{Audit: a}, spec: spec, most: max(memory/verify.GatheredBytes, 1<<10), room: memory / 2,
 		m: &mirrorWriter{
 			table: t, views: map[keyindex.FileID]*fileView{}, bag: isBag(a.Relation),
 			anew: a.Lake.Property(tablefmt.PropDeletionVectors) != "true",
@@ -141,14 +144,7 @@ func (x *mending) stage(ctx context.Context) error {
 			errTooDifferent, source.Rows(), lake.Rows(), len(groups), mendRounds)
 	}
 	for _, group := range groups {
-		keys, err := x.differing(ctx, group)
-		if err != nil {
-			return err
-		}
-		if len(keys) == 0 {
-			continue // all that the lake has more are rows that it keeps
-		}
-		if err := x.mend(ctx, keys); err != nil {
+		if err := x.mendGroup(ctx, group); err != nil {
 			return err
 		}
 	}
@@ -163,11 +159,26 @@ func (x *mending) stage(ctx context.Context) error {
 	return x.m.writeAnew(ctx)
 }
 
+// mendGroup mends some buckets.
+func (x *mending) mendGroup(ctx context.Context, buckets []int) error {
+	few := &fewRows{room: x.room}
+	if x.Where != nil { // rows for which it does not hold are wanted, too, of keys that differ
+		few.over = true
+	}
+	defer few.drop()
+	keys, err := x.differing(ctx, buckets, few)
+	if err != nil || len(keys) == 0 { // all that the lake has more may be rows that it keeps
+		return err
+	}
+	return x.mend(ctx, keys, few)
+}
+
 // differing gives the keys of some buckets that differ. Where the lake keeps
 // what the source deletes, rows of keys that the source does not have are no
 // difference; under a condition only mend can tell, as the source may have a row
-// for which it does not hold.
-func (x *mending) differing(ctx context.Context, buckets []int) (verify.Keys, error) {
+// for which it does not hold. few takes the buckets' rows.
+func (x *mending) differing(ctx context.Context, buckets []int, few *fewRows) (verify.Keys, error) {
+	filtered := x.Where != nil
 	all := verify.NewGathering(buckets)
 	var mu sync.Mutex
 	of := func(left bool) func() pass {
@@ -175,10 +186,16 @@ func (x *mending) differing(ctx context.Context, buckets []int) (verify.Keys, er
 			part := all.Part()
 			return pass{
 				rows: func(h *hashed) error {
+					var rows []int32
 					for _, i := range h.rows {
-						part.Add(left, verify.Hash(h.key[i]), verify.Hash(h.row[i]))
+						if !part.Wants(verify.Hash(h.key[i])) {
+							continue
+						}
+						if rows = append(rows, i); !h.deleted(i) {
+							part.Add(left, verify.Hash(h.key[i]), verify.Hash(h.row[i]))
+						}
 					}
-					return nil
+					return few.take(h, rows)
 				},
 				end: func() {
 					mu.Lock()
@@ -188,10 +205,10 @@ func (x *mending) differing(ctx context.Context, buckets []int) (verify.Keys, er
 			}
 		}
 	}
-	if err := x.readSource(ctx, true, of(true)); err != nil {
+	if err := x.readSource(ctx, filtered, of(true)); err != nil {
 		return nil, err
 	}
-	if err := x.readLake(ctx, true, of(false)); err != nil {
+	if err := x.readLake(ctx, filtered, of(false)); err != nil {
 		return nil, err
 	}
 	if x.keep == DeleteIgnore && x.Where == nil {
@@ -203,7 +220,7 @@ func (x *mending) differing(ctx context.Context, buckets []int) (verify.Keys, er
 // mend puts the source's rows of some keys in place of the lake's, also those
 // for which a condition does not hold: a row has to be taken out where it holds
 // in the lake alone.
-func (x *mending) mend(ctx context.Context, keys verify.Keys) error {
+func (x *mending) mend(ctx context.Context, keys verify.Keys, few *fewRows) error {
 	x.there, x.gone = verify.Keys{}, verify.Keys{}
 	of := func(do func(h *hashed, rows []int32) error) func() pass {
 		return func() pass {
@@ -224,14 +241,16 @@ func (x *mending) mend(ctx context.Context, keys verify.Keys) error {
 			}}
 		}
 	}
-	if err := x.readSource(ctx, false, of(x.put)); err != nil {
+	put := of(x.put)
+	take := of(func(h *hashed, rows []int32) error { return x.take(ctx, h, rows) })
+	if err := few.each(few.source, put, func() error { return x.readSource(ctx, false, put) }); err != nil {
 		return err
 	}
 	if x.keep == DeleteIgnore {
 		keys = x.there // the other rows stay
 	}
 	x.done.Keys += int64(len(keys))
-	return x.readLake(ctx, false, of(func(h *hashed, rows []int32) error { return x.take(ctx, h, rows) }))
+	return few.each(few.lake, take, func() error { return x.readLake(ctx, false, take) })
 }
 
 // put writes rows of the source.
@@ -286,7 +305,7 @@ func (x *mending) take(ctx context.Context, h *hashed, rows []int32) error {
 		x.m.views[id] = &fileView{add: h.file, old: old}
 	}
 	for _, i := range rows {
-		x.m.views[id].kill(uint32(h.first) + uint32(i))
+		x.m.views[id].kill(h.place(i))
 	}
 	x.done.Removed += int64(len(rows))
 	if x.mark == nil && x.keep != DeleteSoft {

@@ -60,15 +60,19 @@ func (s *simulation) repairDamage() map[string]int64 {
 	s.engine(true)
 	rng := rand.New(rand.NewPCG(s.seed, 11))
 	s.damaged = map[string]int{}
+	lost := s.seed%3 == 0
 	for _, table := range simTables {
-		if table != "events" { // it is only appended to, and copied
+		switch {
+		case table == "events": // it is only appended to, and copied
+		case lost && len(s.kept[table].Modes) > 1 && s.kept[table].Delete != "": // it is copied, and what is doubled is carried over
+		default:
 			s.damage(rng, table)
 		}
 	}
 	s.crash = crashRandomly(s.seed)
 	end := s.crashing()
 	found := map[string]int64{}
-	if s.seed%3 == 0 {
+	if lost {
 		s.repairLost(found)
 	} else {
 		s.repairLive(found)

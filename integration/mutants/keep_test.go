@@ -70,6 +70,14 @@ var keepMutations = []mutation{
 		name: "keep: the changelog's marks of what is gone are in no partition", pkg: engine, test: "TestRepairOfKeptTablesIsInTheChangelog",
 		edits: []edit{{"lakehouse/marking.go", "	if err := k.derive(cols); err != nil {\n		return err\n	}\n", ""}},
 	},
+	{
+		name: "keep: rows that a repair holds are taken for others of their file", pkg: engine, test: "TestRepairOfTablesThatAreKeptOtherwise",
+		edits: []edit{{"lakehouse/fewrows.go", "int64(h.place(i))\n", "int64(n)\n"}},
+	},
+	{
+		name: "keep: rows that a repair cannot hold are not read again", pkg: engine, test: "TestRepairReadsOnceMoreWhatItCannotHold",
+		edits: []edit{{"lakehouse/fewrows.go", "	if f.over {\n		return read()\n	}\n", ""}},
+	},
 }
 
 func init() { mutations = append(mutations, keepMutations...) }

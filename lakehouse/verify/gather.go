@@ -32,9 +32,12 @@ func NewGathering(list []int) *Gathering {
 // Part gives a gathering for the same buckets, for another goroutine.
 func (g *Gathering) Part() *Gathering { return &Gathering{want: g.want} }
 
+// Wants reports whether a row with a key belongs to the buckets.
+func (g *Gathering) Wants(key Hash) bool { return g.want[bucketOf(key)] }
+
 // Add takes a row of a side in, if it belongs to the buckets.
 func (g *Gathering) Add(left bool, key, row Hash) {
-	if g.want[bucketOf(key)] {
+	if g.Wants(key) {
 		g.list = append(g.list, gathered{key, row, left})
 	}
 }
