@@ -266,7 +266,7 @@ func (a *auditing) find(ctx context.Context, buckets []int) ([]Difference, error
 	}
 	var list []Difference
 	for _, key := range f.Keys() {
-		if a.keep == DeleteIgnore && !f.Lacking(key) {
+		if a.keep == DeleteIgnore && !f.OnLeft(key) {
 			continue // the source has deleted it
 		}
 		d := Difference{Key: "(one of too many to be told)", Source: []string{}, Lake: []string{}}

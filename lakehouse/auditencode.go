@@ -20,7 +20,10 @@ type rowEncoder struct {
 	hasher keyindex.Hasher
 	cols   []encoded
 	exact  exactText
-	buf    []byte
+	// stale says that there may be exact texts of values that are not null, as no
+	// source gives them and only damage leaves them: they count.
+	stale bool
+	buf   []byte
 }
 
 // encoded is a column with its values at hand. One of the slices is set for the
@@ -81,6 +84,11 @@ func (e *rowEncoder) hash(rows []int32, n int, out *[]keyindex.Hash) error {
 					b = appendKeyString(append(binary.AppendUvarint(b, uint64(c.at)), 'x'), text)
 				}
 				continue
+			}
+			if e.stale && e.exact != nil {
+				if text, ok := e.exact(int(row), c.at); ok {
+					b = appendKeyString(append(binary.AppendUvarint(b, uint64(c.at)), 'x'), text)
+				}
 			}
 			b = binary.AppendUvarint(b, uint64(c.at))
 			switch {

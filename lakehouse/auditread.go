@@ -18,6 +18,7 @@ import (
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/lakehouse/keyindex"
+	"github.com/lakeload/lakeload/lakehouse/partition"
 	"github.com/lakeload/lakeload/lakehouse/typemap"
 	"github.com/lakeload/lakeload/lakehouse/where"
 	"github.com/lakeload/lakeload/tablefmt"
@@ -34,6 +35,10 @@ type auditing struct {
 	exact  bool       // the lake has exact texts
 	keep   DeleteMode // what the lake does with rows that the source deletes
 
+	// derived are the columns that the lake derives of the source's, by name: a row
+	// that lies in another partition than its values say is not found there.
+	derived map[string]partition.Transform
+
 	filter *where.Filter // nil: every row counts
 	asked  []int         // of the filter's columns: their places in names
 	narrow string        // what the source is asked to leave out; "" for nothing
@@ -47,10 +52,22 @@ func (a *auditing) prepare(ctx context.Context) (err error) {
 	schema := a.Lake.Schema()
 	a.exact = schema.Index(typemap.Exact) >= 0
 	a.keep = DeleteMode(a.Lake.Property(propDelete))
+	a.derived = map[string]partition.Transform{}
 	for i := range schema.Fields {
-		if f := &schema.Fields[i]; typemap.Compared(f) {
-			a.names = append(a.names, f.Name)
+		f := &schema.Fields[i]
+		if what, added := typemap.Added(f); added && what != f.Name {
+			by, err := partition.Parse(what)
+			if err != nil {
+				return fmt.Errorf("the column %q: %w", f.Name, err)
+			}
+			if a.column(by.Column) < 0 {
+				continue
+			}
+			a.derived[f.Name] = by
+		} else if !typemap.Compared(f) {
+			continue
 		}
+		a.names = append(a.names, f.Name)
 	}
 	a.stored = slices.Clone(a.names)
 	for _, c := range a.Relation.Columns {
@@ -66,6 +83,11 @@ func (a *auditing) prepare(ctx context.Context) (err error) {
 	}
 	a.ranges, err = a.Source.Plan(ctx, a.Relation)
 	return err
+}
+
+// column is the place of a column at the source, -1 for none.
+func (a *auditing) column(name string) int {
+	return slices.IndexFunc(a.Relation.Columns, func(c cdc.Column) bool { return c.Name == name })
 }
 
 // sow makes the hasher: by chance, so that nobody can choose rows that cancel
@@ -126,8 +148,10 @@ type hashed struct {
 	rows     []int32         // those that count, ascending
 	batch    *cdc.Batch      // nil: they are the lake's
 	file     *tablefmt.AddFile
-	first    int64 // of the first row: its number in the file
+	first    int64   // of the first row: its number in the file
+	at       []int64 // of each row, where they do not lie one after the other; else nil
 	stored   arrow.RecordBatch
+	gone     *array.Boolean // which of the lake's are kept as deleted; nil for none
 
 	of    *auditing
 	cols  []arrow.Array // of names; nil for a column of nulls
@@ -163,7 +187,9 @@ func (a *auditing) readSource(ctx context.Context, filtered bool, begin func() p
 	})
 }
 
-// readLake reads the lake likewise.
+// readLake reads the lake likewise. Rows that it keeps as deleted are none of
+// the source's, and come only where the rows are not filtered, with all of the
+// table's columns then.
 func (a *auditing) readLake(ctx context.Context, filtered bool, begin func() pass) error {
 	columns := slices.Clone(a.stored)
 	if a.exact {
@@ -171,6 +197,9 @@ func (a *auditing) readLake(ctx context.Context, filtered bool, begin func() pas
 	}
 	if a.keep == DeleteSoft {
 		columns = append(columns, typemap.ColDeleted)
+		if !filtered {
+			columns = nil
+		}
 	}
 	files := slices.Collect(a.Lake.Files())
 	return a.readers(ctx, len(files), func(ctx context.Context, next func() (int, bool)) error {
@@ -251,16 +280,16 @@ func (a *auditing) readers(ctx context.Context, n int, read func(ctx context.Con
 
 // auditHashing hashes rows of both sides alike. It is used by one goroutine.
 type auditHashing struct {
-	a      *auditing
-	filter *where.Filter // nil: every row counts
-	keys   rowEncoder
-	all    rowEncoder
-	out    hashed
-	gone   *array.Boolean // of rows of the lake: which are no more; nil: all are
+	a        *auditing
+	filtered bool
+	filter   *where.Filter // nil: every row counts
+	keys     rowEncoder
+	all      rowEncoder
+	out      hashed
 }
 
 func (a *auditing) newHashing(filtered bool) *auditHashing {
-	h := &auditHashing{a: a, keys: rowEncoder{hasher: a.hasher}, all: rowEncoder{hasher: a.hasher}, out: hashed{of: a}}
+	h := &auditHashing{a: a, filtered: filtered, keys: rowEncoder{hasher: a.hasher}, all: rowEncoder{hasher: a.hasher}, out: hashed{of: a}}
 	if filtered {
 		h.filter = a.filter
 	}
@@ -269,16 +298,33 @@ func (a *auditing) newHashing(filtered bool) *auditHashing {
 
 func (h *auditHashing) source(b *cdc.Batch, rows func(*hashed) error) error {
 	cols, places := make([]arrow.Array, len(h.a.names)), make([]int, len(h.a.names))
+	at := func(name string) int {
+		return slices.IndexFunc(b.Relation.Columns, func(c cdc.Column) bool { return c.Name == name })
+	}
 	for i, name := range h.a.names {
-		if places[i] = slices.IndexFunc(b.Relation.Columns, func(c cdc.Column) bool { return c.Name == name }); places[i] >= 0 {
-			cols[i] = b.Rows.Column(places[i])
+		by, derived := h.a.derived[name]
+		if !derived {
+			if places[i] = at(name); places[i] >= 0 {
+				cols[i] = b.Rows.Column(places[i])
+			}
+			continue
 		}
+		from := at(by.Column)
+		if places[i] = -1; from < 0 {
+			continue
+		}
+		made, err := by.Apply(b.Rows.Column(from))
+		if err != nil {
+			return fmt.Errorf("the column %q: %w", name, err)
+		}
+		defer made.Release()
+		cols[i] = made
 	}
 	h.out.exact = nil
 	if len(b.Exact) > 0 {
 		h.out.exact = func(row, col int) (string, bool) { return exactAt(b, row, places[col]) }
 	}
-	h.out.batch, h.out.cols, h.gone = b, cols, nil
+	h.out.batch, h.out.cols, h.out.gone, h.all.stale = b, cols, nil, false
 	return h.hash(b.Len(), rows)
 }
 
@@ -296,10 +342,11 @@ func (h *auditHashing) lake(file *tablefmt.AddFile, rec arrow.RecordBatch, first
 			return exact(row, col) // a column that the lake has not has no text there either
 		}
 	}
-	h.gone = nil
-	if h.a.keep == DeleteSoft { // rows that are kept as deleted are none of the source's
-		h.gone = rec.Column(rec.Schema().FieldIndices(typemap.ColDeleted)[0]).(*array.Boolean)
+	h.out.gone = nil
+	if h.a.keep == DeleteSoft {
+		h.out.gone = rec.Column(rec.Schema().FieldIndices(typemap.ColDeleted)[0]).(*array.Boolean)
 	}
+	h.all.stale = true
 	h.out.batch, h.out.file, h.out.first, h.out.stored, h.out.cols = nil, file, first, rec, cols
 	return h.hash(int(rec.NumRows()), rows)
 }
@@ -310,8 +357,8 @@ func (h *auditHashing) hash(n int, rows func(*hashed) error) error {
 	if err := h.choose(n); err != nil {
 		return err
 	}
-	if h.gone != nil {
-		o.rows = slices.DeleteFunc(o.rows, func(row int32) bool { return h.gone.IsValid(int(row)) && h.gone.Value(int(row)) })
+	if h.filtered && o.gone != nil {
+		o.rows = slices.DeleteFunc(o.rows, o.deleted)
 	}
 	if len(o.rows) == 0 {
 		return nil
@@ -383,6 +430,19 @@ func (h *auditHashing) sample() {
 	}
 	o := &h.out
 	o.rows = slices.DeleteFunc(o.rows, func(i int32) bool { return binary.LittleEndian.Uint64(o.key[i][8:]) >= h.a.share })
+}
+
+// deleted reports whether a row is one that the lake keeps as deleted.
+func (h *hashed) deleted(row int32) bool {
+	return h.gone != nil && h.gone.IsValid(int(row)) && h.gone.Value(int(row))
+}
+
+// place is a row's number in its file.
+func (h *hashed) place(row int32) uint32 {
+	if h.at != nil {
+		return uint32(h.at[row])
+	}
+	return uint32(h.first) + uint32(row)
 }
 
 // text is a row for people: each value as its column prints it, an exact text

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -74,7 +75,9 @@ func (c *copyLog) begin(ctx context.Context, md *tablefmt.Metadata, schema *tabl
 // is of before the lake was taken over to another source, or clear was cut off
 // in it. clear goes from the oldest version on, so what it leaves is the whole
 // content until it is nothing that can be read, and never an older state, which
-// would have the copy go on from before what was acknowledged.
+// would have the copy go on from before what was acknowledged. What clear has
+// removed may be back after a crash, behind the beginning of a later log in its
+// place: that one holds what others have marked.
 func (c *copyLog) load(ctx context.Context) (*tablefmt.Snapshot, error) {
 	snap, err := tablefmt.Load(ctx, c.loc)
 	if errors.Is(err, tablefmt.ErrNoTable) || errors.Is(err, tablefmt.ErrCorrupt) {
@@ -85,6 +88,11 @@ func (c *copyLog) load(ctx context.Context) (*tablefmt.Snapshot, error) {
 	}
 	if _, ours := snap.Txn(c.spec.appID()); !ours {
 		return nil, nil
+	}
+	for t := range snap.Txns() {
+		if t.AppID != c.spec.appID() && !strings.HasPrefix(t.AppID, markRange) && !strings.HasPrefix(t.AppID, markPoint) {
+			return nil, nil
+		}
 	}
 	return snap, nil
 }

@@ -3,6 +3,7 @@ package lakehouse
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -169,6 +170,33 @@ func partitionField(rel *cdc.Relation, t partition.Transform) (f tablefmt.Field,
 	f = typemap.AddedField(t.Name(), t.String(), typ)
 	f.Metadata[tablefmt.MetaGenerationExpression] = t.Expression(source)
 	return f, nil
+}
+
+// madeBy reports whether a mirror is as these options make one: partitioned
+// alike, with the same columns added, and with the same ways of taking rows out.
+func madeBy(o *TableOptions, rel *cdc.Relation, base *tablefmt.Snapshot) bool {
+	l, err := layOutColumns(rel, ModeMirror, o, base)
+	if err != nil || !slices.Equal(l.partition, base.PartitionColumns()) || !maps.Equal(addedTo(l.schema), addedTo(base.Schema())) {
+		return false
+	}
+	props := o.describe(ModeMirror, rel)
+	for _, name := range []string{tablefmt.PropDeletionVectors, propDelete, propBag} {
+		if props[name] != base.Property(name) {
+			return false
+		}
+	}
+	return true
+}
+
+// addedTo tells what each column is that the lake has added to a table.
+func addedTo(s *tablefmt.Schema) map[string]string {
+	added := map[string]string{}
+	for i := range s.Fields {
+		if what, ok := typemap.Added(&s.Fields[i]); ok {
+			added[s.Fields[i].Name] = what
+		}
+	}
+	return added
 }
 
 // describe gives a table's properties that follow from how it is kept.

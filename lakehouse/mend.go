@@ -10,10 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/memory"
-
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/lakehouse/keyindex"
 	"github.com/lakeload/lakeload/lakehouse/typemap"
@@ -23,23 +19,28 @@ import (
 
 // mending makes a mirror show what a snapshot of the source shows, in one commit
 // that touches only the rows of keys that differ: those rows are marked in
-// deletion vectors, and the source's are written to new files. What is equal
-// stays where it is. It does not use the key index, which reads the new files
-// when the table is opened next.
+// deletion vectors, and the source's are written to new files, of the partitions
+// that they belong to. What is equal stays where it is; in a table that does
+// without deletion vectors, the files that lose rows are written anew. It does
+// not use the key index, which reads the new files when the table is opened next.
 //
 // Memory does not grow with the table nor with what differs: sums first, then
-// the hashes of as many differing buckets at a time as there is room for.
+// the hashes of as many differing buckets at a time as there is room for. Their
+// rows are held as well, if they are few; else they are read once more when it
+// is known which of them differ.
 type mending struct {
 	*auditing
 	spec tableSpec
 	mark *marking // nil: there is no changelog
-	most int64    // rows of differing buckets that are held at a time
+	most int64    // rows of differing buckets whose hashes are held at a time
+	room int64    // bytes of such rows themselves that are
 
 	mu    sync.Mutex // guards what follows; the readers share it
 	m     *mirrorWriter
 	out   *stager
 	ids   map[string]keyindex.FileID // of files in m.views, by path
 	there verify.Keys                // of the keys being mended: those of which the source has rows
+	gone  verify.Keys                // of the others: those of which a row is kept as deleted by now
 	done  Repaired
 }
 
@@ -52,7 +53,8 @@ type Repaired struct {
 	LakeRows   int64 `json:"lake_rows"`
 	// Keys is how many keys differed; for a table without a key, different rows.
 	Keys int64 `json:"differing_keys"`
-	// Written and Removed are rows: one that was altered is both.
+	// Written and Removed are rows: one that was altered is both, and so is one
+	// that is kept as deleted from now on.
 	Written int64 `json:"rows_written"`
 	Removed int64 `json:"rows_removed"`
 	// Bytes are those of the new files; TableBytes those of all the table's.
@@ -83,20 +85,15 @@ func mendable(rel *cdc.Relation, base *tablefmt.Snapshot, spec *tableSpec) (why 
 		return "what the lake has is no mirror"
 	case base.Property(tablefmt.PropChangeDataFeed) == "true":
 		return "it has a change data feed"
-	case base.Property(propDelete) != "" && base.Property(propDelete) != string(DeleteHard):
-		return "it keeps rows that the source deletes"
-	case base.Property(tablefmt.PropDeletionVectors) != "true":
-		return "its files are written anew where rows go"
-	case len(base.Metadata().PartitionColumns) > 0:
-		return "it is partitioned"
-	case len(spec.state.Metadata) > 0:
-		return "it has columns that tell of the loading"
 	case (base.Property(propBag) == "true") != isBag(rel):
 		return "it is told apart by other columns now"
 	}
 	t, err := tableOf(base, spec)
 	if err != nil || !t.fits(rel) {
 		return "its columns are others now"
+	}
+	if !madeBy(&spec.state.TableOptions, rel, base) {
+		return "it is to be kept otherwise than it was"
 	}
 	return ""
 }
@@ -120,9 +117,13 @@ func newMending(ctx context.Context, a *Audit, spec tableSpec, memory int64) (*m
 	if a.Workers < 1 {
 		a.Workers = 2
 	}
+	t.begun = time.Now().UTC()
 	x := &mending{
-		auditing: &auditing{Audit: a}, spec: spec, most: max(memory/verify.GatheredBytes, 1<<10),
-		m:   &mirrorWriter{table: t, views: map[keyindex.FileID]*fileView{}, bag: isBag(a.Relation)},
+		auditing: &auditing{Audit: a}, spec: spec, most: max(memory/verify.GatheredBytes, 1<<10), room: memory / 2,
+		m: &mirrorWriter{
+			table: t, views: map[keyindex.FileID]*fileView{}, bag: isBag(a.Relation),
+			anew: a.Lake.Property(tablefmt.PropDeletionVectors) != "true",
+		},
 		ids: map[string]keyindex.FileID{}, done: Repaired{Table: spec.state.Name(), LSN: a.Source.Point()},
 	}
 	x.out = t.newStager(ctx)
@@ -143,11 +144,7 @@ func (x *mending) stage(ctx context.Context) error {
 			errTooDifferent, source.Rows(), lake.Rows(), len(groups), mendRounds)
 	}
 	for _, group := range groups {
-		keys, err := x.differing(ctx, group)
-		if err != nil {
-			return err
-		}
-		if err := x.mend(ctx, keys); err != nil {
+		if err := x.mendGroup(ctx, group); err != nil {
 			return err
 		}
 	}
@@ -156,11 +153,32 @@ func (x *mending) stage(ctx context.Context) error {
 			return err
 		}
 	}
-	return x.out.close()
+	if err := x.out.close(); err != nil || !x.m.anew {
+		return err
+	}
+	return x.m.writeAnew(ctx)
 }
 
-// differing gives the keys of some buckets that differ.
-func (x *mending) differing(ctx context.Context, buckets []int) (verify.Keys, error) {
+// mendGroup mends some buckets.
+func (x *mending) mendGroup(ctx context.Context, buckets []int) error {
+	few := &fewRows{room: x.room}
+	if x.Where != nil { // rows for which it does not hold are wanted, too, of keys that differ
+		few.over = true
+	}
+	defer few.drop()
+	keys, err := x.differing(ctx, buckets, few)
+	if err != nil || len(keys) == 0 { // all that the lake has more may be rows that it keeps
+		return err
+	}
+	return x.mend(ctx, keys, few)
+}
+
+// differing gives the keys of some buckets that differ. Where the lake keeps
+// what the source deletes, rows of keys that the source does not have are no
+// difference; under a condition only mend can tell, as the source may have a row
+// for which it does not hold. few takes the buckets' rows.
+func (x *mending) differing(ctx context.Context, buckets []int, few *fewRows) (verify.Keys, error) {
+	filtered := x.Where != nil
 	all := verify.NewGathering(buckets)
 	var mu sync.Mutex
 	of := func(left bool) func() pass {
@@ -168,10 +186,16 @@ func (x *mending) differing(ctx context.Context, buckets []int) (verify.Keys, er
 			part := all.Part()
 			return pass{
 				rows: func(h *hashed) error {
+					var rows []int32
 					for _, i := range h.rows {
-						part.Add(left, verify.Hash(h.key[i]), verify.Hash(h.row[i]))
+						if !part.Wants(verify.Hash(h.key[i])) {
+							continue
+						}
+						if rows = append(rows, i); !h.deleted(i) {
+							part.Add(left, verify.Hash(h.key[i]), verify.Hash(h.row[i]))
+						}
 					}
-					return nil
+					return few.take(h, rows)
 				},
 				end: func() {
 					mu.Lock()
@@ -181,11 +205,14 @@ func (x *mending) differing(ctx context.Context, buckets []int) (verify.Keys, er
 			}
 		}
 	}
-	if err := x.readSource(ctx, true, of(true)); err != nil {
+	if err := x.readSource(ctx, filtered, of(true)); err != nil {
 		return nil, err
 	}
-	if err := x.readLake(ctx, true, of(false)); err != nil {
+	if err := x.readLake(ctx, filtered, of(false)); err != nil {
 		return nil, err
+	}
+	if x.keep == DeleteIgnore && x.Where == nil {
+		return all.DifferingOnLeft(), nil
 	}
 	return all.Differing(), nil
 }
@@ -193,9 +220,8 @@ func (x *mending) differing(ctx context.Context, buckets []int) (verify.Keys, er
 // mend puts the source's rows of some keys in place of the lake's, also those
 // for which a condition does not hold: a row has to be taken out where it holds
 // in the lake alone.
-func (x *mending) mend(ctx context.Context, keys verify.Keys) error {
-	x.done.Keys += int64(len(keys))
-	x.there = verify.Keys{}
+func (x *mending) mend(ctx context.Context, keys verify.Keys, few *fewRows) error {
+	x.there, x.gone = verify.Keys{}, verify.Keys{}
 	of := func(do func(h *hashed, rows []int32) error) func() pass {
 		return func() pass {
 			var rows []int32
@@ -215,10 +241,16 @@ func (x *mending) mend(ctx context.Context, keys verify.Keys) error {
 			}}
 		}
 	}
-	if err := x.readSource(ctx, false, of(x.put)); err != nil {
+	put := of(x.put)
+	take := of(func(h *hashed, rows []int32) error { return x.take(ctx, h, rows) })
+	if err := few.each(few.source, put, func() error { return x.readSource(ctx, false, put) }); err != nil {
 		return err
 	}
-	return x.readLake(ctx, false, of(func(h *hashed, rows []int32) error { return x.take(ctx, h, rows) }))
+	if x.keep == DeleteIgnore {
+		keys = x.there // the other rows stay
+	}
+	x.done.Keys += int64(len(keys))
+	return few.each(few.lake, take, func() error { return x.readLake(ctx, false, take) })
 }
 
 // put writes rows of the source.
@@ -248,16 +280,19 @@ func (x *mending) put(h *hashed, rows []int32) error {
 		return err
 	}
 	x.done.Written += int64(len(rows))
+	if x.mark != nil || x.keep != "" {
+		for _, i := range rows {
+			x.there[verify.Hash(h.key[i])] = struct{}{}
+		}
+	}
 	if x.mark == nil {
 		return nil
-	}
-	for _, i := range rows {
-		x.there[verify.Hash(h.key[i])] = struct{}{}
 	}
 	return x.mark.is(b, rows)
 }
 
-// take marks rows of the lake as deleted.
+// take takes rows out of the lake: those that are kept as deleted, too, which
+// make room for the source's.
 func (x *mending) take(ctx context.Context, h *hashed, rows []int32) error {
 	id, ok := x.ids[h.file.Path]
 	if !ok {
@@ -270,14 +305,47 @@ func (x *mending) take(ctx context.Context, h *hashed, rows []int32) error {
 		x.m.views[id] = &fileView{add: h.file, old: old}
 	}
 	for _, i := range rows {
-		x.m.views[id].kill(uint32(h.first) + uint32(i))
+		x.m.views[id].kill(h.place(i))
 	}
 	x.done.Removed += int64(len(rows))
+	if x.mark == nil && x.keep != DeleteSoft {
+		return nil
+	}
+	gone := slices.DeleteFunc(slices.Clone(rows), func(i int32) bool {
+		return h.deleted(i) || len(x.key) > 0 && x.there.Has(verify.Hash(h.key[i]))
+	})
+	if x.keep == DeleteSoft {
+		if err := x.bury(h, gone); err != nil {
+			return err
+		}
+	}
 	if x.mark == nil {
 		return nil
 	}
-	gone := slices.DeleteFunc(slices.Clone(rows), func(i int32) bool { return len(x.key) > 0 && x.there.Has(verify.Hash(h.key[i])) })
 	return x.mark.was(h.stored, gone)
+}
+
+// bury keeps rows as deleted that the source does not have: one of a key. When
+// it deleted them nobody knows any more; that they were gone when the comparison
+// began is certain.
+func (x *mending) bury(h *hashed, gone []int32) error {
+	var rows []int32
+	for _, i := range gone {
+		if key := verify.Hash(h.key[i]); !x.gone.Has(key) {
+			x.gone[key] = struct{}{}
+			rows = append(rows, i)
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	rec, err := x.m.table.gone(h.stored)
+	if err != nil {
+		return err
+	}
+	defer rec.Release()
+	x.done.Written += int64(len(rows))
+	return x.out.write(rec, rows, anywhere)
 }
 
 // commit makes what was staged the table's content as of the snapshot's point. A
@@ -350,107 +418,4 @@ func (x *mending) abort() {
 	if x.mark != nil {
 		x.mark.out.abort()
 	}
-}
-
-// marking tells in a changelog what a repair of its mirror has changed: rows
-// that are so (_op 'R', as a copy reads them), and keys, or whole rows of a table
-// without a key, that are not there ('D'). They are of no transaction: _seq is
-// -1, _xid 0, and _commit_time null.
-type marking struct {
-	*changelogWriter
-	rel   *cdc.Relation
-	point cdc.LSN
-	out   *stager
-}
-
-func newMarking(ctx context.Context, w *changelogWriter, rel *cdc.Relation, point cdc.LSN) *marking {
-	return &marking{changelogWriter: w, rel: rel, point: point, out: w.newStager(ctx)}
-}
-
-// change is a batch of n rows of the repair, without columns.
-func (k *marking) change(n int) *cdc.Batch {
-	b := &cdc.Batch{Relation: k.rel, Ops: make([]cdc.Op, n), Seqs: make([]int64, n), Txns: []cdc.TxnSpan{{Txn: cdc.Txn{Commit: k.point}}}}
-	for i := range b.Seqs {
-		b.Seqs[i] = seqCopied
-	}
-	return b
-}
-
-// is tells rows as the source has them.
-func (k *marking) is(b *cdc.Batch, rows []int32) error {
-	if err := k.adapt(b.Relation); err != nil {
-		return err
-	}
-	if err := k.evolve(len(b.Exact) > 0); err != nil {
-		return err
-	}
-	rec, err := k.record(b, changeColumns(k.change(b.Len()), opSnapshot))
-	if err != nil {
-		return err
-	}
-	defer rec.Release()
-	return k.out.write(rec, rows, anywhere)
-}
-
-// evolve adds the column of exact texts.
-func (k *marking) evolve(needed bool) error {
-	if !needed || k.schema.Index(typemap.Exact) >= 0 {
-		return nil
-	}
-	if err := k.out.finish(); err != nil {
-		return err
-	}
-	return k.addExact()
-}
-
-// was tells rows of the mirror that the source does not have: their keys, or the
-// whole rows where there are none.
-func (k *marking) was(rec arrow.RecordBatch, rows []int32) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	if err := k.adapt(k.rel); err != nil {
-		return err
-	}
-	key := keyNames(k.rel)
-	if err := k.evolve(rec.Schema().HasField(typemap.Exact)); err != nil {
-		return err
-	}
-	n := int(rec.NumRows())
-	own := changeColumns(k.change(n), "D")
-	cols := make([]arrow.Array, k.arrow.NumFields())
-	defer func() {
-		for _, c := range cols {
-			c.Release()
-		}
-	}()
-	for i, f := range k.arrow.Fields() {
-		at := rec.Schema().FieldIndices(f.Name)
-		switch {
-		case len(at) == 1 && (f.Name == typemap.Exact || len(key) == 0 || slices.Contains(key, f.Name)) && arrow.TypeEqual(rec.Column(at[0]).DataType(), f.Type):
-			cols[i] = rec.Column(at[0])
-			cols[i].Retain()
-		case k.own(f.Name) && f.Name != typemap.Exact:
-			cols[i] = own(f, n)
-		default:
-			cols[i] = array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, n)
-		}
-	}
-	out := array.NewRecordBatch(k.arrow, cols, int64(n))
-	defer out.Release()
-	return k.out.write(out, rows, anywhere)
-}
-
-func (k *marking) commit(ctx context.Context, point cdc.LSN) error {
-	if !k.staged {
-		return nil
-	}
-	x := k.begin(point, "WRITE")
-	for _, f := range k.files {
-		x.Add(*f.add)
-	}
-	if _, err := x.Commit(ctx); err != nil {
-		return k.commitError(ctx, err)
-	}
-	return nil
 }

@@ -253,6 +253,7 @@ func (e *Engine) mendLive(ctx context.Context, snap cdc.Snapshot, rel *cdc.Relat
 		if err != nil {
 			return x, err
 		}
+		t.begun = x.m.begun
 		x.mark = newMarking(ctx, &changelogWriter{table: t}, rel, snap.Point())
 	}
 	err = x.stage(ctx)

@@ -234,7 +234,7 @@ func (s *simulation) keptFits(table string, config int, r *lakeRow) (why string)
 		}
 		s.keys[[2]any{table, config}] = known
 	}
-	if !known[r.key] {
+	if !known[r.key] && s.damaged == nil { // one that somebody has put into the lake is kept like any other
 		return "the source has never had the key " + r.key
 	}
 	if s.masks == nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/lakeload/lakeload/lakehouse/keyindex"
 	"github.com/lakeload/lakeload/lakehouse/typemap"
@@ -152,6 +153,38 @@ func (t *table) deletedColumns(rows int, at func(i int) time.Time) map[int]arrow
 		}
 	}
 	return by
+}
+
+// gone gives stored rows, in whatever of the table's columns they have, as they
+// are when what is staged deletes all of them.
+func (t *table) gone(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
+	n := int(rec.NumRows())
+	cols := make([]arrow.Array, t.arrow.NumFields())
+	defer func() {
+		for _, c := range cols {
+			if c != nil {
+				c.Release()
+			}
+		}
+	}()
+	at := t.flushTime()
+	deleted := t.deletedColumns(n, func(int) time.Time { return at })
+	for i, f := range t.arrow.Fields() {
+		in := rec.Schema().FieldIndices(f.Name)
+		switch {
+		case deleted[i] != nil:
+			cols[i] = deleted[i]
+		case len(in) == 1:
+			cols[i] = rec.Column(in[0])
+			cols[i].Retain()
+		default: // what is staged has added it
+			cols[i] = array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, n)
+		}
+	}
+	if err := t.derive(cols); err != nil {
+		return nil, err
+	}
+	return array.NewRecordBatch(t.arrow, cols, int64(n)), nil
 }
 
 // empty does what a TRUNCATE at the source asks for.

@@ -15,7 +15,7 @@ import (
 
 // writeAnew writes every file that loses rows in what is staged anew without
 // them, for readers that know no deletion vectors. The rows that stay are filed
-// in the key index at their new places.
+// in the key index at their new places, where the writer has one.
 func (m *mirrorWriter) writeAnew(ctx context.Context) error {
 	var ids []keyindex.FileID
 	for id, v := range m.views {
@@ -63,6 +63,9 @@ func (m *mirrorWriter) writeRest(ctx context.Context, old *tablefmt.Snapshot, ou
 		names = m.bagColumns(m.schema)
 	}
 	err = old.ReadFile(ctx, v.add, tablefmt.ReadOptions{Deleted: all}, func(rec arrow.RecordBatch, first int64) error {
+		if m.index == nil {
+			return out.write(rec, rowsFrom(0, int(rec.NumRows())), anywhere)
+		}
 		x := m.newIndexer(m.change, names, m.schema)
 		if err := x.hash(rec); err != nil {
 			return err

@@ -110,6 +110,10 @@ var copyMutations = []mutation{
 		edits: []edit{{"lakehouse/copylog.go", "errors.Is(err, tablefmt.ErrNoTable) || errors.Is(err, tablefmt.ErrCorrupt) {", "errors.Is(err, tablefmt.ErrNoTable) {"}},
 	},
 	{
+		name: "copy: marks of before the lake was taken over are taken for ours", edge: 59, pkg: engine, test: "TestEdge59WhatIsBackOfACopysLog",
+		edits: []edit{{"lakehouse/copylog.go", "		if t.AppID != c.spec.appID() && ", "		if false && "}},
+	},
+	{
 		name: "copy: a log that is gone since it was listed is damage", edge: 59, pkg: engine, test: "TestEdge59StatusWhileACopyIsPublished",
 		edits: []edit{{"tablefmt/steady.go", "		if err == nil || ", "		if err != nil || "}, {"lakehouse/copylog.go", "errors.Is(err, tablefmt.ErrNoTable) || errors.Is(err, tablefmt.ErrCorrupt) {", "errors.Is(err, tablefmt.ErrNoTable) {"}},
 	},

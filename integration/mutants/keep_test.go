@@ -30,6 +30,54 @@ var keepMutations = []mutation{
 		name: "keep: files stay open for every partition", pkg: engine, test: "TestManyPartitionsStayBounded",
 		edits: []edit{{"lakehouse/partitioned.go", "(all || h.open > partitionFiles)", "all"}},
 	},
+	{
+		name: "keep: a repair leaves rows that are kept as deleted beside the source's", pkg: engine, test: "TestRepairOfTablesThatAreKeptOtherwise", sample: true,
+		edits: []edit{{"lakehouse/auditread.go", "	if h.filtered && o.gone != nil {", "	if o.gone != nil {"}},
+	},
+	{
+		name: "keep: a repair drops rows that the source does not have", pkg: engine, test: "TestRepairOfTablesThatAreKeptOtherwise",
+		edits: []edit{{"lakehouse/mend.go", "	if x.keep == DeleteSoft {\n		if err := x.bury(h, gone)", "	if false {\n		if err := x.bury(h, gone)"}},
+	},
+	{
+		name: "keep: rows that a repair keeps as deleted stay in the partition that they were found in", pkg: engine, test: "TestRepairOfTablesThatAreKeptOtherwise",
+		edits: []edit{{"lakehouse/softdelete.go", "	if err := t.derive(cols); err != nil {\n		return nil, err\n	}\n", ""}},
+	},
+	{
+		name: "keep: a repair takes out what is not to be deleted", pkg: engine, test: "TestRepairOfSomeRowsThatAreKept",
+		edits: []edit{{"lakehouse/mend.go", "		keys = x.there // the other rows stay\n", ""}},
+	},
+	{
+		name: "keep: a doubled row is one more that is kept", pkg: engine, test: "TestRepairOfTablesThatAreKeptOtherwise",
+		edits: []edit{{"lakehouse/verify/verify.go", "return f.left[key] }", "return slices.Max(append(slices.Collect(maps.Values(f.keys[key])), 0)) > 0 }"}, {"lakehouse/verify/verify.go", "	\"math/bits\"\n", "	\"maps\"\n	\"math/bits\"\n"}},
+	},
+	{
+		name: "keep: a repair marks rows in a table that does without", pkg: engine, test: "TestRepairOfTablesThatAreKeptOtherwise",
+		edits: []edit{{"lakehouse/mend.go", "err != nil || !x.m.anew {", "err != nil || true {"}},
+	},
+	{
+		name: "keep: a row that lies in another partition is where it belongs", pkg: engine, test: "TestRepairOfTablesThatAreKeptOtherwise",
+		edits: []edit{{"lakehouse/auditread.go", "			a.derived[f.Name] = by\n", "			continue\n"}},
+	},
+	{
+		name: "keep: an exact text of a value that is there does not count", pkg: engine, test: "TestRepairOfTablesThatAreKeptOtherwise",
+		edits: []edit{{"lakehouse/auditread.go", "	h.all.stale = true\n", ""}},
+	},
+	{
+		name: "keep: a table with other ways than its options say is mended", pkg: engine, test: "TestRepairCopiesWhatIsKeptInOtherWays",
+		edits: []edit{{"lakehouse/mend.go", "	if !madeBy(&spec.state.TableOptions, rel, base) {", "	if false {"}},
+	},
+	{
+		name: "keep: the changelog's marks of what is gone are in no partition", pkg: engine, test: "TestRepairOfKeptTablesIsInTheChangelog",
+		edits: []edit{{"lakehouse/marking.go", "	if err := k.derive(cols); err != nil {\n		return err\n	}\n", ""}},
+	},
+	{
+		name: "keep: rows that a repair holds are taken for others of their file", pkg: engine, test: "TestRepairOfTablesThatAreKeptOtherwise",
+		edits: []edit{{"lakehouse/fewrows.go", "int64(h.place(i))\n", "int64(n)\n"}},
+	},
+	{
+		name: "keep: rows that a repair cannot hold are not read again", pkg: engine, test: "TestRepairReadsOnceMoreWhatItCannotHold",
+		edits: []edit{{"lakehouse/fewrows.go", "	if f.over {\n		return read()\n	}\n", ""}},
+	},
 }
 
 func init() { mutations = append(mutations, keepMutations...) }

@@ -32,9 +32,12 @@ func NewGathering(list []int) *Gathering {
 // Part gives a gathering for the same buckets, for another goroutine.
 func (g *Gathering) Part() *Gathering { return &Gathering{want: g.want} }
 
+// Wants reports whether a row with a key belongs to the buckets.
+func (g *Gathering) Wants(key Hash) bool { return g.want[bucketOf(key)] }
+
 // Add takes a row of a side in, if it belongs to the buckets.
 func (g *Gathering) Add(left bool, key, row Hash) {
-	if g.want[bucketOf(key)] {
+	if g.Wants(key) {
 		g.list = append(g.list, gathered{key, row, left})
 	}
 }
@@ -52,7 +55,12 @@ func (k Keys) Has(key Hash) bool {
 }
 
 // Differing gives the keys whose rows are not the same on both sides, as often.
-func (g *Gathering) Differing() Keys {
+func (g *Gathering) Differing() Keys { return g.differing(false) }
+
+// DifferingOnLeft gives those of them of which the left has rows.
+func (g *Gathering) DifferingOnLeft() Keys { return g.differing(true) }
+
+func (g *Gathering) differing(onLeft bool) Keys {
 	slices.SortFunc(g.list, func(a, b gathered) int {
 		if c := bytes.Compare(a.key[:], b.key[:]); c != 0 {
 			return c
@@ -61,16 +69,20 @@ func (g *Gathering) Differing() Keys {
 	})
 	keys := Keys{}
 	for i := 0; i < len(g.list); {
-		j, more := i, 0
-		for ; j < len(g.list) && g.list[j].key == g.list[i].key && g.list[j].row == g.list[i].row; j++ {
-			if more++; !g.list[j].left {
-				more -= 2
+		key, differs, left := g.list[i].key, false, false
+		for i < len(g.list) && g.list[i].key == key {
+			row, more := g.list[i].row, 0
+			for ; i < len(g.list) && g.list[i].key == key && g.list[i].row == row; i++ {
+				if more++; !g.list[i].left {
+					more -= 2
+				}
+				left = left || g.list[i].left
 			}
+			differs = differs || more != 0
 		}
-		if more != 0 {
-			keys[g.list[i].key] = struct{}{}
+		if differs && (left || !onLeft) {
+			keys[key] = struct{}{}
 		}
-		i = j
 	}
 	return keys
 }

@@ -91,11 +91,12 @@ func Differ(a, b *Digest) []int {
 type Finder struct {
 	want map[int]bool
 	keys map[Hash]map[Hash]int // key -> row -> how often on the left more than on the right
+	left map[Hash]bool         // keys of which the left has a row
 }
 
 // NewFinder is for rows of these buckets.
 func NewFinder(buckets []int) *Finder {
-	f := &Finder{want: map[int]bool{}, keys: map[Hash]map[Hash]int{}}
+	f := &Finder{want: map[int]bool{}, keys: map[Hash]map[Hash]int{}, left: map[Hash]bool{}}
 	for _, b := range buckets {
 		f.want[b] = true
 	}
@@ -107,7 +108,10 @@ func NewFinder(buckets []int) *Finder {
 func (f *Finder) Wants(key Hash) bool { return f.want[bucketOf(key)] }
 
 // Left and Right take a row of a side in.
-func (f *Finder) Left(key, row Hash) { f.count(key, row, 1) }
+func (f *Finder) Left(key, row Hash) {
+	f.left[key] = true
+	f.count(key, row, 1)
+}
 
 // Right is Left of the other side.
 func (f *Finder) Right(key, row Hash) { f.count(key, row, -1) }
@@ -139,13 +143,5 @@ func (f *Finder) Keys() []Hash {
 // for the other way.
 func (f *Finder) Surplus(key, row Hash) int { return f.keys[key][row] }
 
-// Lacking reports whether the left has a row of a key that the right has not, or
-// has less often.
-func (f *Finder) Lacking(key Hash) bool {
-	for _, n := range f.keys[key] {
-		if n > 0 {
-			return true
-		}
-	}
-	return false
-}
+// OnLeft reports whether the left has a row of a key.
+func (f *Finder) OnLeft(key Hash) bool { return f.left[key] }
