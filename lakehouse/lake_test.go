@@ -173,8 +173,8 @@ func TestOpenLakeWantsOnePipeline(t *testing.T) {
 	require.ErrorContains(t, err, "other, shop")
 	lake, err := OpenLake(ctx, store, "other")
 	require.NoError(t, err)
-	for range lake.Epochs(ctx, 0) {
-		require.Fail(t, "it has no epoch")
+	for _, err := range lake.Epochs(ctx, 0) {
+		require.Fail(t, "it has no epoch", "%v", err)
 	}
 	_, err = lake.Epoch(ctx, At{})
 	require.ErrorIs(t, err, ErrNoEpoch)

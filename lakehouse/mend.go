@@ -339,7 +339,7 @@ func (x *mending) bury(h *hashed, gone []int32) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	rec, err := x.m.table.gone(h.stored)
+	rec, err := x.m.gone(h.stored)
 	if err != nil {
 		return err
 	}

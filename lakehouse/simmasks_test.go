@@ -70,8 +70,11 @@ func simMask(rng *rand.Rand, kind string) mask.Mask {
 		return mask.Mask{Kind: mask.Hash}
 	}
 	some := []mask.Mask{
-		{Kind: mask.Null}, {Kind: mask.Drop}, {Kind: mask.Hash},
-		{Kind: mask.Truncate, Length: 6}, {Kind: mask.Regex, Pattern: `(\d)\d+`, Replacement: "$1*"},
+		{Kind: mask.Null},
+		{Kind: mask.Drop},
+		{Kind: mask.Hash},
+		{Kind: mask.Truncate, Length: 6},
+		{Kind: mask.Regex, Pattern: `(\d)\d+`, Replacement: "$1*"},
 	}
 	if kind == "other" {
 		some = some[:3]

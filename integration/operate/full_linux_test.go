@@ -87,7 +87,9 @@ func TestARunningPipelineOutlastsWhatRefuses(t *testing.T) {
 			pipe.Sync(t, e)
 			pipe.Same(t, readers.DuckDB, "a", "b")
 			if full == "lake" {
-				e.Await("infrastructure_alert", func(a harness.Event) bool { return strings.Contains(a.Line, "store_unreachable") && a.Severity == "resolved" })
+				e.Await("infrastructure_alert", func(a harness.Event) bool {
+					return strings.Contains(a.Line, "store_unreachable") && a.Severity == "resolved"
+				})
 			}
 			harness.Await(t, "the table that came meanwhile", func() (bool, string) {
 				c := pipe.Status(t)["public.c"]

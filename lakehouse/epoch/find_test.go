@@ -214,10 +214,9 @@ func randomRecord(t *rapid.T, w *writer) (all []Epoch) {
 		for range rapid.SampledFrom([]int{1, 2, 99, 300, 700}).Draw(t, "records") {
 			n++
 			idle := w.log.any && !w.log.fullIsNext() && n%7 == 3
-			switch {
-			case n%(300+100*i) == 250: // the lake is taken over
+			if n%(300+100*i) == 250 { // the lake is taken over
 				lsn = cdc.LSN(rapid.IntRange(1, 2*n).Draw(t, "rebased"))
-			default:
+			} else {
 				lsn += cdc.LSN(n % 3)
 			}
 			if n > 5 {

@@ -19,8 +19,8 @@ type Error struct {
 	// disk, a quota, a right, a read-only file system), and that the same call
 	// succeeds once somebody has taken that away. See [Blocked].
 	Blocked bool
-	Remedy    string // what to do, for people; may be empty
-	Err       error
+	Remedy  string // what to do, for people; may be empty
+	Err     error
 }
 
 func (e *Error) Error() string {

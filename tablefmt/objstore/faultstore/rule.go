@@ -70,9 +70,9 @@ type Rule struct {
 	Transient bool
 	// Blocked marks it as one that objstore.Blocked says yes to.
 	Blocked bool
-	Wait      time.Duration   // for Delay
-	Until     <-chan struct{} // for Hold
-	Entries   int             // for Short
+	Wait    time.Duration   // for Delay
+	Until   <-chan struct{} // for Hold
+	Entries int             // for Short
 }
 
 // ErrInjected is the error of a rule that names no other.
