@@ -18,12 +18,11 @@ import (
 // envTable has TestEveryCrashPoint write the table into docs/EXACTLY_ONCE.md. With "add" it adds what it counted to what stands there.
 const envTable = "LAKELOAD_CRASH_TABLE"
 
-// The table stands between these lines, and each cell has been killed at least so often. Ten times is what make crash-table does; the modes that
-// take longest have not had it yet, which the table says.
+// The table stands between these lines, and each cell has been killed at least so often.
 const (
 	tableBegin = "<!-- The table is written by `make crash-table`. -->"
 	tableEnd   = "<!-- end of the table -->"
-	leastKills = 2
+	leastKills = 10
 )
 
 var page = filepath.Join("..", "..", "docs", "EXACTLY_ONCE.md")
