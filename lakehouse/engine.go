@@ -39,6 +39,7 @@ type Engine struct {
 	tasks   chan *task
 	cuts    chan *cutRequest
 	copier  *copier
+	keeper  *keeper
 	masks   *maskBook
 	indexes *indexPool
 	shared  time.Time      // when their memory was divided last

@@ -13,7 +13,6 @@ import (
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/internal/crashpoint"
 	"github.com/lakeload/lakeload/lakehouse/epoch"
-	"github.com/lakeload/lakeload/tablefmt"
 )
 
 // parallelTables bounds the tables that one flush works on at a time. A
@@ -332,49 +331,6 @@ func (f *flusher) passed(ctx context.Context) error {
 		t.state.StoppedAt = 0
 	}
 	return nil
-}
-
-// upkeep writes checkpoints that are due, and takes away what nobody can ask for
-// any more. What of that fails costs readers time and nothing else, and is tried
-// again after a later flush.
-func (f *flusher) upkeep(ctx context.Context) {
-	f.e.shareIndexes(time.Now())
-	e := f.e
-	warn := func(what string, s *tablefmt.Snapshot, err error) {
-		if err != nil {
-			e.opt.Log.Warn(what+" failed; it is tried again", "table", s.Location().String(), "error", err)
-		}
-	}
-	keep := func(s *tablefmt.Snapshot, clean *tablefmt.CleanOptions) {
-		if s == nil {
-			return
-		}
-		_, err := tablefmt.MaybeCheckpoint(ctx, s, e.opt.Checkpoints)
-		warn("writing a checkpoint", s, err)
-		if clean != nil {
-			_, err = tablefmt.CleanLog(ctx, s, *clean)
-			warn("cleaning a log", s, err)
-		}
-	}
-	if err := e.epochs.Upkeep(ctx, e.opt.EpochRetention); err != nil {
-		e.opt.Log.Warn("the upkeep of the record of epochs failed; it is tried again later", "error", err)
-	}
-	keep(e.epochs.Snapshot(), &tablefmt.CleanOptions{Files: true})
-	for _, t := range e.tables {
-		for i, w := range t.writers {
-			keep(w.Snapshot(), f.cleans(t, t.modes[i]))
-		}
-	}
-}
-
-// cleans says what may go from the log of a table; nil: nothing. The next start
-// looks at every commit since the last epoch.
-func (f *flusher) cleans(t *fedTable, mode Mode) *tablefmt.CleanOptions {
-	version, ok := f.e.epochs.Version(epochKey(mode, &t.state))
-	if t.copy != nil || !ok || version == 0 {
-		return nil
-	}
-	return &tablefmt.CleanOptions{Before: version}
 }
 
 func (f *flusher) tell(b *batch, at cdc.LSN, number int64, versions map[string]int64, begun time.Time) {

@@ -24,10 +24,13 @@ const (
 var errRejoin = errors.New("the stream goes back to where a copied table is")
 
 // follow streams until it is told to stop, and begins again after failures
-// that can pass. Beside the stream the copier and the watcher work.
+// that can pass. Beside the stream the copier, the watcher and the keeper work.
 func (e *Engine) follow(ctx context.Context) error {
 	beside, stop := context.WithCancel(ctx)
 	var others sync.WaitGroup
+	e.keeper = newKeeper(e)
+	keeping, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	others.Go(func() { e.keeper.run(keeping) })
 	others.Go(func() {
 		if err := e.copier.run(beside); beside.Err() == nil {
 			e.copier.failed <- err
@@ -38,7 +41,13 @@ func (e *Engine) follow(ctx context.Context) error {
 		others.Go(func() { w.run(beside) })
 	}
 	e.invite(beside)
-	defer others.Wait()
+	defer func() { // what is due is done, so that it is done at all where runs are short
+		e.keeper.end()
+		grace := time.AfterFunc(stopGrace, giveUp)
+		others.Wait()
+		grace.Stop()
+		giveUp()
+	}()
 	defer e.guests.Wait()
 	defer e.disinvite()
 	defer stop()
