@@ -98,7 +98,7 @@ var columnWithin = regexp.MustCompile(`([a-z]+)\)?$`)
 func fits(list []masking, table string, by []string) bool {
 	for _, one := range list {
 		for _, m := range one.columns[table] {
-			if m.Kind == mask.Drop && table == "audit" {
+			if m.Kind == mask.Drop && (table == "audit" || table == "bag") {
 				return false // no other column may be left than those
 			}
 			if m.Kind != mask.Drop && (m.Kind != mask.Hash || simColumns[table][m.Name] == "text") {
