@@ -131,7 +131,8 @@ func mergeProcess(ctx context.Context, what string) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", mergeEnv, err)
 	}
-	debug.SetMemoryLimit(400 << 20) // as the program sets it
+	const budget = 256 << 20
+	debug.SetMemoryLimit(budget + budget/2 + 48<<20) // as the program sets it for --memory 256MiB
 	store, err := objstore.NewLocal(parts[0])
 	if err != nil {
 		return err
@@ -152,7 +153,7 @@ func mergeProcess(ctx context.Context, what string) (err error) {
 	defer stop()
 	streaming := make(chan struct{}, 1)
 	engine, err := lakehouse.Open(ctx, lakehouse.Options{
-		Source: source, Lake: store, CacheDir: parts[0] + ".cache", Slot: "bench", Publication: "bench", Freshness: 50 * time.Millisecond, Memory: 256 << 20,
+		Source: source, Lake: store, CacheDir: parts[0] + ".cache", Slot: "bench", Publication: "bench", Freshness: 50 * time.Millisecond, Memory: budget,
 		Events: lakehouse.Events{StreamStarted: func(lakehouse.StreamStarted) { streaming <- struct{}{} }},
 	})
 	if err != nil {
