@@ -91,7 +91,9 @@ func run() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
-		report(pairs)
+		if len(pairs) > 0 {
+			report(pairs)
+		}
 	}
 	return nil
 }
@@ -118,9 +120,6 @@ func report(pairs []pair) {
 	for i, p := range pairs {
 		fmt.Printf("  round %d  lakeload  %s\n           peer      %s\n           ratio of rates %.2f\n", i+1, p.ours, p.peer, p.ratio())
 		ratios = append(ratios, p.ratio())
-	}
-	if len(ratios) == 0 { // it has reported by itself
-		return
 	}
 	slices.Sort(ratios)
 	fmt.Printf("  median ratio %.2f (least %.2f, greatest %.2f)\n", ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1])

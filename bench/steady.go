@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/integration/testbed"
 )
 
 // steady measures a large mirror under random upserts and deletes that arrive
@@ -31,6 +32,9 @@ import (
 func steady(ctx context.Context, b *bench) ([]pair, error) {
 	const rate, perTransaction = 20_000, 100
 	rows, changes := int64(10_000_000*b.scale), int64(1_000_000*b.scale)
+	if err := testbed.Venv(); err != nil {
+		return nil, err
+	}
 	dsn, err := b.database(ctx, "steady")
 	if err != nil {
 		return nil, err
@@ -133,7 +137,7 @@ took = time.monotonic() - begun
 u = resource.getrusage(resource.RUSAGE_SELF)
 print(took, u.ru_utime + u.ru_stime, u.ru_maxrss)
 print(r[0])`
-	cmd := exec.CommandContext(ctx, python(), "-c", script, table)
+	cmd := exec.CommandContext(ctx, testbed.Python(), "-c", script, table)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	text, err := cmd.Output()
@@ -152,12 +156,6 @@ func parseCost(line string) (c cost, err error) {
 	}
 	c.wall, c.cpu, c.rss = time.Duration(wall*1e9), time.Duration(cpu*1e9), c.rss<<10
 	return c, nil
-}
-
-// python is the interpreter that `make install` has put the readers in.
-func python() string {
-	cache, _ := os.UserCacheDir()
-	return filepath.Join(cache, "lakeload", "venv", "bin", "python")
 }
 
 // load changes rows of the table at random.

@@ -12,7 +12,6 @@ import (
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/cdc/cdctest"
 	"github.com/lakeload/lakeload/lakehouse"
-	"github.com/lakeload/lakeload/lakehouse/epoch"
 )
 
 // skewed is a source whose clock is set back and forth.
@@ -72,10 +71,7 @@ func TestEdge36ClockGoesBackAndForth(t *testing.T) {
 		for _, f := range fresh {
 			require.GreaterOrEqual(t, f, time.Duration(0))
 		}
-		log, err := epoch.Open(t.Context(), r.store, "default", "")
-		require.NoError(t, err)
-		epochs, err := log.Epochs(t.Context())
-		require.NoError(t, err)
+		epochs := epochsOf(t, r.store)
 		for i := 1; i < len(epochs); i++ {
 			require.Greater(t, epochs[i].LSN, epochs[i-1].LSN, "epochs are in the order of positions")
 			require.False(t, epochs[i].CommitTime.Before(epochs[i-1].CommitTime), "their times are a running maximum")

@@ -364,11 +364,7 @@ func (c *copier) tellStarted(rc *rangeCopy) {
 	rc.mu.Lock()
 	ev := CopyStarted{Table: rc.rel.String(), Point: rc.low, Ranges: rc.ranges.Len(), DoneRows: rc.read.Load(), DoneRanges: rc.ranges.Len() - rc.gate.left}
 	rc.mu.Unlock()
-	for i := range rc.ranges.Len() {
-		r := rc.ranges.Range(i)
-		ev.Rows += r.Rows
-		ev.Bytes += r.Bytes
-	}
+	ev.Rows, ev.Bytes = rc.expected()
 	c.e.opt.Events.CopyStarted(ev)
 }
 

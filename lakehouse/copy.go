@@ -3,6 +3,7 @@ package lakehouse
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -331,10 +332,7 @@ func (e *Engine) copyOne(ctx context.Context, snap cdc.Snapshot, rel *cdc.Relati
 			c.close()
 		}
 	}()
-	expected := int64(0)
-	for i := range ranges {
-		expected += ranges[i].Rows
-	}
+	expected, _ := estimated(slices.Values(ranges))
 	for _, spec := range specs {
 		c, err := newCopyTarget(ctx, e.opt.Lake, spec, rel, snap.Point(), expected)
 		if err != nil {
@@ -368,11 +366,17 @@ func (e *Engine) tellCopyStarted(point cdc.LSN, rel *cdc.Relation, ranges []cdc.
 		return
 	}
 	ev := CopyStarted{Table: rel.String(), Point: point, Ranges: len(ranges)}
-	for _, r := range ranges {
-		ev.Rows += r.Rows
-		ev.Bytes += r.Bytes
-	}
+	ev.Rows, ev.Bytes = estimated(slices.Values(ranges))
 	e.opt.Events.CopyStarted(ev)
+}
+
+// estimated is what the source expects ranges to hold.
+func estimated(ranges iter.Seq[cdc.Range]) (rows, bytes int64) {
+	for r := range ranges {
+		rows += r.Rows
+		bytes += r.Bytes
+	}
+	return rows, bytes
 }
 
 // copyRanges reads the ranges by a number of workers, each with files of its

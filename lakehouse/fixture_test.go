@@ -74,6 +74,20 @@ func (r *rig) tx(changes func(tx *cdctest.Tx) error) {
 	require.NoError(r.t, err)
 }
 
+// tableOptions has engines keep tables otherwise than they were told to before.
+func (r *rig) tableOptions(change func(rel *cdc.Relation, o *lakehouse.TableOptions)) {
+	options := r.options
+	r.options = func(o *lakehouse.Options) {
+		options(o)
+		table := o.Table
+		o.Table = func(rel *cdc.Relation) lakehouse.TableOptions {
+			to := table(rel)
+			change(rel, &to)
+			return to
+		}
+	}
+}
+
 // insert adds rows with the ids from first up to, and without, end, in one
 // transaction.
 func (r *rig) insert(table string, first, end int) {
@@ -442,4 +456,16 @@ func appendValue(b []byte, a arrow.Array, exacts *array.Map, name string, row in
 		return append(b, a.Value(row).ToString(a.DataType().(*arrow.Decimal128Type).Scale)...)
 	}
 	return append(b, a.ValueStr(row)...)
+}
+
+// epochsOf gives the recorded epochs, in order.
+func epochsOf(t *testing.T, store objstore.Store) (epochs []epoch.Epoch) {
+	t.Helper()
+	log, err := epoch.Open(context.Background(), store, "default", "")
+	require.NoError(t, err)
+	for e, err := range log.From(context.Background(), 0) {
+		require.NoError(t, err)
+		epochs = append(epochs, e)
+	}
+	return epochs
 }

@@ -125,7 +125,8 @@ func (p *indexPool) share(tables []*fedTable) {
 		for _, w := range t.writers {
 			if m, ok := w.(*mirrorWriter); ok && m.index != nil {
 				open[t.state.OID] = m.index
-				p.keys[t.state.OID] = max(m.index.Len(), t.copy.expected())
+				rows, _ := t.copy.expected()
+				p.keys[t.state.OID] = max(m.index.Len(), rows)
 			}
 		}
 	}

@@ -637,16 +637,7 @@ func TestKeptRowsAreMaskedToo(t *testing.T) {
 			r := newRig(t, people())
 			masked := func(masks ...string) {
 				r.masked(maskSalt, masks...)
-				options := r.options
-				r.options = func(o *lakehouse.Options) {
-					options(o)
-					table := o.Table
-					o.Table = func(rel *cdc.Relation) lakehouse.TableOptions {
-						to := table(rel)
-						to.Delete = mode
-						return to
-					}
-				}
+				r.tableOptions(func(_ *cdc.Relation, o *lakehouse.TableOptions) { o.Delete = mode })
 			}
 			for id := range 4 {
 				r.person("p", id)
@@ -712,18 +703,11 @@ func TestACopyByRangesThatCannotBePublishedStopsItsTable(t *testing.T) {
 		}
 		keep := func(masks ...string) {
 			r.masked(maskSalt, masks...)
-			options := r.options
-			r.options = func(o *lakehouse.Options) {
-				options(o)
-				table := o.Table
-				o.Table = func(rel *cdc.Relation) lakehouse.TableOptions {
-					to := table(rel)
-					if rel.Name == "t" {
-						to.Delete, to.Modes = kept.Delete, kept.Modes
-					}
-					return to
+			r.tableOptions(func(rel *cdc.Relation, o *lakehouse.TableOptions) {
+				if rel.Name == "t" {
+					o.Delete, o.Modes = kept.Delete, kept.Modes
 				}
-			}
+			})
 		}
 		keep("n hash")
 		r.catchUp()

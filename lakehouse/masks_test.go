@@ -98,16 +98,9 @@ func (r *rig) showsNo(text string) {
 func TestMaskedTableShowsNoClearValue(t *testing.T) {
 	r := newRig(t, people())
 	r.masked(maskSalt, personMasks...)
-	options := r.options
-	r.options = func(o *lakehouse.Options) {
-		options(o)
-		table := o.Table
-		o.Table = func(rel *cdc.Relation) lakehouse.TableOptions {
-			to := table(rel)
-			to.Modes = []lakehouse.Mode{lakehouse.ModeMirror, lakehouse.ModeChangelog}
-			return to
-		}
-	}
+	r.tableOptions(func(_ *cdc.Relation, o *lakehouse.TableOptions) {
+		o.Modes = []lakehouse.Mode{lakehouse.ModeMirror, lakehouse.ModeChangelog}
+	})
 	for id := range 9 {
 		r.person("p", id)
 	}

@@ -81,16 +81,18 @@ type rangeFiles struct {
 	runs   []keyRun
 }
 
-// expected is how many rows the copy is to have, by the source's estimate; 0 for
-// no copy.
-func (c *rangeCopy) expected() (rows int64) {
+// expected is what the copy is to hold, by the source's estimate; 0 for no copy.
+func (c *rangeCopy) expected() (rows, bytes int64) {
 	if c == nil {
-		return 0
+		return 0, 0
 	}
-	for i := range c.ranges.Len() {
-		rows += c.ranges.Range(i).Rows
-	}
-	return rows
+	return estimated(func(yield func(cdc.Range) bool) {
+		for i := range c.ranges.Len() {
+			if !yield(c.ranges.Range(i)) {
+				return
+			}
+		}
+	})
 }
 
 func newRangeCopy(rel *cdc.Relation, ranges cdc.KeyRanges, at cdc.LSN) *rangeCopy {

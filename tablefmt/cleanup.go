@@ -45,7 +45,7 @@ const (
 // It is called after each commit, costs nothing mostly, and removes a few files
 // at a time, so that nobody waits for it. The log is listed after this process
 // has written a checkpoint and the log has grown by a tenth. The snapshot is the
-// newest. A table whose delta.enableExpiredLogCleanup is false is left alone. It
+// newest, or was a moment ago. A table whose delta.enableExpiredLogCleanup is false is left alone. It
 // tells how many files it removed.
 func CleanLog(ctx context.Context, s *Snapshot, o CleanOptions) (removed int, err error) {
 	old, err := s.oldFiles(ctx, &o)

@@ -61,6 +61,23 @@ func (s *shape) narrow(columns []string) {
 	})
 }
 
+// readAsPublished reads the present shapes of the tables that exist, with the
+// columns that are published, and what else narrowed says of them.
+func readAsPublished(ctx context.Context, conn *pgconn.PgConn, oids []uint32, narrowed func(context.Context, *pgconn.PgConn) (map[uint32]publishedShape, error)) ([]*shape, map[uint32]publishedShape, error) {
+	shapes, err := readShapes(ctx, conn, oids)
+	if err != nil || len(shapes) == 0 {
+		return nil, nil, err
+	}
+	by, err := narrowed(ctx, conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, s := range shapes {
+		s.narrow(by[s.oid].columns)
+	}
+	return shapes, by, nil
+}
+
 // readNarrowed gives what is to be honoured of the publications.
 func (c *Config) readNarrowed(ctx context.Context, conn *pgconn.PgConn) (map[uint32]publishedShape, error) {
 	if !c.HonourFilters {

@@ -121,14 +121,9 @@ func (r *resolver) shapeFor(ctx context.Context, conn *pgconn.PgConn, oid uint32
 // be taken for known.
 func (r *resolver) presentShape(ctx context.Context, conn *pgconn.PgConn, oid uint32) (now *shape, err error) {
 	err = inOneView(ctx, conn, func() error {
-		shapes, err := readShapes(ctx, conn, []uint32{oid})
-		if err != nil || len(shapes) == 0 {
-			return err
-		}
-		now = shapes[0]
-		narrowed, err := r.narrowed(ctx, conn)
-		if err == nil {
-			now.narrow(narrowed[oid].columns)
+		shapes, _, err := readAsPublished(ctx, conn, []uint32{oid}, r.narrowed)
+		if err == nil && len(shapes) == 1 {
+			now = shapes[0]
 		}
 		return err
 	})

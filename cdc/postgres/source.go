@@ -158,16 +158,9 @@ func (s *Source) Tables(ctx context.Context) ([]*cdc.Relation, error) {
 
 // describeTables reads the tables' present shapes.
 func (s *Source) describeTables(ctx context.Context, conn *pgconn.PgConn, oids []uint32) ([]*tableInfo, error) {
-	shapes, err := readShapes(ctx, conn, oids)
+	shapes, narrowed, err := readAsPublished(ctx, conn, oids, s.config.readNarrowed)
 	if err != nil {
 		return nil, err
-	}
-	narrowed, err := s.config.readNarrowed(ctx, conn)
-	if err != nil {
-		return nil, err
-	}
-	for _, sh := range shapes {
-		sh.narrow(narrowed[sh.oid].columns)
 	}
 	types, err := s.types.resolve(ctx, conn, columnTypeOIDs(shapes))
 	if err != nil {

@@ -16,7 +16,7 @@ type Epoch struct {
 	Timeline   uint32    `json:"timeline"`
 	CommitTime time.Time `json:"commit_time"` // of the last transaction within
 	// Tables maps schema.table to the version that shows the cut. When it
-	// comes from Log.Epochs it names every table.
+	// comes from Log.From it names every table.
 	Tables map[string]int64 `json:"tables"`
 	// Incomplete names the tables that were being copied or had stopped: they
 	// are not in Tables.

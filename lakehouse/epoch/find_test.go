@@ -148,7 +148,7 @@ func TestFindingIsWhatReadingAllWouldFind(t *testing.T) {
 		}
 		l, err = Open(ctx, lake, "p", "")
 		require.NoError(t, err)
-		left, err := l.Epochs(ctx)
+		left, err := allOf(ctx, l)
 		require.NoError(t, err)
 		require.NotEmpty(t, left)
 		gone := len(all) - len(left)

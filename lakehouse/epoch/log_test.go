@@ -43,7 +43,7 @@ func TestRecordAndReadBack(t *testing.T) {
 	require.Equal(t, int64(4), last.Number)
 	require.Equal(t, lsnOf(40), last.LSN, "an idle position is no epoch")
 	require.Equal(t, lsnOf(50), l.Position())
-	all, err := l.Epochs(ctx)
+	all, err := allOf(ctx, l)
 	require.NoError(t, err)
 	require.Len(t, all, 4)
 	for i, want := range []map[string]int64{{"a": 0, "b": 0}, {"a": 1, "b": 0}, {"a": 1}, {"a": 1, "b": 5}} {
@@ -62,7 +62,7 @@ func TestATableThatIsGoneLeavesTheEpochs(t *testing.T) {
 		_, err := l.Record(ctx, Epoch{LSN: lsnOf(i + 1), Tables: tables})
 		require.NoError(t, err)
 	}
-	all, err := l.Epochs(ctx)
+	all, err := allOf(ctx, l)
 	require.NoError(t, err)
 	require.Equal(t, map[string]int64{"a": 1}, all[1].Tables)
 }
@@ -129,7 +129,7 @@ func TestEdge18RebaseGoesBack(t *testing.T) {
 		require.NoError(t, err)
 		reopened, err := Open(ctx, lake, "p", "")
 		require.NoError(t, err)
-		epochs, err := reopened.Epochs(ctx)
+		epochs, err := allOf(ctx, reopened)
 		require.NoError(t, err)
 		for i, e := range epochs {
 			require.EqualValues(t, i+1, e.Number)
@@ -182,7 +182,7 @@ func TestALongRecordIsPackedAndOpenedFromItsLastFullRecord(t *testing.T) {
 	}
 	require.Less(t, l.Snapshot().NumFiles(), 40+3)
 	want, _ := l.Last()
-	wantAll, err := l.Epochs(ctx)
+	wantAll, err := allOf(ctx, l)
 	require.NoError(t, err)
 
 	opened, err := Open(ctx, lake, "p", "")
@@ -190,7 +190,7 @@ func TestALongRecordIsPackedAndOpenedFromItsLastFullRecord(t *testing.T) {
 	got, _ := opened.Last()
 	require.Equal(t, want, got)
 	require.Equal(t, lsnOf(records), opened.Position())
-	all, err := opened.Epochs(ctx)
+	all, err := allOf(ctx, opened)
 	require.NoError(t, err)
 	require.Equal(t, wantAll, all)
 	for i, e := range all {

@@ -35,3 +35,15 @@ func warmUp() {
 		os.Exit(1) //nolint:forbidigo // TestMain
 	}
 }
+
+// allOf gives all epochs, in order.
+func allOf(ctx context.Context, l *Log) ([]Epoch, error) {
+	var out []Epoch
+	for e, err := range l.From(ctx, 0) {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}

@@ -170,16 +170,3 @@ func (l *Log) begin(ctx context.Context, files []file, number int64) (int64, err
 	}
 	return seq, err
 }
-
-// Epochs gives all epochs, in order, each with every table that it has. That
-// takes memory for all of them: From does not.
-func (l *Log) Epochs(ctx context.Context) ([]Epoch, error) {
-	var out []Epoch
-	for e, err := range l.From(ctx, 0) {
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, e)
-	}
-	return out, nil
-}

@@ -102,12 +102,12 @@ func (r *thriftReader) text(typ byte) string {
 		r.fail()
 		return ""
 	}
-	from := r.uvarint()
-	r.advance(from)
+	n := r.uvarint()
+	r.advance(n)
 	if r.bad {
 		return ""
 	}
-	return string(r.b[r.pos-int(from) : r.pos])
+	return string(r.b[r.pos-int(n) : r.pos])
 }
 
 func (r *thriftReader) keyValue(kv *format.KeyValue) {
