@@ -53,11 +53,16 @@ func collectActions(data []byte, version int64) ([]Action, error) {
 	return actions, nil
 }
 
-// parseAction reads one line of a commit.
+// parseAction reads one line of a commit. Of commitInfo it takes what it knows
+// and lets pass what has another shape: the protocol leaves its content free.
 func parseAction(line []byte) (Action, error) {
 	var a Action
 	if err := json.Unmarshal(line, &a); err != nil {
-		return Action{}, fmt.Errorf("reading an action: %w", err)
+		// What has its shape has been taken all the same.
+		_, shape := errors.AsType[*json.UnmarshalTypeError](err)
+		if free := shape && a.CommitInfo != nil; !free {
+			return Action{}, fmt.Errorf("reading an action: %w", err)
+		}
 	}
 	if n := a.count(); n > 1 {
 		return Action{}, fmt.Errorf("a line holds %d actions", n)
@@ -124,26 +129,4 @@ func encodeActions(actions []Action) ([]byte, error) {
 		}
 	}
 	return buf.Bytes(), nil
-}
-
-// UnmarshalJSON takes what it knows and lets pass what has another shape:
-// the protocol leaves this action's content free.
-func (c *CommitInfo) UnmarshalJSON(data []byte) error {
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(data, &raw); err != nil {
-		return err
-	}
-	*c = CommitInfo{}
-	for key, into := range map[string]any{
-		"inCommitTimestamp": &c.InCommitTimestamp, "timestamp": &c.Timestamp, "operation": &c.Operation,
-		"operationParameters": &c.OperationParameters, "readVersion": &c.ReadVersion,
-		"isolationLevel": &c.IsolationLevel, "isBlindAppend": &c.IsBlindAppend,
-		"operationMetrics": &c.OperationMetrics, "userMetadata": &c.UserMetadata,
-		"engineInfo": &c.EngineInfo, "txnId": &c.TxnID,
-	} {
-		if v, ok := raw[key]; ok {
-			_ = json.Unmarshal(v, into) // of another shape: not ours
-		}
-	}
-	return nil
 }

@@ -150,7 +150,7 @@ func TestSchemaJSON(t *testing.T) {
 	require.Contains(t, s.JSON(), "9007199254740993", "numbers are kept exactly")
 	require.Contains(t, s.JSON(), "decimal(10,0)")
 	for _, bad := range []string{
-		"", "{}", `"long"`, `{"type":"struct","fields":[{"name":"a"}]}`, `{"type":"struct","fields":[{"name":"a","type":"decimal(39,1)"}]}`,
+		"", `"`, `"long`, "{}", `"long"`, `{"type":"struct","fields":[{"name":"a"}]}`, `{"type":"struct","fields":[{"name":"a","type":"decimal(39,1)"}]}`,
 		`{"type":"struct","fields":[{"name":"a","type":"decimal(3,4)"}]}`, `{"type":"struct","fields":[]} x`,
 		`{"type":"struct","fields":[{"name":"a","type":` + strings.Repeat(`{"type":"array","elementType":`, 200) + `"long"` + strings.Repeat("}", 200) + `}]}`,
 	} {
@@ -426,6 +426,21 @@ func TestLoadAsOfFileTimes(t *testing.T) {
 	ordered(commits)
 	for i, want := range []time.Duration{0, time.Millisecond, time.Second, time.Second + time.Millisecond} {
 		require.Equal(t, base.Add(want), commits[i].modified)
+	}
+}
+
+// The protocol leaves commitInfo's content free: what has another shape than
+// ours is passed over, and only there.
+func TestCommitInfoOfAnotherShape(t *testing.T) {
+	got, err := parseAction([]byte(`{"commitInfo":{"operation":3,"timestamp":1e400,"operationParameters":[],"txnId":"x","operationMetrics":{"a":{"b":1}},"more":[{}]}}`))
+	require.NoError(t, err)
+	require.Equal(t, CommitInfo{TxnID: "x", OperationMetrics: map[string]any{"a": map[string]any{"b": 1.0}}}, *got.CommitInfo)
+	for _, line := range []string{
+		`{"commitInfo":{"operation":3},"add":{"path":"x"}}`, `{"add":{"path":3}}`, `{"txn":{"appId":"a","version":"1"}}`,
+		`{"add":3,"commitInfo":{}}`, `{"commitInfo":{"operation":3}`,
+	} {
+		_, err := parseAction([]byte(line))
+		require.Error(t, err, line)
 	}
 }
 

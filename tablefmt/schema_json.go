@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 )
@@ -18,16 +17,7 @@ const maxTypeDepth = 100
 // checked, see [Struct.CheckNames]. An unknown type is an
 // *[UnsupportedFeatureError].
 func ParseSchema(s string) (*Schema, error) {
-	dec := json.NewDecoder(strings.NewReader(s))
-	dec.UseNumber()
-	var raw json.RawMessage
-	if err := dec.Decode(&raw); err != nil {
-		return nil, fmt.Errorf("reading a schema: %w", err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("reading a schema: more after its end")
-	}
-	t, err := parseType(raw, 0)
+	t, err := parseType([]byte(s), 0)
 	if err != nil {
 		return nil, fmt.Errorf("reading a schema: %w", err)
 	}
@@ -69,6 +59,9 @@ func parseType(raw json.RawMessage, depth int) (Type, error) {
 		return nil, errors.New("a type is missing")
 	}
 	if raw[0] == '"' {
+		if p := Primitive(bytes.Trim(raw, `"`)); primitives[p] && len(raw) == len(p)+2 {
+			return p, nil // a name that needs no unescaping
+		}
 		var name string
 		if err := json.Unmarshal(raw, &name); err != nil {
 			return nil, err
@@ -110,7 +103,7 @@ func parseFields(fields []fieldJSON, depth int) (Type, error) {
 			return nil, fmt.Errorf("column %q: %w", f.Name, err)
 		}
 		st.Fields[i] = Field{Name: f.Name, Type: ft, Nullable: f.Nullable}
-		if len(f.Metadata) == 0 {
+		if len(f.Metadata) == 0 || string(f.Metadata) == "{}" {
 			continue
 		}
 		dec := json.NewDecoder(bytes.NewReader(f.Metadata))

@@ -131,7 +131,7 @@ func (m *merger) batch(rel *cdc.Relation) *batch {
 		}
 	}
 	m.flush(rel.OID)
-	b := newBatch(m.st.src.w.alloc, rel)
+	b := newBatch(&m.st.src.w.alloc, rel)
 	m.open = append(m.open, b)
 	return b
 }

@@ -319,7 +319,7 @@ func (r *KeyRead) read(ctx context.Context, op string, emit func(*cdc.Batch) err
 		if err != nil {
 			break
 		}
-		b := newBatch(w.alloc, reshaped(r.rel))
+		b := newBatch(&w.alloc, reshaped(r.rel))
 		for _, row := range rows[:n] {
 			b.add(cdc.OpInsert, row, nil, int64(len(b.ops)))
 		}

@@ -119,7 +119,7 @@ func (sn *Snapshot) Read(ctx context.Context, rel *cdc.Relation, r cdc.Range, em
 		if err != nil {
 			return err
 		}
-		b := newBatch(w.alloc, reshaped(v.rel))
+		b := newBatch(&w.alloc, reshaped(v.rel))
 		for _, row := range rows[:n] {
 			b.add(cdc.OpInsert, row, nil, int64(len(b.ops)))
 		}

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/lakeload/lakeload/cdc"
 )
@@ -38,7 +37,7 @@ type Options struct {
 // World is a database in memory. All methods may be called by many goroutines.
 type World struct {
 	o     Options
-	alloc *memory.CheckedAllocator
+	alloc counting
 
 	mu         sync.Mutex
 	rng        *rand.Rand
@@ -113,7 +112,6 @@ func NewWorld(o Options) *World {
 	}
 	return &World{
 		o:       o,
-		alloc:   memory.NewCheckedAllocator(memory.NewGoAllocator()),
 		rng:     rand.New(rand.NewPCG(o.Seed, 0x6c616b65)),
 		changed: make(chan struct{}),
 		nextOID: 16384, nextXID: 700, head: 0x1000000,
@@ -304,4 +302,4 @@ func (w *World) Violations() []string {
 }
 
 // Unreleased is the number of bytes of batches that nobody has released yet.
-func (w *World) Unreleased() int { return w.alloc.CurrentAlloc() }
+func (w *World) Unreleased() int { return int(w.alloc.held.Load()) }
