@@ -16,8 +16,8 @@ import (
 )
 
 // application stages one run of batches of one shape in a mirror: reduce to
-// the last state of each key, find the old rows, write the new ones, mark the
-// old ones.
+// the last state of each key, find the old rows and write the new ones, mark
+// the old ones.
 type application struct {
 	m       *mirrorWriter
 	ctx     context.Context //nolint:containedctx // lives within one call
@@ -28,22 +28,40 @@ type application struct {
 	locs    []keyindex.Loc      // per entry: where the key was
 	soft    []bool              // per entry: whether it was a row that is kept as deleted; nil for none
 	entries []keyindex.Entry    // for the index
+
+	out     *stager
+	written []run
 }
 
 func (a *application) run() error {
 	if err := a.reduce(); err != nil {
 		return err
 	}
-	if err := a.lookup(); err != nil {
+	a.out = a.m.newStager(a.ctx)
+	defer a.out.abort()
+	if err := a.findAndWrite(); err != nil {
 		return err
 	}
-	if err := a.write(); err != nil {
+	if err := a.writeRest(); err != nil {
 		return err
 	}
 	if err := a.mark(); err != nil {
 		return err
 	}
 	return a.m.change.Put(a.ctx, a.entries)
+}
+
+// findAndWrite looks the keys up and, meanwhile, writes what does not depend on
+// what is found: both take long, and of one table there is nothing else to do.
+// What was written for changes that turn out not to fit is given up.
+func (a *application) findAndWrite() error {
+	wrote := make(chan error, 1)
+	go func() { wrote <- a.writeImages() }()
+	err := a.lookup()
+	if werr := <-wrote; err == nil {
+		err = werr
+	}
+	return err
 }
 
 func (a *application) release() {
@@ -195,26 +213,17 @@ func (a *application) lookup() error {
 // rowOf says that a row of a batch is the final image of an entry.
 type rowOf struct{ row, entry int32 }
 
-// write writes the final images into new files.
-func (a *application) write() error {
+// writeImages writes the final images that are complete into new files. It does
+// not depend on lookup.
+func (a *application) writeImages() error {
 	perBatch := make([][]rowOf, len(a.batches))
-	var filled, buried []int32
 	red := &a.m.red
-	for i, e := range red.Entries() {
-		switch o := a.outcome(i); {
-		case o == outcomeBury:
-			buried = append(buried, int32(i))
-		case o != outcomePlace:
-		case len(red.Fills(i)) > 0:
-			filled = append(filled, int32(i))
-		default:
+	for i := range red.Entries() {
+		if e := &red.Entries()[i]; a.m.places(e) && len(red.Fills(i)) == 0 {
 			perBatch[e.Final.Batch] = append(perBatch[e.Final.Batch], rowOf{e.Final.Row, int32(i)})
 		}
 	}
 	a.records = make([]arrow.RecordBatch, len(a.batches))
-	out := a.m.newStager(a.ctx)
-	defer out.abort()
-	var written []run
 	var rows []int32
 	for bi, list := range perBatch {
 		if len(list) == 0 {
@@ -229,24 +238,39 @@ func (a *application) write() error {
 		if err != nil {
 			return err
 		}
-		err = out.write(rec, rows, func(part []int, at place) error {
-			written = append(written, run{at: at, rows: chosen(list, part)})
+		err = a.out.write(rec, rows, func(part []int, at place) error {
+			a.written = append(a.written, run{at: at, rows: chosen(list, part)})
 			return nil
 		})
 		if err != nil {
 			return err
 		}
 	}
-	if err := a.writeFilled(out, filled, false, &written); err != nil {
+	return nil
+}
+
+// writeRest writes the rows that take something of those that are there, and
+// makes all that was written durable.
+func (a *application) writeRest() error {
+	var filled, buried []int32
+	for i := range a.m.red.Entries() {
+		switch o := a.outcome(i); {
+		case o == outcomeBury:
+			buried = append(buried, int32(i))
+		case o == outcomePlace && len(a.m.red.Fills(i)) > 0:
+			filled = append(filled, int32(i))
+		}
+	}
+	if err := a.writeFilled(filled, false); err != nil {
 		return err
 	}
-	if err := a.writeFilled(out, buried, true, &written); err != nil {
+	if err := a.writeFilled(buried, true); err != nil {
 		return err
 	}
-	if err := out.close(); err != nil {
+	if err := a.out.close(); err != nil {
 		return err
 	}
-	a.locate(out.done, written)
+	a.locate()
 	return nil
 }
 
@@ -258,12 +282,12 @@ type run struct {
 }
 
 // locate notes for the index where the written rows are.
-func (a *application) locate(files []*stagedFile, written []run) {
-	for _, f := range files {
+func (a *application) locate() {
+	for _, f := range a.out.done {
 		a.m.views[a.m.index.FileID(f.add.Path)] = &fileView{add: f.add, staged: f, soft: dv.New()}
 	}
 	entries := a.m.red.Entries()
-	for _, w := range written {
+	for _, w := range a.written {
 		id := a.m.index.FileID(w.at.path)
 		for i, r := range w.rows {
 			if w.buried {

@@ -33,11 +33,11 @@ const (
 // not send: each value is taken from an earlier image, or from the lake's row.
 // buried says that they are those of rows that are kept as deleted: the lake's
 // row may be all that there is of one.
-func (a *application) writeFilled(out *stager, filled []int32, buried bool, written *[]run) error {
+func (a *application) writeFilled(filled []int32, buried bool) error {
 	a.orderByPlace(filled)
 	for n := fillFirst; len(filled) > 0; {
 		portion := filled[:min(n, len(filled))]
-		size, err := a.writePortion(out, portion, buried, written)
+		size, err := a.writePortion(portion, buried)
 		if err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ func (a *application) orderByPlace(filled []int32) {
 }
 
 // writePortion writes some of the filled rows, and tells their size in bytes.
-func (a *application) writePortion(out *stager, filled []int32, buried bool, written *[]run) (int64, error) {
+func (a *application) writePortion(filled []int32, buried bool) (int64, error) {
 	lake, err := a.lakeRows(filled)
 	if err != nil {
 		return 0, err
@@ -80,8 +80,8 @@ func (a *application) writePortion(out *stager, filled []int32, buried bool, wri
 	for i, e := range filled {
 		rows[i] = rowOf{row: int32(i), entry: e}
 	}
-	err = out.write(rec, rowsFrom(0, len(filled)), func(part []int, at place) error {
-		*written = append(*written, run{at: at, rows: chosen(rows, part), buried: buried})
+	err = a.out.write(rec, rowsFrom(0, len(filled)), func(part []int, at place) error {
+		a.written = append(a.written, run{at: at, rows: chosen(rows, part), buried: buried})
 		return nil
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/lakeload/lakeload/lakehouse/keyindex"
+	"github.com/lakeload/lakeload/lakehouse/mirror"
 	"github.com/lakeload/lakeload/lakehouse/typemap"
 	"github.com/lakeload/lakeload/tablefmt"
 	"github.com/lakeload/lakeload/tablefmt/dv"
@@ -32,11 +33,17 @@ const (
 	outcomeRemove                // it goes
 )
 
+// places reports whether an entry's final image is placed in the table, wherever
+// the key was.
+func (m *mirrorWriter) places(e *mirror.Entry) bool {
+	return e.Present || m.keep == DeleteIgnore && e.Image
+}
+
 func (a *application) outcome(i int) outcome {
 	e := &a.m.red.Entries()[i]
 	there := a.locs[i] != keyindex.Loc{}
 	switch {
-	case e.Present, a.m.keep == DeleteIgnore && e.Image:
+	case a.m.places(e):
 		return outcomePlace
 	case a.m.keep == DeleteIgnore:
 		return outcomeLeave
