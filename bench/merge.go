@@ -134,8 +134,8 @@ func mergeProcess(ctx context.Context, what string) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", mergeEnv, err)
 	}
-	const budget = 256 << 20
-	debug.SetMemoryLimit(budget + budget/2 + 48<<20) // as the program sets it for --memory 256MiB
+	const budget = 192 << 20
+	debug.SetMemoryLimit(budget + budget/2 + 48<<20) // as the program sets it for --memory 192MiB
 	store, err := objstore.NewLocal(parts[0])
 	if err != nil {
 		return err
@@ -175,8 +175,9 @@ func mergeProcess(ctx context.Context, what string) (err error) {
 		time.Sleep(time.Second) // what is done at the start is over
 		debug.FreeOSMemory()
 		begun, cpu = time.Now(), cpuTime()
-		for _, c := range chunks {
-			source.chunks <- c
+		for i := range chunks {
+			source.chunks <- chunks[i]
+			chunks[i] = nil // it is the engine's
 		}
 		for acked := cdc.LSN(0); acked < end; {
 			select {
