@@ -45,10 +45,14 @@ func (a *application) run() error {
 	if err := a.writeRest(); err != nil {
 		return err
 	}
-	if err := a.mark(); err != nil {
+	if err := a.note(); err != nil {
 		return err
 	}
-	return a.m.change.Put(a.ctx, a.entries)
+	if err := a.out.close(); err != nil {
+		return err
+	}
+	a.see()
+	return nil
 }
 
 // findAndWrite looks the keys up and, meanwhile, writes what does not depend on
@@ -249,8 +253,8 @@ func (a *application) writeImages() error {
 	return nil
 }
 
-// writeRest writes the rows that take something of those that are there, and
-// makes all that was written durable.
+// writeRest writes the rows that take something of those that are there. Then
+// it is known where each row is.
 func (a *application) writeRest() error {
 	var filled, buried []int32
 	for i := range a.m.red.Entries() {
@@ -267,11 +271,23 @@ func (a *application) writeRest() error {
 	if err := a.writeFilled(buried, true); err != nil {
 		return err
 	}
-	if err := a.out.close(); err != nil {
-		return err
-	}
+	return a.out.drain(true)
+}
+
+// note notes where the rows are now and which are no more while the last file
+// becomes durable.
+func (a *application) note() error {
+	durable := make(chan error, 1)
+	go func() { durable <- a.out.finish() }()
 	a.locate()
-	return nil
+	err := a.mark()
+	if err == nil {
+		err = a.m.change.Put(a.ctx, a.entries)
+	}
+	if derr := <-durable; err == nil {
+		err = derr
+	}
+	return err
 }
 
 // run is a run of rows that were written one after the other.
@@ -283,20 +299,27 @@ type run struct {
 
 // locate notes for the index where the written rows are.
 func (a *application) locate() {
-	for _, f := range a.out.done {
-		a.m.views[a.m.index.FileID(f.add.Path)] = &fileView{add: f.add, staged: f, soft: dv.New()}
-	}
 	entries := a.m.red.Entries()
 	for _, w := range a.written {
 		id := a.m.index.FileID(w.at.path)
 		for i, r := range w.rows {
-			if w.buried {
-				a.m.views[id].soft.Add(uint64(w.at.first) + uint64(i))
-			}
 			a.entries = append(a.entries, keyindex.Entry{
 				Hash: entries[r.entry].Hash,
 				Loc:  keyindex.Loc{File: id, Row: uint32(w.at.first) + uint32(i)},
 			})
+		}
+	}
+}
+
+// see makes the flush see the files that were written.
+func (a *application) see() {
+	for _, f := range a.out.done {
+		a.m.views[a.m.index.FileID(f.add.Path)] = &fileView{add: f.add, staged: f, soft: dv.New()}
+	}
+	for _, w := range a.written {
+		if w.buried {
+			first := uint64(w.at.first)
+			a.m.views[a.m.index.FileID(w.at.path)].soft.AddRange(first, first+uint64(len(w.rows)))
 		}
 	}
 }

@@ -69,7 +69,7 @@ func (r *rig) person(table string, id int) {
 
 func personRow(id int) cdctest.Row {
 	row := cdctest.Row{"id": fmt.Sprintf("secret-id-%d", id), "email": fmt.Sprintf("secret%d@home", id), "phone": fmt.Sprintf("secret 0049 %d", id), "v": fmt.Sprint("v", id)}
-	row["pay"] = fmt.Sprintf("%d.50", 7_654_321+id)
+	row["pay"] = fmt.Sprintf("%d.50", 76_543_210+id)
 	if id%3 == 0 {
 		row["pay"] = cdctest.Exact(fmt.Sprintf("secret NaN %d", id)) // whatever it is
 	}
@@ -132,7 +132,7 @@ func TestMaskedTableShowsNoClearValue(t *testing.T) {
 
 	log := strings.Join(texts(r.rows(r.changelog("p"))), "\n")
 	require.Contains(t, log, hashed("secret5b@home"))
-	for _, clear := range []string{"secret", "76543", "0049"} {
+	for _, clear := range []string{"secret", "7654321", " 0049 "} {
 		require.NotContains(t, log, clear)
 		r.showsNo(clear)
 	}
