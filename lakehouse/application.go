@@ -16,8 +16,8 @@ import (
 )
 
 // application stages one run of batches of one shape in a mirror: reduce to
-// the last state of each key, find the old rows and write the new ones, mark
-// the old ones.
+// the last state of each key; find the old rows and mark them, and meanwhile
+// write the new ones.
 type application struct {
 	m       *mirrorWriter
 	ctx     context.Context //nolint:containedctx // lives within one call
@@ -55,13 +55,17 @@ func (a *application) run() error {
 	return nil
 }
 
-// findAndWrite looks the keys up and, meanwhile, writes what does not depend on
-// what is found: both take long, and of one table there is nothing else to do.
-// What was written for changes that turn out not to fit is given up.
+// findAndWrite looks the keys up, marks the rows that go and, meanwhile, writes
+// what does not depend on what is found: both take long, and of one table there
+// is nothing else to do. What was written for changes that turn out not to fit
+// is given up.
 func (a *application) findAndWrite() error {
 	wrote := make(chan error, 1)
 	go func() { wrote <- a.writeImages() }()
 	err := a.lookup()
+	if err == nil {
+		err = a.mark()
+	}
 	if werr := <-wrote; err == nil {
 		err = werr
 	}
@@ -274,16 +278,13 @@ func (a *application) writeRest() error {
 	return a.out.drain(true)
 }
 
-// note notes where the rows are now and which are no more while the last file
-// becomes durable.
+// note tells the index where the rows are now, while the last file becomes
+// durable.
 func (a *application) note() error {
 	durable := make(chan error, 1)
 	go func() { durable <- a.out.finish() }()
 	a.locate()
-	err := a.mark()
-	if err == nil {
-		err = a.m.change.Put(a.ctx, a.entries)
-	}
+	err := a.m.change.Put(a.ctx, a.entries)
 	if derr := <-durable; err == nil {
 		err = derr
 	}
@@ -300,6 +301,7 @@ type run struct {
 // locate notes for the index where the written rows are.
 func (a *application) locate() {
 	entries := a.m.red.Entries()
+	a.entries = slices.Grow(a.entries, len(entries))
 	for _, w := range a.written {
 		id := a.m.index.FileID(w.at.path)
 		for i, r := range w.rows {
