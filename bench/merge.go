@@ -85,8 +85,9 @@ func (b *bench) mergeOurs(ctx context.Context, dir string, rows, upserts int64) 
 
 func (b *bench) mergePeer(ctx context.Context, dir string, rows, upserts, seed int64) (cost, error) {
 	const script = `
-import duckdb, resource, sys, time, numpy
-from deltalake import DeltaTable, write_deltalake
+import ctypes, duckdb, gc, resource, sys, time, numpy
+from deltalake import DeltaTable, WriterProperties, write_deltalake
+codec = WriterProperties(compression="ZSTD", compression_level=1) # as lakeload's
 path, rows, upserts, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 made = """SELECT i AS id, i % 100000 AS customer, (['new','paid','packed','sent','back'])[i % 5 + 1] AS status, ((i % 1000000) / 100.0)::decimal(12,2) AS amount,
   (i % 100 + {n})::int AS quantity, i * 0.37::double AS weight, i % 3 = 0 AS paid, to_timestamp(1767225600 + i::bigint) AS created,
@@ -97,17 +98,21 @@ c.execute("SET enable_progress_bar = false")
 c.execute("SET TimeZone = 'UTC'")
 if upserts == 0:
     for at in range(0, rows, 1000000):
-        write_deltalake(path, c.execute(made.format(n=0, source=f"range({at + 1}, {min(at + 1000000, rows) + 1}) t(i)")).to_arrow_table(), mode="append")
+        write_deltalake(path, c.execute(made.format(n=0, source=f"range({at + 1}, {min(at + 1000000, rows) + 1}) t(i)")).to_arrow_table(), mode="append", writer_properties=codec)
     print(0, 0, 0)
     sys.exit()
 ids = numpy.random.default_rng(seed).choice(rows + rows // 4, upserts, replace=False) + 1
 batch = c.execute(made.format(n=1, source="(SELECT unnest(?) AS i)"), [ids.tolist()]).to_arrow_table()
+gc.collect()
+ctypes.CDLL(None).malloc_trim(0)
+open("/proc/self/clear_refs", "w").write("5")
 u = resource.getrusage(resource.RUSAGE_SELF)
 begun, cpu = time.monotonic(), u.ru_utime + u.ru_stime
-DeltaTable(path).merge(batch, "t.id = s.id", source_alias="s", target_alias="t").when_matched_update_all().when_not_matched_insert_all().execute()
+DeltaTable(path).merge(batch, "t.id = s.id", source_alias="s", target_alias="t", writer_properties=codec).when_matched_update_all().when_not_matched_insert_all().execute()
 took = time.monotonic() - begun
 u = resource.getrusage(resource.RUSAGE_SELF)
-print(took, u.ru_utime + u.ru_stime - cpu, u.ru_maxrss)`
+peak = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")][0]
+print(took, u.ru_utime + u.ru_stime - cpu, peak)`
 	cmd := exec.CommandContext(ctx, testbed.Python(), "-c", script, dir, fmt.Sprint(rows), fmt.Sprint(upserts), fmt.Sprint(seed))
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -174,6 +179,9 @@ func mergeProcess(ctx context.Context, what string) (err error) {
 		chunks, end := source.transaction(randomIDs(rows, upserts, uint64(at)), rows)
 		time.Sleep(time.Second) // what is done at the start is over
 		debug.FreeOSMemory()
+		if err := forgetPeak(); err != nil {
+			return err
+		}
 		begun, cpu = time.Now(), cpuTime()
 		for i := range chunks {
 			source.chunks <- chunks[i]
@@ -188,14 +196,38 @@ func mergeProcess(ctx context.Context, what string) (err error) {
 		}
 	}
 	took, spent := time.Since(begun), cpuTime()-cpu
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	fmt.Println(took.Seconds(), spent.Seconds(), u.Maxrss)
+	peak, err := peakKiB()
+	if err != nil {
+		return err
+	}
+	fmt.Println(took.Seconds(), spent.Seconds(), peak)
 	stop()
 	if err := <-ended; err != nil {
 		return err
 	}
 	return errors.Join(engine.Close(), checkMerged(context.WithoutCancel(ctx), store, upserts))
+}
+
+// forgetPeak lets peakKiB begin anew: what making the batch took is not the
+// merge's. It is Linux's.
+func forgetPeak() error {
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
+		return fmt.Errorf("forgetting the peak of memory: %w", err)
+	}
+	return nil
+}
+
+// peakKiB is the most memory that this process has had resident since.
+func peakKiB() (kib int64, err error) {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, fmt.Errorf("reading the peak of memory: %w", err)
+	}
+	_, after, _ := strings.Cut(string(text), "VmHWM:")
+	if _, err := fmt.Sscan(after, &kib); err != nil {
+		return 0, fmt.Errorf("reading the peak of memory: %w", err)
+	}
+	return kib, nil
 }
 
 func cpuTime() time.Duration {
