@@ -139,8 +139,8 @@ func mergeProcess(ctx context.Context, what string) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", mergeEnv, err)
 	}
-	const budget = 192 << 20
-	debug.SetMemoryLimit(budget + budget/2 + 48<<20) // as the program sets it for --memory 192MiB
+	const budget = 128 << 20
+	debug.SetMemoryLimit(budget + budget/2 + 48<<20) // as the program sets it for --memory 128MiB
 	store, err := objstore.NewLocal(parts[0])
 	if err != nil {
 		return err
