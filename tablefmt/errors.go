@@ -116,3 +116,17 @@ func (e *UnknownCommitError) Unwrap() error { return e.Err }
 func invalidf(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrInvalid, fmt.Errorf(format, args...))
 }
+
+// MissingFilesError says that files which a version needs are not there any
+// more: vacuum removes what is older than the table's retention.
+type MissingFilesError struct {
+	Paths []string // in the table's folder, in order
+}
+
+func (e *MissingFilesError) Error() string {
+	s := fmt.Sprintf("%s is not there any more", e.Paths[0])
+	if more := len(e.Paths) - 1; more > 0 {
+		s = fmt.Sprintf("%s and %d more files that it needs are not there any more", e.Paths[0], more)
+	}
+	return s + ": vacuum removes files that have left the table longer than its retention ago"
+}

@@ -27,6 +27,7 @@ type Transaction struct {
 	cdcs     []CDCFile
 	info     CommitInfo
 	reads    Reads
+	restores bool // it makes the table what it was: all its files were written under the metadata that it sets
 	done     bool
 }
 

@@ -37,7 +37,8 @@ func (t *Transaction) validate() error {
 	if err := checkFeaturesListed(p, m, s); err != nil {
 		return err
 	}
-	newRows := slices.ContainsFunc(t.adds, func(a AddFile) bool { return a.DataChange })
+	// What a restore brings back are no new rows.
+	newRows := !t.restores && slices.ContainsFunc(t.adds, func(a AddFile) bool { return a.DataChange })
 	if err := checkWrite(p, m, s, newRows); err != nil {
 		return err
 	}
@@ -69,8 +70,8 @@ func (t *Transaction) checkNewMetadata(m *Metadata, s *Schema) error {
 	if m.ID != t.base.Metadata().ID {
 		return invalidf("the table's id cannot change")
 	}
-	if len(t.removes) >= t.base.NumFiles() {
-		return nil // nothing stays that was written under the old schema
+	if t.restores || len(t.removes) >= t.base.NumFiles() {
+		return nil // nothing stays that was written under another schema
 	}
 	if !slices.Equal(m.PartitionColumns, t.base.PartitionColumns()) {
 		return invalidf("the partition columns cannot change while files of the old partitioning stay")
@@ -193,6 +194,9 @@ func (t *Transaction) checkRemoves(p *Protocol, m *Metadata) error {
 func (t *Transaction) checkChangeFeed(m *Metadata) error {
 	if m.Property(PropChangeDataFeed) != "true" || len(t.cdcs) > 0 {
 		return nil
+	}
+	if t.restores {
+		return nil // readers derive it of whole files, or their vectors' differences, and are right
 	}
 	removed := slices.ContainsFunc(t.removes, func(r RemoveFile) bool { return r.DataChange })
 	added := slices.ContainsFunc(t.adds, func(a AddFile) bool { return a.DataChange })

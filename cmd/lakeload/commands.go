@@ -21,6 +21,7 @@ func commands(c *console) []*cobra.Command {
 		newPlanCommand(c),
 		newPublicationCommand(c),
 		newRepairCommand(c),
+		newRestoreCommand(c),
 		newResumeCommand(c),
 		newResyncCommand(c),
 		newRunCommand(c),

@@ -114,6 +114,7 @@ func TestCommandsOnARealLake(t *testing.T) {
 	s.checkRows()
 	s.checkResults()
 	s.checkTimeTravel()
+	s.checkRestore()
 
 	// Another slot is another pipeline's.
 	require.Contains(t, s.run(exitConflict, "run", "--lake", s.lake, "--all", "--slot", "other").err, "what to do: ")
@@ -218,6 +219,35 @@ func (s *realShop) checkTimeTravel() {
 	require.Equal(t, 2, count("--timestamp", time.Now().Add(time.Hour).Format(time.RFC3339)))
 	require.Contains(t, s.run(exitFailed, "cat", "public.orders", "--lake", s.lake, "--lsn", "FFFF/0").err, "has only got to")
 	require.Contains(t, s.run(exitFailed, "cat", "public.orders", "--lake", s.lake, "--epoch", "99").err, "no such epoch")
+}
+
+// checkRestore takes a table back that a pipeline feeds: the pipeline notices,
+// and a new copy mends it.
+func (s *realShop) checkRestore() {
+	t := s.t
+	count := func() int { return strings.Count(s.read("cat", "public.orders", "--format", "jsonl"), "\n") }
+	args := []string{"restore", "public.orders", "--lake", s.lake, "--epoch", "1"}
+	require.Contains(t, s.run(exitUsage, "restore", "public.orders", "--lake", s.lake).err, "--version N")
+	require.Contains(t, s.run(exitDone, append(args, "--dry-run")...).out, "public.orders would go from version 1 back to what it showed at version 0")
+	require.Contains(t, s.run(exitFailed, args...).err, "was not confirmed")
+	require.Equal(t, 2, count())
+
+	out := s.run(exitDone, append(args, "-y")...).out
+	require.Contains(t, out, "public.orders shows at version 2 what it showed at version 0")
+	require.Contains(t, out, "lakeload resync public.orders")
+	require.Equal(t, 3, count())
+	again := decode[restoreJSON](t, s.run(exitDone, append(args, "-y", "-o", "json")...).out)
+	require.Equal(t, restoreJSON{Table: "public.orders", Was: 2, Restored: 0, Version: 2}, again)
+
+	s.sql("INSERT INTO orders VALUES (8, 'after the restore', 1, NULL)")
+	require.Contains(t, s.run(exitDone, "run", "--lake", s.lake, "--all", "--until-current").out, "another program changed its data in version 2")
+	require.Equal(t, 3, count(), "nothing is written into what is not the source's")
+	s.run(exitDone, "resync", "public.orders", "--lake", s.lake)
+	s.run(exitDone, "run", "--lake", s.lake, "--all", "--until-current", "--quiet")
+	require.Equal(t, 3, count(), "rows 1, 2 and 8")
+	s.sql("DELETE FROM orders WHERE id = 8")
+	s.run(exitDone, "run", "--lake", s.lake, "--all", "--until-current", "--quiet")
+	require.Equal(t, 2, count())
 }
 
 // process runs lakeload as one of its own.

@@ -1,0 +1,277 @@
+package tablefmt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lakeload/lakeload/tablefmt/dv"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
+)
+
+// Restored is what a restore has done, or with RestoreOptions.DryRun would do.
+type Restored struct {
+	From    int64 // the version that the table showed before
+	To      int64 // the version that it shows the content of
+	Version int64 // the version that the restore made; From where there was nothing to do or nothing is to be done
+	// FilesRestored and FilesRemoved are logical files; one that only gets another
+	// deletion vector is both. Bytes are those of the data files.
+	FilesRestored, FilesRemoved int
+	BytesRestored, BytesRemoved int64
+	// MetadataChanged says that schema, partitioning, properties or metadata domains
+	// go back, too.
+	MetadataChanged bool
+}
+
+// Changes reports whether the two versions differ.
+func (r Restored) Changes() bool {
+	return r.FilesRestored+r.FilesRemoved > 0 || r.MetadataChanged
+}
+
+// RestoreOptions say how a table is restored. The zero value restores it.
+type RestoreOptions struct {
+	// DryRun finds out what would be done and whether it can be, and writes
+	// nothing.
+	DryRun bool
+	// At is told to people in the commit as what was asked for; the zero time
+	// says that it was the version.
+	At time.Time
+}
+
+// restoreTries bounds how often a restore begins again because others commit
+// meanwhile.
+const restoreTries = 10
+
+// restoreLooks is how many files are looked for at a time.
+const restoreLooks = 16
+
+// Restore makes a table show again what it showed in an older snapshot, by a
+// commit that adds the files that have gone since and removes those that have
+// come. History stays, and the restore can itself be undone. Schema,
+// partitioning and properties go back as well; the protocol stays, and so do the
+// marks that must never go back: the greatest column id, in-commit timestamps, row
+// ids. What applications have recorded (txn) stays, too: an application that
+// feeds the table must be told, for it will not write again what the restore
+// takes away.
+//
+// The error is a *[MissingFilesError] where vacuum has removed files that the old
+// version needs, and ErrInvalid for a table that is append-only and has been
+// appended to, or that has lost a feature that the old version uses.
+func Restore(ctx context.Context, then *Snapshot, o RestoreOptions) (*Snapshot, Restored, error) {
+	var last error
+	for range restoreTries {
+		now, err := Load(ctx, then.loc)
+		if err != nil {
+			return nil, Restored{}, err
+		}
+		s, r, err := restore(ctx, now, then, o)
+		if !errors.Is(err, ErrConflict) {
+			if err != nil {
+				err = fmt.Errorf("restoring table %s to version %d: %w", then.loc, then.Version(), err)
+			}
+			return s, r, err
+		}
+		last = err
+	}
+	return nil, Restored{}, fmt.Errorf("restoring table %s to version %d, %d times: %w", then.loc, then.Version(), restoreTries, last)
+}
+
+func restore(ctx context.Context, now, then *Snapshot, o RestoreOptions) (*Snapshot, Restored, error) {
+	p, err := planRestore(now.st, then.st)
+	if err != nil {
+		return nil, Restored{}, err
+	}
+	r := Restored{
+		From: now.Version(), To: then.Version(), Version: now.Version(), FilesRestored: len(p.adds), FilesRemoved: len(p.removes),
+		MetadataChanged: p.metadata != nil || len(p.domains) > 0,
+	}
+	for _, a := range p.adds {
+		r.BytesRestored += a.Size
+	}
+	for _, a := range p.removes {
+		r.BytesRemoved += a.Size
+	}
+	if err := p.findFiles(ctx, now); err != nil {
+		return nil, r, err
+	}
+	if !r.Changes() {
+		return now, r, nil
+	}
+	t := p.transaction(now, then, r, o)
+	if o.DryRun {
+		return now, r, t.validate()
+	}
+	s, err := t.Commit(ctx)
+	if err != nil {
+		return nil, r, err
+	}
+	r.Version = s.Version()
+	return s, r, nil
+}
+
+// restorePlan is what lies between two versions of a table, from the newer one
+// to the older.
+type restorePlan struct {
+	adds, removes []*AddFile
+	metadata      *Metadata // nil: it is the same
+	domains       []DomainMetadata
+}
+
+// planRestore compares two versions. It is pure.
+func planRestore(now, then *state) (*restorePlan, error) {
+	for _, f := range features {
+		if then.protocol.Has(f.Name) && !now.protocol.Has(f.Name) && (f.active == nil || f.active(then.metadata, then.schema)) {
+			return nil, invalidf("version %d uses the feature %q, which the table has lost since", then.version, f.Name)
+		}
+	}
+	p := &restorePlan{}
+	for path, a := range then.files.all() {
+		if b, ok := now.files.get(path); !ok || vectorID(a.DeletionVector) != vectorID(b.DeletionVector) {
+			p.adds = append(p.adds, a)
+		}
+	}
+	for path, b := range now.files.all() {
+		if a, ok := then.files.get(path); !ok || vectorID(a.DeletionVector) != vectorID(b.DeletionVector) {
+			p.removes = append(p.removes, b)
+		}
+	}
+	if m := restoredMetadata(now.metadata, then.metadata); !sameMetadata(m, now.metadata) {
+		p.metadata = m
+	}
+	p.planDomains(now, then)
+	return p, nil
+}
+
+// neverBack are properties that a restore leaves as they are: in-commit
+// timestamps and ids that were given must not be given again.
+var neverBack = []string{
+	PropInCommitTimestamps, "delta.inCommitTimestampEnablementVersion", "delta.inCommitTimestampEnablementTimestamp",
+	"delta.columnMapping.maxColumnId", "delta.enableRowTracking", "delta.rowTracking.",
+}
+
+func restoredMetadata(now, then *Metadata) *Metadata {
+	m := then.Clone()
+	if m.Configuration == nil {
+		m.Configuration = map[string]string{}
+	}
+	for _, prefix := range neverBack {
+		maps.DeleteFunc(m.Configuration, func(k, _ string) bool { return strings.HasPrefix(k, prefix) })
+		for k, v := range now.Configuration {
+			if strings.HasPrefix(k, prefix) {
+				m.Configuration[k] = v
+			}
+		}
+	}
+	m.CreatedTime = now.CreatedTime
+	return m
+}
+
+func sameMetadata(a, b *Metadata) bool {
+	return a.Name == b.Name && a.Description == b.Description && a.SchemaString == b.SchemaString &&
+		slices.Equal(a.PartitionColumns, b.PartitionColumns) && maps.Equal(a.Configuration, b.Configuration)
+}
+
+// rowTrackingDomain holds the greatest row id, which never goes back. (Row IDs)
+const rowTrackingDomain = "delta.rowTracking"
+
+// planDomains takes the metadata domains back.
+func (p *restorePlan) planDomains(now, then *state) {
+	for name, d := range then.domains.all() {
+		if n, ok := now.domains.get(name); name != rowTrackingDomain && (!ok || n.Configuration != d.Configuration) {
+			p.domains = append(p.domains, *d)
+		}
+	}
+	for name, d := range now.domains.all() {
+		if _, ok := then.domains.get(name); name != rowTrackingDomain && !ok {
+			gone := *d
+			gone.Removed = true
+			p.domains = append(p.domains, gone)
+		}
+	}
+}
+
+// findFiles makes sure that what is added is still there.
+func (p *restorePlan) findFiles(ctx context.Context, now *Snapshot) error {
+	wanted := map[string]bool{} // vectors share files
+	for _, a := range p.adds {
+		if _, ok := now.File(a.Path); !ok {
+			path, err := a.DataPath()
+			if err != nil {
+				return corrupt(a.Path, -1, err)
+			}
+			wanted[path] = true
+		}
+		if d := a.DeletionVector; d != nil && d.StorageType != dv.Inlined {
+			path, absolute, err := d.Path()
+			if err != nil {
+				return corrupt(a.Path, -1, err)
+			}
+			if !absolute {
+				wanted[path] = true
+			}
+		}
+	}
+	paths := slices.Sorted(maps.Keys(wanted))
+	there := make([]bool, len(paths))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(restoreLooks)
+	for i, path := range paths {
+		g.Go(func() error {
+			_, err := now.loc.Data.Stat(gctx, path)
+			there[i] = err == nil
+			if err != nil && !errors.Is(err, objstore.ErrNotFound) {
+				return fmt.Errorf("looking for %s: %w", path, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	missing := &MissingFilesError{}
+	for i, path := range paths {
+		if !there[i] {
+			missing.Paths = append(missing.Paths, path)
+		}
+	}
+	if len(missing.Paths) > 0 {
+		return missing
+	}
+	return nil
+}
+
+// transaction makes the plan a commit, as Spark's RESTORE writes it.
+func (p *restorePlan) transaction(now, then *Snapshot, r Restored, o RestoreOptions) *Transaction {
+	t := Begin(now.loc, now)
+	t.restores = true
+	t.SetReads(ReadsTable)
+	at := time.Now().UnixMilli()
+	for _, b := range p.removes {
+		t.Remove(*b.Remove(at, true))
+	}
+	for _, a := range p.adds {
+		add := *a
+		add.DataChange = true
+		t.Add(add)
+	}
+	if p.metadata != nil {
+		t.SetMetadata(p.metadata)
+	}
+	t.domains = p.domains
+	params := map[string]any{"version": then.Version()}
+	if !o.At.IsZero() {
+		params = map[string]any{"timestamp": o.At.UTC().Format(time.RFC3339Nano)}
+	}
+	t.SetInfo("RESTORE", params)
+	t.SetMetrics(map[string]any{
+		"tableSizeAfterRestore": then.Size(), "numOfFilesAfterRestore": then.NumFiles(),
+		"numRestoredFiles": r.FilesRestored, "restoredFilesSize": r.BytesRestored, "numRemovedFiles": r.FilesRemoved, "removedFilesSize": r.BytesRemoved,
+	})
+	return t
+}
