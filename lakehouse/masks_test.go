@@ -146,6 +146,41 @@ func texts(rows map[string]int) (list []string) {
 	return list
 }
 
+// A table that has stopped because the configuration would show what is masked
+// is not taken up by a repair: it would go on masked, against the configuration,
+// until the next start.
+func TestRepairDoesNotTakeUpWhatAMaskStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, people(), keyed("other"))
+		r.masked(maskSalt, personMasks...)
+		for id := range 5 {
+			r.person("p", id)
+		}
+		r.insert("other", 1, 3)
+		r.catchUp()
+		r.copied()
+		r.options = func(*lakehouse.Options) {}
+		stop := r.start()
+		require.Equal(t, []string{"public.p"}, r.stopped())
+		r.person("p", 5)
+		was := r.state("p")
+		_, err := r.running.Repair(t.Context(), "public.p", lakehouse.RepairOptions{})
+		require.ErrorIs(t, err, lakehouse.ErrNotRepaired)
+		require.ErrorContains(t, err, was.Reason)
+		var e *lakehouse.Error
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, was.Remedy, e.Remedy)
+		require.Equal(t, was, r.state("p"))
+		require.NoError(t, stop())
+		require.Empty(t, r.copied())
+
+		r.masked(maskSalt, personMasks...) // it goes on from where it was
+		r.catchUp()
+		require.Contains(t, r.rows(r.mirror("p")), personMasked(5))
+		require.Len(t, r.rows(r.mirror("p")), 6)
+	})
+}
+
 func TestMaskIsNotTakenAwayUnasked(t *testing.T) {
 	r := newRig(t, people(), keyed("other"))
 	r.masked(maskSalt, personMasks...)

@@ -32,8 +32,9 @@ var ErrNotRepaired = errors.New("the table cannot be repaired row by row")
 //
 // A table that is live is repaired where it is: see [Engine.Cut]. One that has
 // stopped is compared with the source as it is now, and goes on from there; if
-// too much of it differs it is copied again, which the result tells. A crash at
-// any moment leaves the table as it was, or repaired.
+// too much of it differs it is copied again, which the result tells. One that has
+// stopped because the configuration would show what is masked is not repaired. A
+// crash at any moment leaves the table as it was, or repaired.
 //
 // Errors: ErrUnknownTable, ErrNoCut, ErrNotRepaired, ErrCondition; the source's
 // and the store's. It may be called by any goroutine while Run runs.
@@ -69,6 +70,8 @@ func (e *Engine) Repair(ctx context.Context, table string, o RepairOptions) (*Re
 		return e.repairLive(ctx, beside, &st, o)
 	case st.Phase != PhaseStopped:
 		return nil, notRepaired(&st, "it is "+string(st.Phase)+", or is being repaired", "wait until it is live: `lakeload status` shows it")
+	case st.Refused != nil:
+		return nil, notRepaired(&st, "it has stopped: "+st.Reason, st.Remedy)
 	case o.Where != nil:
 		return nil, notRepaired(&st, "it has stopped, so that its other rows are not up to date either", "repair it without a condition")
 	}
