@@ -283,7 +283,7 @@ func (e *Engine) repairStopped(ctx context.Context, oid uint32) (*Repaired, erro
 	var st TableState
 	err := e.do(ctx, func(ctx context.Context) error {
 		t := e.fed(oid)
-		if t == nil || !t.stopped || t.resting {
+		if t == nil || !t.stopped || t.resting || e.state.table(oid).Refused != nil {
 			return errNotStopped
 		}
 		e.mu.Lock()

@@ -77,6 +77,9 @@ func acceptance(t *testing.T, table, expected string) {
 		return nil
 	}))
 	require.NotEmpty(t, got)
+	report, faults := faultsOf(t, loc, CheckOptions{Rows: true})
+	require.Empty(t, faults)
+	require.GreaterOrEqual(t, report.Version, want.Version)
 	require.ElementsMatch(t, parquetRows(t, filepath.Join(expected, "table_content"), s.Arrow()), got)
 }
 

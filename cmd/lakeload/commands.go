@@ -16,6 +16,7 @@ func commands(c *console) []*cobra.Command {
 		newDescribeCommand(c),
 		newDropCommand(c),
 		newEpochsCommand(c),
+		newFsckCommand(c),
 		newHistoryCommand(c),
 		newPauseCommand(c),
 		newPlanCommand(c),

@@ -116,12 +116,19 @@ func TestCommandsOnARealLake(t *testing.T) {
 	s.checkTimeTravel()
 	s.checkRestore()
 
+	orders := filepath.Join(s.lake, "public", "orders")
+	require.Contains(t, s.read("fsck", "public.orders", "--rows"), "public.orders is sound")
+	require.True(t, decode[fsckJSON](t, s.run(exitDone, "fsck", orders, "-o", "json").out).Sound)
+
 	// Another slot is another pipeline's.
 	require.Contains(t, s.run(exitConflict, "run", "--lake", s.lake, "--all", "--slot", "other").err, "what to do: ")
 	// A table's log that cannot be read is damage.
-	newest := filepath.Join(s.lake, "public", "orders", "_delta_log", fmt.Sprintf("%020d.json", 1))
+	newest := filepath.Join(orders, "_delta_log", fmt.Sprintf("%020d.json", 1))
 	require.NoError(t, os.WriteFile(newest, []byte("{nonsense\n"), 0o600))
-	require.Contains(t, s.run(exitDamaged, "cat", filepath.Join(s.lake, "public", "orders")).err, "what to do: ")
+	require.Contains(t, s.run(exitDamaged, "cat", orders).err, "what to do: ")
+	r = s.run(exitDamaged, "fsck", orders)
+	require.Contains(t, r.out, "damaged_commit")
+	require.Contains(t, r.err, "what to do: ")
 }
 
 func eventNames(t *testing.T, lines string) (names []string) {

@@ -92,6 +92,16 @@ func TestRestoreBesideSpark(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, int64(len(shown)-1), s.Version())
 	require.Equal(t, len(shown[8]), rowCount(t, s))
+
+	// Spark has written a checksum of each of its versions.
+	report, err := tablefmt.Check(ctx, loc, tablefmt.CheckOptions{Rows: true}, func(f tablefmt.Fault) error {
+		t.Error(f)
+		return nil
+	})
+	require.NoError(t, err)
+	require.Greater(t, report.Checksums, 5)
+	require.Equal(t, len(shown), report.Commits)
+	require.Equal(t, int64(len(shown[8])), report.Rows)
 }
 
 func rowCount(t *testing.T, s *tablefmt.Snapshot) int {
