@@ -118,20 +118,34 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		rows  bool
 		want  []string // beginnings, DATA and VECTOR stand for the files
 	}{
-		{"a commit is gone", func(t *testing.T, s *objstore.Memory) { require.NoError(t, s.Delete(ctx, log(commitName(3)))) }, false,
-			[]string{"gap_in_log _delta_log/00000000000000000003.json 3: the commit is not there"}},
-		{"a commit without a later checkpoint is gone", func(t *testing.T, s *objstore.Memory) { require.NoError(t, s.Delete(ctx, log(commitName(7)))) }, false,
-			[]string{"gap_in_log _delta_log/00000000000000000007.json 7: no checkpoint", "gap_in_log _delta_log/00000000000000000007.json 7: the commit is not there"}},
-		{"a commit is cut off", change(log(commitName(2)), func(d []byte) []byte { return d[:len(d)-20] }), false,
-			[]string{"damaged_commit _delta_log/00000000000000000002.json 2: "}},
-		{"a commit has lost an add", change(log(commitName(4)), text(`{"add":`, `{"unknown":`)), false,
-			[]string{"wrong_checkpoint _delta_log/00000000000000000005.checkpoint.parquet 5: it has ", "wrong_checksum _delta_log/00000000000000000008.crc 8: it says that the table has "}},
-		{"a checkpoint is damaged", change(log(checkpointName(5)), func(d []byte) []byte { return d[:len(d)/2] }), false,
-			[]string{"damaged_checkpoint _delta_log/00000000000000000005.checkpoint.parquet 5: "}},
-		{"a progress is another one", change(log(commitName(5)), text(`"version":5`, `"version":6`)), false,
-			[]string{`wrong_checkpoint _delta_log/00000000000000000005.checkpoint.parquet 5: it says of the application "app" that it has got to 5`}},
-		{"a checksum is wrong", change(log("00000000000000000008.crc"), text(`"numFiles":6`, `"numFiles":7`)), false,
-			[]string{"wrong_checksum _delta_log/00000000000000000008.crc 8: it says that the table has 7 files"}},
+		{
+			"a commit is gone", func(t *testing.T, s *objstore.Memory) { require.NoError(t, s.Delete(ctx, log(commitName(3)))) }, false,
+			[]string{"gap_in_log _delta_log/00000000000000000003.json 3: the commit is not there"},
+		},
+		{
+			"a commit without a later checkpoint is gone", func(t *testing.T, s *objstore.Memory) { require.NoError(t, s.Delete(ctx, log(commitName(7)))) }, false,
+			[]string{"gap_in_log _delta_log/00000000000000000007.json 7: no checkpoint", "gap_in_log _delta_log/00000000000000000007.json 7: the commit is not there"},
+		},
+		{
+			"a commit is cut off", change(log(commitName(2)), func(d []byte) []byte { return d[:len(d)-20] }), false,
+			[]string{"damaged_commit _delta_log/00000000000000000002.json 2: "},
+		},
+		{
+			"a commit has lost an add", change(log(commitName(4)), text(`{"add":`, `{"unknown":`)), false,
+			[]string{"wrong_checkpoint _delta_log/00000000000000000005.checkpoint.parquet 5: it has ", "wrong_checksum _delta_log/00000000000000000008.crc 8: it says that the table has "},
+		},
+		{
+			"a checkpoint is damaged", change(log(checkpointName(5)), func(d []byte) []byte { return d[:len(d)/2] }), false,
+			[]string{"damaged_checkpoint _delta_log/00000000000000000005.checkpoint.parquet 5: "},
+		},
+		{
+			"a progress is another one", change(log(commitName(5)), text(`"version":5`, `"version":6`)), false,
+			[]string{`wrong_checkpoint _delta_log/00000000000000000005.checkpoint.parquet 5: it says of the application "app" that it has got to 5`},
+		},
+		{
+			"a checksum is wrong", change(log("00000000000000000008.crc"), text(`"numFiles":6`, `"numFiles":7`)), false,
+			[]string{"wrong_checksum _delta_log/00000000000000000008.crc 8: it says that the table has 7 files"},
+		},
 		{"a data file is gone", func(t *testing.T, s *objstore.Memory) { require.NoError(t, s.Delete(ctx, dataFile)) }, false, []string{"missing_file DATA 8: "}},
 		{"a data file is cut off", func(t *testing.T, s *objstore.Memory) {
 			change(dataFile, func(d []byte) []byte { return d[:len(d)-9] })(t, s)
