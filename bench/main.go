@@ -35,6 +35,7 @@ var benchmarks = []benchmark{
 	{"decode", "messages of a replication stream decoded into columns, against pglogrepl parsing the same messages; binary and text in turn, by CPU time", decode},
 	{"copy", "initial copy of a 12-column table, against DuckDB's PostgreSQL scanner writing the same to Parquet", initialCopy},
 	{"steady", "reading a mirror of 10 million rows with DuckDB after a million random upserts and deletes at 20,000 a second, against the same table freshly written", steady},
+	{"log", "a table's log opened, its files listed, a commit added, against delta-rs", tableLog},
 	{"merge", "upserts that are in memory, into a mirror of 5 million rows, against delta-rs' merge", merge},
 }
 
@@ -42,6 +43,9 @@ func main() {
 	run := run
 	if what := os.Getenv(mergeEnv); what != "" {
 		run = func() error { return mergeProcess(context.Background(), what) }
+	}
+	if what := os.Getenv(logEnv); what != "" {
+		run = func() error { return logProcess(context.Background(), what) }
 	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
