@@ -182,6 +182,25 @@ func (r *Relation) SameShape(o *Relation) bool {
 	return true
 }
 
+// SameColumns reports whether r and o have one shape and the very same columns: one
+// that was dropped and made anew, by the same name and of the same type, is
+// another one, and rows that were there have another value of it. Columns whose
+// ids are not known are not known to be the same, unless r is o.
+func (r *Relation) SameColumns(o *Relation) bool {
+	if r == o {
+		return true
+	}
+	if !r.SameShape(o) {
+		return false
+	}
+	for i := range r.Columns {
+		if x, y := r.Columns[i].ID, o.Columns[i].ID; x != y || x == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Arrow gives the schema of a batch's rows: one nullable field a column.
 func (r *Relation) Arrow() *arrow.Schema {
 	fields := make([]arrow.Field, len(r.Columns))

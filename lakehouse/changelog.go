@@ -49,7 +49,7 @@ func (w *changelogWriter) Apply(ctx context.Context, items []cdc.Item) error {
 	}
 	for len(batches) > 0 {
 		n := 1
-		for n < len(batches) && batches[n].Relation.SameShape(batches[0].Relation) {
+		for n < len(batches) && batches[n].Relation.SameColumns(batches[0].Relation) {
 			n++
 		}
 		if err := w.adapt(batches[0].Relation); err != nil {

@@ -62,7 +62,7 @@ func (m *mirrorWriter) Apply(ctx context.Context, items []cdc.Item) error {
 	flush := func() error {
 		for len(batches) > 0 {
 			n := 1
-			for n < len(batches) && batches[n].Relation.SameShape(batches[0].Relation) {
+			for n < len(batches) && batches[n].Relation.SameColumns(batches[0].Relation) {
 				n++
 			}
 			if err := m.applyBatches(ctx, batches[:n]); err != nil {

@@ -34,7 +34,7 @@ func (t *table) planChange(rel *cdc.Relation) (*typemap.Change, error) {
 	if t.shape == rel {
 		return nil, nil
 	}
-	if t.shape != nil && t.shape.SameShape(rel) && sameIDs(t.shape, rel) {
+	if t.shape != nil && t.shape.SameColumns(rel) {
 		t.shape = rel
 		return nil, nil
 	}
@@ -90,17 +90,6 @@ func byPolicy(resync bool, format string, args ...any) error {
 		return copyAgain(format, args...)
 	}
 	return stopf(remedyResync, format, args...)
-}
-
-// sameIDs reports whether two relations of one shape are known to have the very
-// same columns.
-func sameIDs(a, b *cdc.Relation) bool {
-	for i := range a.Columns {
-		if x, y := a.Columns[i].ID, b.Columns[i].ID; x != y || x == 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // identified reports whether the ids of all columns are known.

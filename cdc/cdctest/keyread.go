@@ -143,7 +143,7 @@ func (s *Source) Restore(ctx context.Context, rel *cdc.Relation, text string) (c
 			}
 		}
 	}
-	if t := s.w.tableByOID(rel.OID); t == nil || t.rewritten != k.Rewritten || !rel.SameShape(t.content.rel) {
+	if t := s.w.tableByOID(rel.OID); t == nil || t.rewritten != k.Rewritten || !rel.SameColumns(t.content.rel) {
 		return nil, operator("Restore of "+rel.String(), cdc.ErrTableChanged)
 	}
 	return &keyRanges{bounds: k.Bounds, rewritten: k.Rewritten, rows: int64(s.w.o.KeyRows)}, nil
@@ -264,7 +264,7 @@ func (r *KeyRead) View(ctx context.Context) (cdc.View, error) {
 	if r.viewed != nil {
 		return *r.viewed, nil
 	}
-	if r.table.dropped != 0 || r.table.rewritten != r.ranges.rewritten || !r.rel.SameShape(r.table.content.rel) {
+	if r.table.dropped != 0 || r.table.rewritten != r.ranges.rewritten || !r.rel.SameColumns(r.table.content.rel) {
 		return cdc.View{}, operator("View of "+r.rel.String(), cdc.ErrTableChanged)
 	}
 	v := w.seen()

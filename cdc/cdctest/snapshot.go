@@ -65,7 +65,7 @@ func (sn *Snapshot) enter(ctx context.Context, op string, rel *cdc.Relation) (*v
 	v := sn.views[rel.OID]
 	t := sn.src.w.tableByOID(rel.OID)
 	if v == nil || t == nil || t.dropped != 0 || t.rewritten != v.rewritten ||
-		!rel.SameShape(v.rel) || !rel.SameShape(t.content.rel) {
+		!rel.SameColumns(v.rel) || !rel.SameColumns(t.content.rel) {
 		return nil, operator(op+" of "+rel.String(), cdc.ErrTableChanged)
 	}
 	return v, nil

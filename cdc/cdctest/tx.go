@@ -307,6 +307,7 @@ func (tx *Tx) DropColumn(name, col string) error {
 	if at < 0 || rel.IsKey(at) {
 		return fmt.Errorf("%s has no column %s outside its key", name, col)
 	}
+	t.columns = max(t.columns, int32(len(rel.Columns))) // ids are not given twice
 	rel.Columns = slices.Delete(rel.Columns, at, at+1)
 	for i, k := range rel.Key {
 		if k > at {

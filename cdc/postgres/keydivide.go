@@ -270,7 +270,7 @@ func (s *Source) sameTable(ctx context.Context, conn *pgconn.PgConn, rel *cdc.Re
 		return nil, err
 	case len(infos) == 0:
 		return nil, changed("it was dropped", nil)
-	case !infos[0].rel.SameShape(rel):
+	case !infos[0].rel.SameColumns(rel):
 		return nil, changed("its columns or its key are not those that were asked for", nil)
 	}
 	return &tableInfo{rel: rel, cols: slices.Clone(infos[0].cols), filter: infos[0].filter}, nil

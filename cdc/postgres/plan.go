@@ -97,9 +97,9 @@ func (s *snapshot) compareShape(ctx context.Context, k *reader, rel *cdc.Relatio
 		return nil, changed("it is younger than the snapshot", nil)
 	case then.filter != now.filter:
 		return nil, changed("its publication's row filter changed after the snapshot", nil)
-	case !then.rel.SameShape(now.rel):
+	case !then.rel.SameColumns(now.rel):
 		return nil, changed("its columns or its key changed after the snapshot", nil)
-	case !now.rel.SameShape(rel):
+	case !now.rel.SameColumns(rel):
 		return nil, changed("its columns or its key are not those that were asked for", nil)
 	}
 	// Batches carry the very Relation that the caller gave.
