@@ -66,6 +66,7 @@ func (s *simulation) acted(act func(context.Context, string, lakehouse.TableActi
 	switch action {
 	case lakehouse.ActionResync:
 		s.permit(table)
+		s.permitRefused(table)
 	case lakehouse.ActionDrop:
 		s.mu.Lock()
 		s.dropped[table] = true

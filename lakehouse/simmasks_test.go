@@ -166,11 +166,34 @@ func (m *masking) hides(was *masking, table string) bool {
 
 // permit notes that a table may show what the present configuration makes of it
 // from now on.
-func (s *simulation) permit(table string) {
+func (s *simulation) permit(table string) { s.permitConfig(table, s.config) }
+
+func (s *simulation) permitConfig(table string, config int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, is := s.permits[table][s.config]; !is && s.masks != nil {
-		s.permits[table][s.config] = s.world.Head()
+	if _, is := s.permits[table][config]; !is && s.masks != nil {
+		s.permits[table][config] = s.world.Head()
+	}
+}
+
+// permitRefused notes that a table may show what was refused, which a resync
+// agrees to: the engine whose configuration it was may not have been the last, as
+// one that crashes in its first moments records nothing.
+func (s *simulation) permitRefused(table string) {
+	st, err := lakehouse.ReadState(context.Background(), s.store, "default")
+	if err != nil {
+		return
+	}
+	for _, t := range st.Tables {
+		if t.Table != table || t.Refused == nil {
+			continue
+		}
+		for config := range s.masks {
+			same := func(a, b mask.Column) bool { return a.Name == b.Name && a.Mask == b.Mask }
+			if slices.EqualFunc(s.masks[config].columns[table], t.Refused.Masks, same) {
+				s.permitConfig(table, config)
+			}
+		}
 	}
 }
 
