@@ -37,6 +37,7 @@ type FileOptions struct {
 	// the action is false.
 	Rearranges bool
 	Tags       map[string]string // of the action; kept
+	name       string            // what the file's name begins with; "" is "part"
 }
 
 // FileWriter writes one data file of a table. It is used by one goroutine.
@@ -85,7 +86,11 @@ func dataFilePath(o FileOptions) string {
 	ext := map[colfile.Codec]string{
 		colfile.Zstd: ".zstd", colfile.Snappy: ".snappy", colfile.Gzip: ".gz",
 	}[o.Codec]
-	parts = append(parts, fmt.Sprintf("part-00000-%s.c000%s.parquet", uuid.NewString(), ext))
+	name := o.name
+	if name == "" {
+		name = "part"
+	}
+	parts = append(parts, fmt.Sprintf("%s-00000-%s.c000%s.parquet", name, uuid.NewString(), ext))
 	return strings.Join(parts, "/")
 }
 
