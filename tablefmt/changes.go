@@ -28,13 +28,16 @@ const (
 	ChangePostimage = "update_postimage" // the row after it
 )
 
-// NewestVersion as the end of a [ChangeRange] is the newest version there is.
-const NewestVersion int64 = -1
+// The ends of a [ChangeRange] that are not known by their number.
+const (
+	NewestVersion   int64 = -1
+	EarliestVersion int64 = -2 // the first whose changes the log can still tell
+)
 
 // ChangeRange says of which versions the changes are wanted, both ends
 // included.
 type ChangeRange struct {
-	From int64
+	From int64 // or EarliestVersion
 	To   int64 // or NewestVersion; one that is not reached yet is taken for it
 	// FromTime, where it is not zero, stands for From: the first version that is
 	// not older. ToTime likewise for To: the last one that is not newer. Times of
@@ -127,7 +130,15 @@ func planChanges(ctx context.Context, loc Location, r ChangeRange, o ChangeOptio
 		commits[i].modified = commits[i].modified.Truncate(time.Millisecond)
 	}
 	ordered(commits)
-	from, to, err := r.versions(ctx, log, commits)
+	files, err := listLog(ctx, log, 0)
+	if err != nil {
+		return nil, err
+	}
+	oldest, err := oldestVersion(files) // whose state can be read, which tells the schema
+	if err != nil {
+		return nil, err
+	}
+	from, to, err := r.versions(ctx, log, commits, max(oldest, commits[0].version))
 	if err != nil {
 		return nil, err
 	}
@@ -142,16 +153,19 @@ func planChanges(ctx context.Context, loc Location, r ChangeRange, o ChangeOptio
 }
 
 // versions resolves a range. It is empty, and to is from-1, where times were
-// given between which no version was made.
-func (r *ChangeRange) versions(ctx context.Context, log objstore.Store, commits []commitFile) (from, to int64, err error) {
-	oldest, newest := commits[0].version, commits[len(commits)-1].version
+// given between which no version was made. oldest is the first that can be told.
+func (r *ChangeRange) versions(ctx context.Context, log objstore.Store, commits []commitFile, oldest int64) (from, to int64, err error) {
+	first, newest := commits[0].version, commits[len(commits)-1].version
 	from, to = r.From, r.To
+	if from == EarliestVersion {
+		from = oldest
+	}
 	if !r.FromTime.IsZero() {
 		n, err := versionsBefore(ctx, log, commits, func(at time.Time) bool { return at.Before(r.FromTime) })
 		if err != nil {
 			return 0, 0, err
 		}
-		if from = oldest + int64(n); from > newest {
+		if from = first + int64(n); from > newest {
 			return 0, 0, fmt.Errorf("%w: the newest, %d, is older than %s", ErrNoVersion, newest, r.FromTime.UTC().Format(time.RFC3339Nano))
 		}
 	}
@@ -163,7 +177,7 @@ func (r *ChangeRange) versions(ctx context.Context, log objstore.Store, commits 
 		if n == 0 {
 			return 0, 0, fmt.Errorf("%w: the oldest that is left, %d, is newer than %s", ErrNoVersion, oldest, r.ToTime.UTC().Format(time.RFC3339Nano))
 		}
-		to = oldest + int64(n) - 1
+		to = first + int64(n) - 1
 	}
 	if to == NewestVersion || to > newest {
 		to = newest

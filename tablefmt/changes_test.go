@@ -245,7 +245,7 @@ func TestChangesAcrossSchemas(t *testing.T) {
 	tx := Begin(loc, s)
 	a := writePeople(t, s, nil, nil, 1, 3)
 	tx.Add(*a)
-	s = must(tx.Commit(ctx)) // 1
+	s = must(tx.Commit(ctx))                   // 1
 	s = withVector(t, s, a.Path, dv.New(0, 2)) // 2
 	more := &Schema{Fields: append(slices.Clone(peopleSchema.Fields), Field{Name: "n", Type: Long, Nullable: true})}
 	s = evolve(s, more, "true") // 3
