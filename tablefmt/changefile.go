@@ -7,8 +7,10 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 )
 
-// changeDataFolder is where cdc files lie. (Change Data Files)
-const changeDataFolder = "_change_data"
+// ChangeDataFolder is where cdc files lie: the [FileOptions.Prefix] of one that
+// is written like a data file, with the column ColChangeType besides. (Change
+// Data Files)
+const ChangeDataFolder = "_change_data"
 
 // ChangeFileWriter writes a file of changed rows. (Change Data Files) It is
 // used by one goroutine. The file is invisible until Close, and tells nothing
@@ -23,7 +25,7 @@ type ChangeFileWriter struct {
 // in folders of its partition. schema is that of the table's data files
 // ([Snapshot.DataArrow]); the column of what happened is added to it.
 func NewChangeFileWriter(ctx context.Context, loc Location, schema *arrow.Schema, o FileOptions) (*ChangeFileWriter, error) {
-	o.Prefix, o.name, o.StatsColumns = changeDataFolder, "cdc", -2
+	o.Prefix, o.StatsColumns = ChangeDataFolder, -2
 	fields := append(append([]arrow.Field{}, schema.Fields()...), arrow.Field{Name: ColChangeType, Type: arrow.BinaryTypes.String, Nullable: true})
 	all := arrow.NewSchema(fields, nil)
 	w, err := NewFileWriter(ctx, loc, all, o)
@@ -58,7 +60,13 @@ func (f *ChangeFileWriter) Close() (*CDCFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &CDCFile{Path: a.Path, PartitionValues: a.PartitionValues, Size: a.Size, Tags: a.Tags}, nil
+	c := a.CDC()
+	return &c, nil
+}
+
+// CDC gives the action that names a file as one of changes.
+func (a *AddFile) CDC() CDCFile {
+	return CDCFile{Path: a.Path, PartitionValues: a.PartitionValues, Size: a.Size, Tags: a.Tags}
 }
 
 // Abort gives the file up. After Close it does nothing, so it can be deferred.

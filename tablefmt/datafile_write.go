@@ -31,13 +31,12 @@ type FileOptions struct {
 	RowGroupRows  int
 	RowGroupBytes int64
 	// Prefix is a folder that comes before the partition folders, as
-	// "_change_data"; "" for none.
+	// ChangeDataFolder; "" for none.
 	Prefix string
 	// Rearranges says that the rows were in the table already: DataChange of
 	// the action is false.
 	Rearranges bool
 	Tags       map[string]string // of the action; kept
-	name       string            // what the file's name begins with; "" is "part"
 }
 
 // FileWriter writes one data file of a table. It is used by one goroutine.
@@ -86,9 +85,9 @@ func dataFilePath(o FileOptions) string {
 	ext := map[colfile.Codec]string{
 		colfile.Zstd: ".zstd", colfile.Snappy: ".snappy", colfile.Gzip: ".gz",
 	}[o.Codec]
-	name := o.name
-	if name == "" {
-		name = "part"
+	name := "part"
+	if o.Prefix == ChangeDataFolder {
+		name = "cdc"
 	}
 	parts = append(parts, fmt.Sprintf("%s-00000-%s.c000%s.parquet", name, uuid.NewString(), ext))
 	return strings.Join(parts, "/")
