@@ -57,14 +57,19 @@ const (
 	feedEqual                    // the same row
 )
 
-// diffFeed writes the difference of the rows that go and those that come.
-func (m *mirrorWriter) diffFeed(ctx context.Context, old, now *feedSide) ([]tablefmt.CDCFile, error) {
+func (m *mirrorWriter) newFeedDiff(ctx context.Context) *feedDiff {
 	hasher := newHasher(m.snap.Metadata())
 	d := &feedDiff{m: m, hasExact: m.schema.Index(typemap.Exact) >= 0, out: m.newFeedStager(ctx), types: map[string]arrow.Array{}}
 	d.keyHash.hasher, d.rowHash.hasher = hasher, hasher
 	if !m.bag {
 		d.keys = m.key
 	}
+	return d
+}
+
+// diffFeed writes the difference of the rows that go and those that come.
+func (m *mirrorWriter) diffFeed(ctx context.Context, old, now *feedSide) ([]tablefmt.CDCFile, error) {
+	d := m.newFeedDiff(ctx)
 	defer d.close()
 	if err := d.run(ctx, old, now, feedKeysMost, feedRoundsMost); err != nil {
 		return nil, err
