@@ -20,9 +20,11 @@ import (
 // feedDiff for how they are brought together in bounded memory.
 //
 // Without cdc files readers derive changes from whole files, which is right, and
-// is left to them, where a commit adds rows alone, where it takes all of the
-// table's rows out and writes others in the same columns (a TRUNCATE, with what
-// came after it), and where a copy replaces a large table.
+// is left to them, where a commit adds whole files alone, where it takes all of
+// the table out and no file has a deletion vector, and where it takes all rows of
+// a large table out, whatever comes in their place (a TRUNCATE, a copy). Of such
+// files delta-rs 1.6 would not heed the deletion vectors, so that smaller tables
+// are told.
 
 // FeedMode says whether a mirror keeps a change data feed.
 type FeedMode string
@@ -66,7 +68,7 @@ func setFeed(md *tablefmt.Metadata, feeds bool) (changed bool) {
 // anew.
 func (m *mirrorWriter) writeFeed(ctx context.Context) ([]tablefmt.CDCFile, error) {
 	m.moved = false
-	if !m.feeds() || m.truncated && !m.rewrote {
+	if !m.feeds() || m.truncated && !m.rewrote && m.snap.Size() > feedReplaceMost {
 		return nil, nil
 	}
 	old, err := m.outgoing()
@@ -77,7 +79,7 @@ func (m *mirrorWriter) writeFeed(ctx context.Context) ([]tablefmt.CDCFile, error
 	if err != nil {
 		return nil, err
 	}
-	if old.rows == 0 && whole || now.rows == 0 && m.truncated {
+	if old.rows == 0 && whole || now.rows == 0 && m.truncated && !hasVectors(m.snap) {
 		return nil, nil
 	}
 	files, err := m.diffFeed(ctx, old, now)
@@ -138,15 +140,24 @@ func (m *mirrorWriter) incoming() (side *feedSide, whole bool, err error) {
 	return side, whole, nil
 }
 
-// feedReplaceMost bounds, in bytes of data files, the tables of which a copy that
-// replaces their rows tells which differ. It is done while all tables wait.
+// feedReplaceMost bounds, in bytes of data files, the tables of which a commit
+// that replaces all rows tells which differ. It is done while all tables wait.
 const feedReplaceMost = rewriteMost
+
+func hasVectors(snap *tablefmt.Snapshot) bool {
+	for add := range snap.Files() {
+		if add.DeletionVector != nil {
+			return true
+		}
+	}
+	return false
+}
 
 // replaceFeed writes the cdc files of the commit by which a copy replaces a
 // table's rows; none where readers may derive them, as they may where the new
 // files are read as the old ones are, nor where the rows are the same: moved.
 func (c *copyLog) replaceFeed(ctx context.Context, base, copied *tablefmt.Snapshot) (files []tablefmt.CDCFile, moved bool, err error) {
-	if base == nil || base.NumFiles() == 0 {
+	if first := base == nil || base.NumFiles() == 0; first && (!hasVectors(copied) || copied.Size() > feedReplaceMost) {
 		return nil, false, nil
 	}
 	spec := c.spec
@@ -157,6 +168,9 @@ func (c *copyLog) replaceFeed(ctx context.Context, base, copied *tablefmt.Snapsh
 	}
 	if err := m.table.follow(copied); err != nil {
 		return nil, false, err
+	}
+	if base == nil {
+		return m.insertFeed(ctx, copied)
 	}
 	old, err := m.sideOf(base)
 	if err != nil {
@@ -179,4 +193,17 @@ func (c *copyLog) replaceFeed(ctx context.Context, base, copied *tablefmt.Snapsh
 		return nil, false, fmt.Errorf("writing the change feed of %s: %w", &c.spec, err)
 	}
 	return files, len(files) == 0, nil
+}
+
+// insertFeed tells all rows of a new table as inserted.
+func (m *mirrorWriter) insertFeed(ctx context.Context, copied *tablefmt.Snapshot) ([]tablefmt.CDCFile, bool, error) {
+	now := &feedSide{snap: copied}
+	if err := now.all(copied); err != nil {
+		return nil, false, err
+	}
+	files, err := m.diffFeed(ctx, &feedSide{snap: copied}, now)
+	if err != nil {
+		return nil, false, fmt.Errorf("writing the change feed of %s: %w", &m.spec, err)
+	}
+	return files, false, nil
 }

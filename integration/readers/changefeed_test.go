@@ -22,7 +22,7 @@ import (
 // by files that came or went, by deletion vectors that grew or shrank, and as
 // nothing where rows were only rearranged.
 var sparkHistory = []string{
-	`CREATE TABLE $T (id BIGINT, v STRING, p STRING) USING delta PARTITIONED BY (p) TBLPROPERTIES (delta.enableChangeDataFeed = true, delta.enableDeletionVectors = $V)`,
+	`CREATE TABLE $T (id BIGINT, v STRING, p STRING) USING delta PARTITIONED BY (p) TBLPROPERTIES (delta.enableChangeDataFeed = true, delta.enableDeletionVectors = $V, delta.enableInCommitTimestamps = $I)`,
 	`INSERT INTO $T SELECT /*+ COALESCE(1) */ id, concat('v', id), if(id % 2 = 0, 'a b', NULL) FROM range(0, 40)`,
 	`INSERT INTO $T VALUES (100, NULL, 'é/='), (101, '', 'é/=')`,
 	`UPDATE $T SET v = 'changed' WHERE id % 5 = 0`,
@@ -94,7 +94,7 @@ func TestChangeFeedsOfSpark(t *testing.T) {
 	for _, vectors := range []bool{true, false} {
 		t.Run(fmt.Sprintf("vectors=%t", vectors), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "table")
-			fill := strings.NewReplacer("$T", readers.SparkTable(path, nil), "$V", fmt.Sprint(vectors))
+			fill := strings.NewReplacer("$T", readers.SparkTable(path, nil), "$V", fmt.Sprint(vectors), "$I", fmt.Sprint(!vectors))
 			for _, statement := range sparkHistory {
 				require.NoError(t, spark.Exec(t.Context(), fill.Replace(statement)), statement)
 			}
