@@ -34,9 +34,11 @@ var fedRounds = [][]string{
 	{"insert into T select i, 'row ' || i, i % 3, i / 4.0, repeat(md5(i::text), 300) from generate_series(1, 60) i"},
 	{"insert into T values (100, null, null, null, null), (101, '', 1, 0.5, 'x')"},
 	{"update T set v = 'changed' where id % 7 = 0", "delete from T where id in (1, 2, 3, 100)"},
-	{"update T set id = id + 1000 where id between 10 and 12", "update T set k = 2 where id = 20; update T set k = k + 1 where id = 20",
+	{
+		"update T set id = id + 1000 where id between 10 and 12", "update T set k = 2 where id = 20; update T set k = k + 1 where id = 20",
 		"insert into T values (500, 'comes and goes', 0, 0, ''); delete from T where id = 500",
-		"update T set v = 'other' where id = 30; update T set v = 'row 30' where id = 30", "delete from T where id = 31; insert into T values (31, 'anew', 1, 1, 'y')"},
+		"update T set v = 'other' where id = 30; update T set v = 'row 30' where id = 30", "delete from T where id = 31; insert into T values (31, 'anew', 1, 1, 'y')",
+	},
 	{"alter table T add w int default 7", "update T set w = 8 where id = 40", "insert into T values (600, 'wide', 0, 0, 'z', 9)"},
 	{"delete from T where id > 40", "update T set n = n + 1 where id < 20"},
 	{"truncate T", "insert into T values (1, 'after', 1, 1, 'a', 1)"},
