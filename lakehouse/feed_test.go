@@ -3,6 +3,8 @@ package lakehouse_test
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -183,15 +185,7 @@ func TestChangeFeedThatComesAndGoes(t *testing.T) {
 	other := newRig(t, keyed("b"))
 	other.insert("b", 0, 10)
 	other.catchUp()
-	snap := other.load(other.mirror("b"))
-	md, p := snap.Metadata().Clone(), *snap.Protocol()
-	md.Configuration[tablefmt.PropChangeDataFeed] = "true"
-	p.WriterFeatures = append(append([]string{}, p.WriterFeatures...), "changeDataFeed")
-	tx := tablefmt.Begin(other.mirror("b"), snap)
-	tx.SetProtocol(&p)
-	tx.SetMetadata(md)
-	_, err := tx.Commit(t.Context())
-	require.NoError(t, err)
+	other.switchFeed("b", "true")
 	other.update("b", 2, "x")
 	other.catchUp()
 	require.Equal(t, 1, checkFeed(t, other.mirror("b"), 0).told)
@@ -199,6 +193,47 @@ func TestChangeFeedThatComesAndGoes(t *testing.T) {
 	other.catchUp()
 	require.Equal(t, "true", other.load(other.mirror("b")).Property(tablefmt.PropChangeDataFeed), "a copy keeps it")
 	checkFeed(t, other.mirror("b"), 0)
+}
+
+// switchFeed sets a table's property behind the engine's back.
+func (r *rig) switchFeed(table, on string) {
+	r.t.Helper()
+	snap := r.load(r.mirror(table))
+	md, p := snap.Metadata().Clone(), *snap.Protocol()
+	md.Configuration[tablefmt.PropChangeDataFeed] = on
+	tx := tablefmt.Begin(r.mirror(table), snap)
+	if !p.Has("changeDataFeed") {
+		p.WriterFeatures = append(append([]string{}, p.WriterFeatures...), "changeDataFeed")
+		tx.SetProtocol(&p)
+	}
+	tx.SetMetadata(md)
+	_, err := tx.Commit(r.t.Context())
+	require.NoError(r.t, err)
+}
+
+// TestChangeFeedIsSwitchedWhileTheEngineRuns has somebody else switch a feed on
+// and off: the flush that finds it so is made again, and nothing stops.
+func TestChangeFeedIsSwitchedWhileTheEngineRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keyed("a"), keyed("b"))
+		r.insert("a", 0, 20)
+		r.insert("b", 0, 20)
+		stop := r.start()
+		for i, on := range []string{"true", "false", "true"} {
+			r.switchFeed("a", on)
+			r.update("a", i, "x")
+			r.update("b", i, "x")
+			time.Sleep(time.Minute)
+			r.update("a", i+10, "x")
+			time.Sleep(time.Minute)
+			r.same("a", "b")
+		}
+		require.NoError(t, stop())
+		require.Empty(t, r.stopped())
+		c := checkFeed(t, r.mirror("a"), 0)
+		require.Equal(t, 4, c.told)
+		require.Equal(t, 4, c.types[tablefmt.ChangePostimage])
+	})
 }
 
 // TestChangeFeedOfAResync tells only what differs.
