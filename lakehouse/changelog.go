@@ -254,6 +254,14 @@ func (t *table) commitError(ctx context.Context, err error) error {
 				return fmt.Errorf("committing to %s: %w: %w", &t.spec, errRearranged, err)
 			}
 		}
+		if c.Reason == tablefmt.ConflictProtocol || c.Reason == tablefmt.ConflictMetadata {
+			actions, readErr := tablefmt.ReadCommit(ctx, t.spec.loc, c.Version)
+			if readErr == nil {
+				if harmless, readErr := onlySetsFeed(ctx, &t.spec, c.Version, actions); readErr == nil && harmless {
+					return fmt.Errorf("committing to %s: %w: %w", &t.spec, errOtherFeed, err)
+				}
+			}
+		}
 		if c.Reason == tablefmt.ConflictTxn {
 			return &Error{
 				Op: "committing to a table of the lake", Object: t.spec.String(), Kind: KindConflict, Err: err,

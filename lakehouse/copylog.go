@@ -132,8 +132,8 @@ func describeCopy(spec *tableSpec, rel *cdc.Relation, base *tablefmt.Snapshot) (
 		old := base.Metadata()
 		md.ID, md.CreatedTime = old.ID, old.CreatedTime
 		for k, v := range old.Configuration {
-			if k == propBag || k == propDelete || k == propMasks || k == tablefmt.PropDeletionVectors {
-				continue // it may have a key now, or be kept otherwise
+			if k == propBag || k == propDelete || k == propMasks || k == tablefmt.PropDeletionVectors || k == tablefmt.PropChangeDataFeed {
+				continue // it may have a key now, or be kept otherwise; a feed tells nothing of the copy's own log
 			}
 			if _, ours := md.Configuration[k]; !ours {
 				md.Configuration[k] = v
@@ -179,6 +179,20 @@ func (c *copyLog) swapIn(ctx context.Context, base, copied *tablefmt.Snapshot, c
 	md := copied.Metadata().Clone()
 	delete(md.Configuration, propRanges)
 	delete(md.Configuration, propPieces)
+	moved := false
+	if feed := spec.state.ChangeFeed.orProperty(base); feed && spec.mode == ModeMirror {
+		setFeed(md, true)
+		var cdcs []tablefmt.CDCFile
+		var err error
+		if cdcs, moved, err = c.replaceFeed(ctx, base, copied); err != nil {
+			return nil, err
+		}
+		for i := range cdcs {
+			x.AddCDC(cdcs[i])
+		}
+	} else if base != nil && spec.mode != ModeMirror && base.Property(tablefmt.PropChangeDataFeed) != "" {
+		md.Configuration[tablefmt.PropChangeDataFeed] = base.Property(tablefmt.PropChangeDataFeed)
+	}
 	x.SetMetadata(md)
 	x.SetProtocol(protocol(md, copied.Schema()))
 	x.SetReads(tablefmt.ReadsTable)
@@ -186,7 +200,7 @@ func (c *copyLog) swapIn(ctx context.Context, base, copied *tablefmt.Snapshot, c
 		now := time.Now().UnixMilli()
 		for add := range base.Files() {
 			if !same(add, copied) {
-				x.Remove(*add.Remove(now, true))
+				x.Remove(*add.Remove(now, !moved))
 			}
 		}
 	}
@@ -205,7 +219,9 @@ func (c *copyLog) swapIn(ctx context.Context, base, copied *tablefmt.Snapshot, c
 		if info.Size != add.Size {
 			return nil, fmt.Errorf("publishing the copy of %s: %s is not as it was written: %w", spec, path, tablefmt.ErrCorrupt)
 		}
-		x.Add(*add)
+		next := *add
+		next.DataChange = !moved
+		x.Add(next)
 	}
 	x.SetTxn(spec.appID(), int64(cut))
 	operation := "CREATE TABLE AS SELECT"

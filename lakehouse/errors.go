@@ -116,6 +116,10 @@ func lakeFails(err error) bool {
 // passes reports whether what failed is to be tried again, after a while.
 func passes(err error) bool { return cdc.Retryable(err) || lakeFails(err) }
 
+// errOtherFeed says that another program has switched a table's change feed on
+// or off, so that the flush has to be made again for the table as it is.
+var errOtherFeed = errors.New("another program has switched its change feed")
+
 // errRearranged says that another program has moved rows, but changed none,
 // which a flush wanted to mark where they were. The flush is made again from
 // the table as it is now.

@@ -119,6 +119,11 @@ func addedFields(rel *cdc.Relation, mode Mode, o *TableOptions) (added []tablefm
 	default:
 		return nil, &optionError{fmt.Errorf("delete: %s is not known", o.Delete), "use hard, soft or ignore"}
 	}
+	switch o.ChangeFeed {
+	case "", FeedOn, FeedOff:
+	default:
+		return nil, &optionError{fmt.Errorf("a change feed cannot be %q", o.ChangeFeed), "use on or off"}
+	}
 	switch o.Deletes {
 	case "", DeletesVectors, DeletesRewrite:
 		return added, nil

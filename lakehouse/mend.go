@@ -40,6 +40,7 @@ type mending struct {
 	out   *stager
 	ids   map[string]keyindex.FileID // of files in m.views, by path
 	there verify.Keys                // of the keys being mended: those of which the source has rows
+	cdcs  []tablefmt.CDCFile         // what is told of the repair
 	gone  verify.Keys                // of the others: those of which a row is kept as deleted by now
 	done  Repaired
 }
@@ -83,8 +84,6 @@ func mendable(rel *cdc.Relation, base *tablefmt.Snapshot, spec *tableSpec) (why 
 		return "updates and deletes of it are not published"
 	case base.Property(propMode) != string(ModeMirror):
 		return "what the lake has is no mirror"
-	case base.Property(tablefmt.PropChangeDataFeed) == "true":
-		return "it has a change data feed"
 	case (base.Property(propBag) == "true") != isBag(rel):
 		return "it is told apart by other columns now"
 	}
@@ -153,7 +152,10 @@ func (x *mending) stage(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := x.out.close(); err != nil || !x.m.anew {
+	if err := x.out.close(); err != nil {
+		return err
+	}
+	if x.cdcs, err = x.m.writeFeed(ctx); err != nil || !x.m.anew {
 		return err
 	}
 	return x.m.writeAnew(ctx)
@@ -370,8 +372,12 @@ func (x *mending) commit(ctx context.Context, whole bool) (*Repaired, error) {
 		return nil, err
 	}
 	for _, f := range t.files {
+		f.add.DataChange = !x.m.moved
 		c.Add(*f.add)
 		x.done.Bytes += f.add.Size
+	}
+	for i := range x.cdcs {
+		c.AddCDC(x.cdcs[i])
 	}
 	c.SetReads(tablefmt.ReadsTable)
 	c.SetTxn(x.spec.appID(), int64(point))
@@ -394,12 +400,11 @@ func (x *mending) commit(ctx context.Context, whole bool) (*Repaired, error) {
 // describe takes over into the table's metadata what the commit changes of them.
 func (x *mending) describe(c *tablefmt.Transaction) error {
 	t := x.m.table
-	md := x.Lake.Metadata()
+	md := x.Lake.Metadata().Clone()
 	source := x.spec.sourceProperty()
-	if !t.evolved && md.Property(propSource) == source {
+	if feed := setFeed(md, t.feeds()); !feed && !t.evolved && md.Property(propSource) == source {
 		return nil
 	}
-	md = md.Clone()
 	md.SchemaString, md.Configuration[propSource] = t.schema.JSON(), source
 	key, err := json.Marshal(t.key)
 	if err != nil {
@@ -407,8 +412,8 @@ func (x *mending) describe(c *tablefmt.Transaction) error {
 	}
 	md.Configuration[propKey] = string(key)
 	c.SetMetadata(md)
-	if p := protocol(md, t.schema); len(p.ReaderFeatures) > len(x.Lake.Protocol().ReaderFeatures) {
-		c.SetProtocol(p)
+	if p := protocol(md, t.schema); needsMore(p, x.Lake.Protocol()) {
+		c.SetProtocol(besides(p, x.Lake.Protocol()))
 	}
 	return nil
 }

@@ -214,16 +214,23 @@ func (m *mirrorWriter) Commit(ctx context.Context, cut cdc.LSN) (bool, error) {
 	if !m.staged {
 		return false, nil
 	}
+	cdcs, err := m.writeFeed(ctx)
+	if err != nil {
+		return false, err
+	}
 	if m.anew {
 		if err := m.writeAnew(ctx); err != nil {
 			return false, err
 		}
 	}
 	x := m.begin(cut, "MERGE")
+	for i := range cdcs {
+		x.AddCDC(cdcs[i])
+	}
 	now := time.Now().UnixMilli()
 	if m.truncated {
 		for add := range m.snap.Files() {
-			x.Remove(*add.Remove(now, true))
+			x.Remove(*add.Remove(now, !m.moved))
 		}
 	}
 	touched, err := m.addVectors(ctx, x, now)
@@ -232,6 +239,7 @@ func (m *mirrorWriter) Commit(ctx context.Context, cut cdc.LSN) (bool, error) {
 	}
 	for _, f := range m.files {
 		if f.dead == nil {
+			f.add.DataChange = !m.moved
 			x.Add(*f.add)
 		}
 	}
@@ -283,7 +291,7 @@ func (m *mirrorWriter) addVectors(ctx context.Context, x *tablefmt.Transaction, 
 		}
 		touched = append(touched, v)
 		if v.staged == nil {
-			x.Remove(*v.add.Remove(now, true))
+			x.Remove(*v.add.Remove(now, !m.moved))
 		}
 		if all.Cardinality() == uint64(rows) {
 			v.old, v.gone = all, true
@@ -305,7 +313,7 @@ func (m *mirrorWriter) addVectors(ctx context.Context, x *tablefmt.Transaction, 
 		if err != nil {
 			return nil, fmt.Errorf("marking deleted rows of %s in %s: %w", add.Path, &m.spec, err)
 		}
-		with.ModificationTime, with.DataChange = now, true
+		with.ModificationTime, with.DataChange = now, !m.moved
 		x.Add(with)
 		m.spec.meter.marked(int64(vectors[i].SizeInBytes))
 	}

@@ -110,6 +110,7 @@ func (m *mirrorWriter) rewrite(ctx context.Context, change *typemap.Change, rel 
 	if err := m.truncate(ctx); err != nil { // the index begins anew, too
 		return err
 	}
+	m.rewrote = true
 	r.addExact()
 	if err := m.stageChange(change, rel); err != nil {
 		return err

@@ -72,7 +72,7 @@ func (e *Engine) sessions(ctx context.Context) error {
 			return nil
 		case errors.Is(err, errRejoin):
 			continue
-		case errors.Is(err, keyindex.ErrUnfit), errors.Is(err, errRearranged):
+		case errors.Is(err, keyindex.ErrUnfit), errors.Is(err, errRearranged), errors.Is(err, errOtherFeed):
 			what, anew = "keeping the key index", true // it is rebuilt
 		case lakeFails(err):
 			what, anew = "writing to the lake", true // what the failed flush has left is read

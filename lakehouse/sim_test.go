@@ -662,6 +662,9 @@ func (s *simulation) verify() {
 			s.compare(table, m, v, cutOf(s.t, snap), fmt.Sprintf("version %d", v))
 		}
 		s.compare(table, m, len(m.snaps)-1, s.world.Head(), atTheEnd)
+		if s.kept[table].ChangeFeed == lakehouse.FeedOn {
+			checkFeed(s.t, s.location(table), 0)
+		}
 	}
 }
 

@@ -41,6 +41,9 @@ func simKept(seed uint64, masks []masking) map[string]lakehouse.TableOptions {
 		if table != "events" && table != "bag" { // they have no key
 			o.Delete = []lakehouse.DeleteMode{"", "", lakehouse.DeleteSoft, lakehouse.DeleteIgnore}[rng.IntN(4)]
 		}
+		if seed%3 == 1 { // drawn apart: what histories have in them stays what it was
+			o.ChangeFeed = []lakehouse.FeedMode{lakehouse.FeedOn, ""}[rand.New(rand.NewPCG(seed, uint64(len(kept))+20)).IntN(4)/3]
+		}
 		kept[table] = o
 	}
 	return kept

@@ -39,6 +39,7 @@ func TestSimulationRepairs(t *testing.T) {
 				for kind, is := range map[string]bool{
 					"partitioned": len(o.PartitionBy) > 0, "soft": o.Delete == lakehouse.DeleteSoft, "ignore": o.Delete == lakehouse.DeleteIgnore,
 					"rewrite": o.Deletes == lakehouse.DeletesRewrite, "metadata": len(o.Metadata) > 0,
+					"feed": o.ChangeFeed == lakehouse.FeedOn,
 				} {
 					if is && n > 0 {
 						kinds[kind]++
@@ -49,7 +50,7 @@ func TestSimulationRepairs(t *testing.T) {
 		})
 	}
 	t.Logf("%d histories: %d keys mended in tables of these kinds: %v; %d crashes", to-from, keys, kinds, crashes)
-	require.Len(t, kinds, 5)
+	require.Len(t, kinds, 6)
 	require.Positive(t, crashes)
 }
 
@@ -57,6 +58,12 @@ func TestSimulationRepairs(t *testing.T) {
 func (s *simulation) repairDamage() map[string]int64 {
 	for range 40 {
 		s.commit()
+	}
+	kept := s.kept
+	s.kept = maps.Clone(kept)
+	for table, o := range s.kept { // what damages a table would have to tell its feed of it
+		o.ChangeFeed = ""
+		s.kept[table] = o
 	}
 	s.engine(true)
 	rng := rand.New(rand.NewPCG(s.seed, 11))
@@ -70,7 +77,7 @@ func (s *simulation) repairDamage() map[string]int64 {
 			s.damage(rng, table)
 		}
 	}
-	s.crash = crashRandomly(s.seed)
+	s.kept, s.crash = kept, crashRandomly(s.seed)
 	end := s.crashing()
 	found := map[string]int64{}
 	if lost {

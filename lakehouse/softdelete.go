@@ -221,6 +221,7 @@ func (m *mirrorWriter) buryAll(ctx context.Context, at time.Time) error {
 	if err := m.truncate(ctx); err != nil { // the index begins anew, too
 		return err
 	}
+	m.rewrote = true
 	err = m.rewriteRows(ctx, old, files, func(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 		return m.buried(rec, at)
 	})

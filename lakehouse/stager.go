@@ -29,6 +29,8 @@ type stager struct {
 	file *openFile       // of a table without partitions; nil: none is begun
 	held heldRows        // of one with partitions
 	done []*stagedFile
+
+	folder string // in the table's, of the files; "" for none
 }
 
 // openFile is a data file that is being written.
@@ -65,6 +67,7 @@ func (s *stager) write(rec arrow.RecordBatch, rows []int32, told placed) error {
 // put writes rows into an open file, or a new one.
 func (s *stager) put(to **openFile, rec arrow.RecordBatch, rows []int32, o tablefmt.FileOptions) (place, error) {
 	if *to == nil {
+		o.Prefix = s.folder
 		w, err := tablefmt.NewFileWriter(s.ctx, s.t.spec.loc, s.t.added.data, o)
 		if err != nil {
 			return place{}, fmt.Errorf("writing rows of %s: %w", &s.t.spec, err)

@@ -156,6 +156,8 @@ type table struct {
 	evolved   bool      // schema is staged, and key with it
 	notes     []string  // of what has changed in it, for people
 	truncated bool      // all files of snap are to go
+	rewrote   bool      // and their rows have come to others
+	moved     bool      // all that is staged has rows at other places
 	files     []*stagedFile
 	staged    bool             // something is staged
 	marks     map[string]int64 // of a copy's log: what is staged of the copy
@@ -275,7 +277,7 @@ func (t *table) needExact(batches []*cdc.Batch) error {
 
 // forget drops what is staged, but not the files, which vacuum removes.
 func (t *table) forget() {
-	t.files, t.truncated, t.staged, t.marks, t.begun = nil, false, false, nil, time.Time{}
+	t.files, t.truncated, t.rewrote, t.moved, t.staged, t.marks, t.begun = nil, false, false, false, false, nil, time.Time{}
 	if t.evolved {
 		t.evolved, t.notes, t.spec.newer = false, nil, nil
 		_ = t.setSchema(t.snap.Schema()) // it was set before
@@ -287,25 +289,46 @@ func (t *table) forget() {
 // Rows go by deletion vectors, or the files that they are in are written anew:
 // then the oldest readers can read it, as they can a changelog.
 func protocol(md *tablefmt.Metadata, s *tablefmt.Schema) *tablefmt.Protocol {
+	o := tablefmt.OptionsFor(s)
+	o.ChangeDataFeed = md.Property(tablefmt.PropChangeDataFeed) == "true"
 	if md.Property(tablefmt.PropDeletionVectors) != "true" {
-		return tablefmt.ChangelogProtocol(tablefmt.OptionsFor(s))
+		return tablefmt.ChangelogProtocol(o)
 	}
-	return tablefmt.MirrorProtocol(tablefmt.OptionsFor(s))
+	return tablefmt.MirrorProtocol(o)
+}
+
+// needsMore reports whether a table needs a feature that its protocol does not
+// list.
+func needsMore(p, listed *tablefmt.Protocol) bool {
+	return slices.ContainsFunc(p.WriterFeatures, func(f string) bool { return !listed.Has(f) })
+}
+
+// besides gives a protocol with the features that another one lists, too: what
+// others have set a table to stays.
+func besides(p, listed *tablefmt.Protocol) *tablefmt.Protocol {
+	all := *p
+	all.MinReaderVersion = max(p.MinReaderVersion, listed.MinReaderVersion)
+	union := func(a, b []string) []string {
+		return append(slices.Clone(a), slices.DeleteFunc(slices.Clone(b), func(f string) bool { return slices.Contains(a, f) })...)
+	}
+	all.ReaderFeatures, all.WriterFeatures = union(listed.ReaderFeatures, p.ReaderFeatures), union(listed.WriterFeatures, p.WriterFeatures)
+	return &all
 }
 
 // begin makes the transaction with everything that both kinds of tables
 // commit in the same way.
 func (t *table) begin(cut cdc.LSN, operation string) *tablefmt.Transaction {
 	x := tablefmt.Begin(t.spec.loc, t.snap)
-	if t.evolved {
-		md := t.snap.Metadata().Clone()
+	md := t.snap.Metadata().Clone()
+	feed := t.spec.mode == ModeMirror && t.spec.loc.Log == nil && setFeed(md, t.feeds())
+	if t.evolved || feed {
 		md.SchemaString = t.schema.JSON()
 		if key, err := json.Marshal(t.key); err == nil { // texts always can be
 			md.Configuration[propKey] = string(key)
 		}
 		x.SetMetadata(md)
-		if p := protocol(md, t.schema); len(p.ReaderFeatures) > len(t.snap.Protocol().ReaderFeatures) {
-			x.SetProtocol(p)
+		if p := protocol(md, t.schema); needsMore(p, t.snap.Protocol()) {
+			x.SetProtocol(besides(p, t.snap.Protocol()))
 		}
 	}
 	x.SetReads(tablefmt.ReadsTable)
@@ -323,7 +346,7 @@ func (t *table) begin(cut cdc.LSN, operation string) *tablefmt.Transaction {
 
 // committed follows a commit of ours.
 func (t *table) committed(snap *tablefmt.Snapshot, cut cdc.LSN) error {
-	t.files, t.truncated, t.staged, t.evolved, t.marks, t.notes = nil, false, false, false, nil, nil
+	t.files, t.truncated, t.rewrote, t.moved, t.staged, t.evolved, t.marks, t.notes = nil, false, false, false, false, false, nil, nil
 	t.begun = time.Time{}
 	t.position = cut
 	shape := t.shape

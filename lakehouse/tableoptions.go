@@ -31,6 +31,10 @@ type TableOptions struct {
 	// Deletes says how a mirror's rows are taken out of its files. Default
 	// DeletesVectors.
 	Deletes DeletesMode `json:"deletes,omitempty"`
+	// ChangeFeed says whether a mirror keeps a change data feed, from its next
+	// change on. Default: as the table's property delta.enableChangeDataFeed says,
+	// which somebody else may have set.
+	ChangeFeed FeedMode `json:"change_feed,omitempty"`
 
 	// Masks keep values of columns out of the lake. Other than with the other
 	// options none means none: what masked a column is not taken away before
@@ -136,6 +140,11 @@ func (o *TableOptions) move(want *TableOptions) (TableOptions, optionMove) {
 	if was, is := orVectors(o.Deletes), orVectors(want.Deletes); want.Deletes != "" && was != is {
 		m.note("rows go from its files by %s instead of %s", is, was)
 		m.resync, next.Deletes = true, want.Deletes
+	}
+	if want.ChangeFeed != "" && want.ChangeFeed != o.ChangeFeed {
+		if next.ChangeFeed = want.ChangeFeed; o.ChangeFeed != "" || want.ChangeFeed == FeedOn {
+			m.note("its change feed is %s from its next change on", want.ChangeFeed)
+		}
 	}
 	return next, m
 }

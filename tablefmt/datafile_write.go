@@ -31,7 +31,7 @@ type FileOptions struct {
 	RowGroupRows  int
 	RowGroupBytes int64
 	// Prefix is a folder that comes before the partition folders, as
-	// "_change_data"; "" for none.
+	// ChangeDataFolder; "" for none.
 	Prefix string
 	// Rearranges says that the rows were in the table already: DataChange of
 	// the action is false.
@@ -85,7 +85,11 @@ func dataFilePath(o FileOptions) string {
 	ext := map[colfile.Codec]string{
 		colfile.Zstd: ".zstd", colfile.Snappy: ".snappy", colfile.Gzip: ".gz",
 	}[o.Codec]
-	parts = append(parts, fmt.Sprintf("part-00000-%s.c000%s.parquet", uuid.NewString(), ext))
+	name := "part"
+	if o.Prefix == ChangeDataFolder {
+		name = "cdc"
+	}
+	parts = append(parts, fmt.Sprintf("%s-00000-%s.c000%s.parquet", name, uuid.NewString(), ext))
 	return strings.Join(parts, "/")
 }
 

@@ -11,10 +11,15 @@
 // alone. A snapshot never changes; any number of goroutines may use it.
 // [Snapshot.Scan] gives its rows, [Snapshot.ReadFile] one file's.
 //
+// [PlanChanges] and [ChangePlan.Read], or [Changes] for both, give the rows that
+// changed in a range of versions: as the change data feed tells them, or derived
+// from the files that came and went.
+//
 // # Writing
 //
 // [NewFileWriter] makes data files, [WriteDeletionVectors] deletion vectors;
-// neither is part of the table until a commit names it. [Begin] starts a
+// neither is part of the table until a commit names it. [NewChangeFileWriter]
+// makes the files of a change data feed, which [Transaction.AddCDC] names. [Begin] starts a
 // transaction, [Transaction.Commit] adds it to the log with one put-if-absent
 // of one JSON file. A commit that loses a race is judged by a pure function
 // and either rebased or refused with a [ConflictError]. A commit whose outcome

@@ -142,38 +142,39 @@ func versionAsOf(ctx context.Context, log objstore.Store, t time.Time) (int64, e
 		return 0, err
 	}
 	ordered(commits)
-	newest, err := inCommitTime(ctx, log, commits[len(commits)-1])
+	i, err := versionsBefore(ctx, log, commits, func(at time.Time) bool { return !at.After(t) })
 	if err != nil {
 		return 0, err
-	}
-	i := 0 // the number of versions that are not after t
-	if newest == nil {
-		for i < len(commits) && !commits[i].modified.After(t) {
-			i++
-		}
-	} else {
-		var failed error
-		i, _ = slices.BinarySearchFunc(commits, t, func(c commitFile, t time.Time) int {
-			at, err := inCommitTime(ctx, log, c)
-			if err != nil {
-				failed = errors.Join(failed, err)
-			}
-			if at == nil { // of before the table kept them
-				at = &c.modified
-			}
-			if at.After(t) {
-				return 1
-			}
-			return -1
-		})
-		if failed != nil {
-			return 0, failed
-		}
 	}
 	if i == 0 {
 		return 0, fmt.Errorf("%w: the oldest that is left, %d, is newer", ErrNoVersion, commits[0].version)
 	}
 	return commits[i-1].version, nil
+}
+
+// versionsBefore counts the first commits, whose times are ordered, for whose
+// time a condition holds; it holds for no commit after one for which it does
+// not.
+func versionsBefore(ctx context.Context, log objstore.Store, commits []commitFile, holds func(at time.Time) bool) (int, error) {
+	newest, err := inCommitTime(ctx, log, commits[len(commits)-1])
+	if err != nil {
+		return 0, err
+	}
+	var failed error
+	i, _ := slices.BinarySearchFunc(commits, true, func(c commitFile, _ bool) int {
+		at := &c.modified
+		if newest != nil {
+			kept, err := inCommitTime(ctx, log, c)
+			if failed = errors.Join(failed, err); kept != nil { // else it is of before the table kept them
+				at = kept
+			}
+		}
+		if holds(*at) {
+			return -1
+		}
+		return 1
+	})
+	return i, failed
 }
 
 // ordered makes the times of commits increase, as Delta does: clocks go back,

@@ -190,7 +190,8 @@ func (t *Transaction) checkRemoves(p *Protocol, m *Metadata) error {
 
 // checkChangeFeed refuses a commit from which change data readers could not
 // tell what changed: where rows go and come, deletes and inserts would be
-// derived from whole files.
+// derived from whole files, which is right only where all files go and others
+// come.
 func (t *Transaction) checkChangeFeed(m *Metadata) error {
 	if m.Property(PropChangeDataFeed) != "true" || len(t.cdcs) > 0 {
 		return nil
@@ -200,10 +201,19 @@ func (t *Transaction) checkChangeFeed(m *Metadata) error {
 	}
 	removed := slices.ContainsFunc(t.removes, func(r RemoveFile) bool { return r.DataChange })
 	added := slices.ContainsFunc(t.adds, func(a AddFile) bool { return a.DataChange })
-	if removed && added {
+	if removed && added && !t.replaces() {
 		return invalidf("the table has a change data feed (%s): a commit that removes and adds rows needs cdc files", PropChangeDataFeed)
 	}
 	return nil
+}
+
+// replaces reports whether all of the table's files go, and only others come.
+func (t *Transaction) replaces() bool {
+	gone := make(map[string]bool, len(t.removes))
+	for i := range t.removes {
+		gone[t.removes[i].Path] = true
+	}
+	return t.base != nil && len(gone) == t.base.NumFiles() && !slices.ContainsFunc(t.adds, func(a AddFile) bool { return gone[a.Path] })
 }
 
 // place names the transaction's table and version for errors.

@@ -13,7 +13,7 @@ import (
 	"github.com/lakeload/lakeload/tablefmt"
 )
 
-// The formats of cat beside formatTable.
+// The formats of rows beside formatTable.
 const (
 	formatJSONLines format = "jsonl"
 	formatCSV       format = "csv"
@@ -73,7 +73,7 @@ func (f *catFlags) run(ctx context.Context, c *console, name string, at lakehous
 	if err != nil {
 		return err
 	}
-	w, err := f.writer(c, schema)
+	w, err := rowsWriter(c, "cat", f.format, schema)
 	if err != nil {
 		return err
 	}
@@ -129,15 +129,16 @@ func scan(ctx context.Context, snap *tablefmt.Snapshot, columns []string, limit 
 	return err
 }
 
-func (f *catFlags) writer(c *console, schema *arrow.Schema) (rows.Writer, error) {
-	switch f.format {
+// rowsWriter writes rows to standard output in a format. command is who asks.
+func rowsWriter(c *console, command string, as format, schema *arrow.Schema) (rows.Writer, error) {
+	switch as {
 	case formatJSONLines:
 		return rows.JSONLines(c.out, schema), nil
 	case formatCSV:
 		return rows.CSV(c.out, schema), nil
 	case formatParquet:
 		if c.outIsTerm {
-			return nil, usageErrorf("send it to a file or a program: lakeload cat ... --format parquet > rows.parquet", "Parquet is not written to a terminal")
+			return nil, usageErrorf("send it to a file or a program: lakeload "+command+" ... --format parquet > rows.parquet", "Parquet is not written to a terminal")
 		}
 		return newParquetOutput(c.out, schema)
 	}

@@ -11,6 +11,7 @@ func commands(c *console) []*cobra.Command {
 	all := []*cobra.Command{
 		newAdoptCommand(c),
 		newCatCommand(c),
+		newChangesCommand(c),
 		newCheckCommand(c),
 		newDemoCommand(c),
 		newDescribeCommand(c),

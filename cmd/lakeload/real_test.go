@@ -148,6 +148,7 @@ func (s *realShop) checkRows() {
 	}, strings.Split(strings.TrimSpace(jsonl), "\n"))
 	require.Contains(t, jsonl, s.value("SELECT replace(row_to_json(o)::text, '\": ', '\":') FROM orders o WHERE id = 1"))
 	require.Contains(t, s.read("cat", "public.orders", "--format", "jsonl"), `"_lakeload_exact":{"at":"infinity"}`)
+	require.Contains(t, s.read("changes", "public.orders", "--format", "jsonl", "--columns", "id,note"), `{"id":1,"note":"b","_change_type":"insert","_commit_version":`)
 
 	csv := strings.Split(strings.TrimSpace(s.read("cat", "public.orders", "--format", "csv", "--columns", "note,id")), "\n")
 	require.Equal(t, "note,id", csv[0])

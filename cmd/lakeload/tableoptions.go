@@ -81,6 +81,9 @@ func override(o, by *lakehouse.TableOptions) {
 	if by.Deletes != "" {
 		o.Deletes = by.Deletes
 	}
+	if by.ChangeFeed != "" {
+		o.ChangeFeed = by.ChangeFeed
+	}
 	overrideMasks(o, by)
 }
 
@@ -120,6 +123,7 @@ func anyTable() postgres.Pattern {
 func asTableOptions(_ *config.Config, r *config.Rule) (o lakehouse.TableOptions, err error) {
 	o.PartitionBy, o.SourceSystem = r.Kept.PartitionBy, r.Kept.SourceSystem
 	o.Delete, o.Deletes = lakehouse.DeleteMode(r.Kept.Delete), lakehouse.DeletesMode(r.Kept.Deletes)
+	o.ChangeFeed = map[string]lakehouse.FeedMode{config.True: lakehouse.FeedOn, config.False: lakehouse.FeedOff}[r.Kept.ChangeFeed]
 	if r.Kept.Metadata != nil {
 		o.Metadata = []lakehouse.MetadataColumn{}
 	}

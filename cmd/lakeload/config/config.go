@@ -83,6 +83,7 @@ type Kept struct {
 	SourceSystem string   // the text of that column
 	Delete       string   // Hard, Soft or Ignore
 	Deletes      string   // Vectors or Rewrite
+	ChangeFeed   string   // True or False
 }
 
 // Defaults hold for every table of which no rule says otherwise.
@@ -127,6 +128,8 @@ type Limits struct {
 const (
 	Mirror     = "mirror"
 	Changelog  = "changelog"
+	True       = "true"
+	False      = "false"
 	Exact      = "exact"
 	Text       = "text"
 	Clamp      = "clamp"

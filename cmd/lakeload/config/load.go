@@ -135,6 +135,7 @@ func (d *decoder) withKept(to *Kept, k keys) keys {
 	k["source_system"] = d.text(&to.SourceSystem)
 	k["delete"] = parsed(d, &to.Delete, oneOf(Hard, Soft, Ignore))
 	k["deletes"] = parsed(d, &to.Deletes, oneOf(Vectors, Rewrite))
+	k["change_feed"] = parsed(d, &to.ChangeFeed, oneOf(True, False))
 	return k
 }
 
