@@ -99,8 +99,11 @@ func makeLog(ctx context.Context, dir string, commits, adds int64, anew, checkpo
 func makeCommits(ctx context.Context, loc tablefmt.Location, commits, adds int64) (*tablefmt.Snapshot, error) {
 	tx := tablefmt.Begin(loc, nil)
 	schema := &tablefmt.Schema{Fields: []tablefmt.Field{
-		{Name: "id", Type: tablefmt.Long, Nullable: true}, {Name: "customer", Type: tablefmt.Long, Nullable: true}, {Name: "amount", Type: tablefmt.Double, Nullable: true},
-		{Name: "created", Type: tablefmt.Timestamp, Nullable: true}, {Name: "note", Type: tablefmt.String, Nullable: true},
+		{Name: "id", Type: tablefmt.Long, Nullable: true},
+		{Name: "customer", Type: tablefmt.Long, Nullable: true},
+		{Name: "amount", Type: tablefmt.Double, Nullable: true},
+		{Name: "created", Type: tablefmt.Timestamp, Nullable: true},
+		{Name: "note", Type: tablefmt.String, Nullable: true},
 	}}
 	tx.SetProtocol(&tablefmt.Protocol{MinReaderVersion: 1, MinWriterVersion: 2})
 	tx.SetMetadata(&tablefmt.Metadata{SchemaString: schema.JSON()})
