@@ -49,7 +49,7 @@ func checkFeed(t *testing.T, loc tablefmt.Location, after int64) feedChecked {
 			read, err = before.WithSchema(snap.Schema())
 			require.NoError(t, err)
 		} else {
-			require.True(t, told, "version %d: files that are read in columns of other types tell nothing", v)
+			require.True(t, told || before.NumFiles() == 0, "version %d: files that are read in columns of other types tell nothing", v)
 		}
 		rows := map[string]int{}
 		if read != nil {
