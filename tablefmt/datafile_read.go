@@ -88,7 +88,7 @@ func (s *Snapshot) readFile(ctx context.Context, a *AddFile, o ReadOptions, emit
 			return fail(err)
 		}
 	}
-	r := parquetRead{want: p.data, batchRows: o.BatchRows, rows: o.Rows}
+	r := parquetRead{want: p.data, byID: s.st.mapping == MappingID, batchRows: o.BatchRows, rows: o.Rows}
 	if o.Rows != nil && (!o.IncludeDeleted || p.data.NumFields() == 0) {
 		return fail(invalidf("rows are asked for by number without a column of the file, or without the deleted ones"))
 	}
@@ -169,7 +169,12 @@ func (s *Snapshot) project(a *AddFile, columns []string) (*projection, error) {
 			data = append(data, f)
 			continue
 		}
-		value, err := partitionAppender(s.st.schema.Fields[at].Type, a.PartitionValues[name])
+		physical := s.st.mapping.physicalName(&s.st.schema.Fields[at])
+		text, ok := a.PartitionValues[physical]
+		if !ok && s.st.mapping != MappingNone {
+			return nil, corrupt(a.Path, -1, fmt.Errorf("it has no value for partition column %q, physically %q", name, physical))
+		}
+		value, err := partitionAppender(s.st.schema.Fields[at].Type, text)
 		if err != nil {
 			return nil, corrupt(a.Path, -1, fmt.Errorf("partition column %q: %w", name, err))
 		}

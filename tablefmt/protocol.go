@@ -27,6 +27,8 @@ type ProtocolOptions struct {
 	GeneratedColumns bool // a column has MetaGenerationExpression
 	ChangeDataFeed   bool // PropChangeDataFeed is to be set
 	DomainMetadata   bool // a domain is to be set
+	ColumnMapping    bool // PropMappingMode is to be set
+	TypeWidening     bool // PropTypeWidening is to be set
 }
 
 // OptionsFor gives the options that a schema needs.
@@ -34,6 +36,8 @@ func OptionsFor(s *Schema) ProtocolOptions {
 	return ProtocolOptions{
 		TimestampNTZ:     s.has(TimestampNTZ),
 		GeneratedColumns: columnsWith(MetaGenerationExpression)(nil, s),
+		ColumnMapping:    columnsWith(MetaPhysicalName)(nil, s),
+		TypeWidening:     columnsWith(metaTypeChanges)(nil, s),
 	}
 }
 
@@ -49,8 +53,13 @@ func ChangelogProtocol(o ProtocolOptions) *Protocol { return o.protocol(nil) }
 func MirrorProtocol(o ProtocolOptions) *Protocol { return o.protocol([]string{"deletionVectors"}) }
 
 func (o ProtocolOptions) protocol(readers []string) *Protocol {
-	if o.TimestampNTZ {
-		readers = append(readers, "timestampNtz")
+	for _, f := range []struct {
+		name string
+		on   bool
+	}{{"timestampNtz", o.TimestampNTZ}, {"columnMapping", o.ColumnMapping}, {"typeWidening", o.TypeWidening}} {
+		if f.on {
+			readers = append(readers, f.name)
+		}
 	}
 	p := &Protocol{MinReaderVersion: 1, MinWriterVersion: maxWriterVersion, WriterFeatures: []string{"appendOnly", "invariants"}}
 	if len(readers) > 0 {
@@ -72,6 +81,10 @@ func (o ProtocolOptions) protocol(readers []string) *Protocol {
 // the protocol does not list, for such a table would be read or written
 // wrongly by others.
 func checkFeaturesListed(p *Protocol, m *Metadata, s *Schema) error {
+	maps, err := wantedMapping(m)
+	if err != nil {
+		return invalidf("%w", err)
+	}
 	for _, u := range []struct {
 		feature string
 		used    bool
@@ -81,7 +94,8 @@ func checkFeaturesListed(p *Protocol, m *Metadata, s *Schema) error {
 		{"appendOnly", m.Property(PropAppendOnly) == "true"},
 		{"changeDataFeed", m.Property(PropChangeDataFeed) == "true"},
 		{"inCommitTimestamp", m.Property(PropInCommitTimestamps) == "true"},
-		{"columnMapping", mapsColumns(m, s)},
+		{"columnMapping", maps != MappingNone},
+		{"typeWidening", !widensTypes(p) && (m.Property(PropTypeWidening) == "true" || columnsWith(metaTypeChanges)(m, s))},
 		{"generatedColumns", columnsWith(MetaGenerationExpression)(m, s)},
 	} {
 		if u.used && !p.Has(u.feature) {

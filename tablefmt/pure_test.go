@@ -304,7 +304,7 @@ func TestWriteSupport(t *testing.T) {
 		{features("hyperdrive"), m(), idSchema, false, "hyperdrive"},
 		{&Protocol{MinReaderVersion: 1, MinWriterVersion: 8}, m(), idSchema, false, "writer version 8"},
 		{&Protocol{MinReaderVersion: 2, MinWriterVersion: 5}, m(), idSchema, true, ""},
-		{&Protocol{MinReaderVersion: 2, MinWriterVersion: 5}, m("delta.columnMapping.mode", "id"), idSchema, true, "columnMapping"},
+		{&Protocol{MinReaderVersion: 2, MinWriterVersion: 5}, m("delta.columnMapping.mode", "id"), idSchema, true, ""},
 	} {
 		err := checkWrite(c.p, c.m, c.s, c.rows)
 		if c.want == "" {

@@ -51,11 +51,11 @@ type Snapshot struct {
 
 func newSnapshot(loc Location, st *state, like *Snapshot) (*Snapshot, error) {
 	s := &Snapshot{loc: loc, st: st}
-	if like != nil && like.st.schema == st.schema {
+	if like != nil && like.st.schema == st.schema && like.st.mapping == st.mapping {
 		s.arrow = like.arrow
 		return s, nil
 	}
-	a, err := st.schema.Arrow()
+	a, err := st.mapping.arrow(st.schema)
 	if err != nil {
 		return nil, fmt.Errorf("table %s, version %d: %w", loc, st.version, err)
 	}
@@ -78,11 +78,14 @@ func (s *Snapshot) Metadata() *Metadata { return s.st.metadata }
 // Schema is the type of the table's rows, partition columns included.
 func (s *Snapshot) Schema() *Schema { return s.st.schema }
 
-// Arrow is Schema as Arrow, see [Struct.Arrow].
+// Arrow is Schema as Arrow, see [Struct.Arrow]. In a table whose columns are
+// mapped the fields' metadata holds their names in files and their field ids,
+// at every depth.
 func (s *Snapshot) Arrow() *arrow.Schema { return s.arrow }
 
 // DataArrow is Arrow without the partition columns: what stands in the data
-// files, and what [NewFileWriter] wants.
+// files, and what [NewFileWriter] wants. Rows are given to the writer under the
+// names of the schema, whatever the files call them.
 func (s *Snapshot) DataArrow() *arrow.Schema {
 	var fields []arrow.Field
 	for _, f := range s.arrow.Fields() {
