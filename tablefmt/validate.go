@@ -66,9 +66,6 @@ func (t *Transaction) checkNewMetadata(p *Protocol, m *Metadata, s *Schema) erro
 	if err != nil {
 		return invalidf("%w", err)
 	}
-	if err := s.CheckNames(mode != MappingNone); err != nil {
-		return invalidf("%w", err)
-	}
 	if len(s.Fields) > 0 && len(m.PartitionColumns) >= len(s.Fields) {
 		return invalidf("all columns are partition columns: none is left for the data files")
 	}
@@ -76,6 +73,9 @@ func (t *Transaction) checkNewMetadata(p *Protocol, m *Metadata, s *Schema) erro
 	stays := t.base != nil && !t.restores && len(t.removes) < t.base.NumFiles()
 	if err := checkMapping(t.base, mode, m, s, stays); err != nil {
 		return err
+	}
+	if err := s.CheckNames(mode != MappingNone); err != nil {
+		return invalidf("%w", err)
 	}
 	if t.base == nil {
 		return nil
