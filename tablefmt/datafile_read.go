@@ -169,12 +169,11 @@ func (s *Snapshot) project(a *AddFile, columns []string) (*projection, error) {
 			data = append(data, f)
 			continue
 		}
-		physical := s.st.mapping.physicalName(&s.st.schema.Fields[at])
-		text, ok := a.PartitionValues[physical]
-		if !ok && s.st.mapping != MappingNone {
-			return nil, corrupt(a.Path, -1, fmt.Errorf("it has no value for partition column %q, physically %q", name, physical))
+		text, err := s.partitionText(a, at)
+		var value func(array.Builder, int)
+		if err == nil {
+			value, err = partitionAppender(s.st.schema.Fields[at].Type, text)
 		}
-		value, err := partitionAppender(s.st.schema.Fields[at].Type, text)
 		if err != nil {
 			return nil, corrupt(a.Path, -1, fmt.Errorf("partition column %q: %w", name, err))
 		}

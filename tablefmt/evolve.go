@@ -112,7 +112,7 @@ func inner(path, step string) string {
 func checkRecorded(old, new *Field, changes []typeChange, at string) error {
 	was, err := typeChanges(old)
 	if err != nil {
-		return err
+		return invalidf("column %q: %w", at+old.Name, err)
 	}
 	is, err := typeChanges(new)
 	if err != nil {

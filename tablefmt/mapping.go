@@ -165,15 +165,3 @@ func (s *Snapshot) PhysicalName(column string) (name string, ok bool) {
 	}
 	return s.st.mapping.physicalName(&s.st.schema.Fields[i]), true
 }
-
-// PartitionValues gives a file's partition values by the names of the schema's
-// columns, nil for null.
-func (s *Snapshot) PartitionValues(a *AddFile) map[string]*string {
-	out := make(map[string]*string, len(s.PartitionColumns()))
-	for _, name := range s.PartitionColumns() {
-		if physical, ok := s.PhysicalName(name); ok {
-			out[name] = a.PartitionValues[physical]
-		}
-	}
-	return out
-}

@@ -84,7 +84,7 @@ func mappedTable(t *testing.T, mode MappingMode) {
 	for _, name := range []string{"an id", "a day", "x y"} {
 		require.NotContains(t, a.Stats+a.Path+fmt.Sprint(a.PartitionValues), name)
 	}
-	require.Equal(t, map[string]*string{"a day": ptr("2024-02-29")}, s.PartitionValues(a))
+	require.Equal(t, map[string]*string{"a day": ptr("2024-02-29")}, must(s.PartitionValues(a)))
 	st := must(s.FileStats(a))
 	require.JSONEq(t, `{"an id":1,"s":{"x y":2,"z":"p"}}`, string(must(json.Marshal(st.MinValues))))
 	require.JSONEq(t, `{"an id":9,"s":{"x y":2,"z":"p"}}`, string(must(json.Marshal(st.MaxValues))))
@@ -125,7 +125,7 @@ func mappedTable(t *testing.T, mode MappingMode) {
 	require.NoError(t, s.Location().log().Delete(ctx, commitName(0)))
 	s = must(Load(ctx, s.Location()))
 	require.ElementsMatch(t, []string{want[0], want[2]}, quotedRows(t, s))
-	require.Equal(t, map[string]*string{"the day": ptr("2024-02-29")}, s.PartitionValues(must2(s.File(a.Path))))
+	require.Equal(t, map[string]*string{"the day": ptr("2024-02-29")}, must(s.PartitionValues(must2(s.File(a.Path)))))
 }
 
 func must2[T any](v T, ok bool) T {
@@ -329,7 +329,7 @@ func TestMappedFilesThatAreWrong(t *testing.T) {
 	require.NoError(t, s.Location().log().Put(ctx, commitName(1), line))
 	err = must(Load(ctx, s.Location())).Scan(ctx, ScanOptions{}, nothing)
 	require.ErrorIs(t, err, ErrCorrupt)
-	require.ErrorContains(t, err, `no value for partition column "a day"`)
+	require.ErrorContains(t, err, fmt.Sprintf(`partition column "a day": there is no value under its physical name %q`, physical))
 }
 
 // TestNestedIDs writes the ids of what is inside of lists and maps.

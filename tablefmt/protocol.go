@@ -1,5 +1,10 @@
 package tablefmt
 
+import (
+	"fmt"
+	"slices"
+)
+
 // Table properties that this package looks at.
 const (
 	PropAppendOnly         = "delta.appendOnly"
@@ -43,7 +48,7 @@ func OptionsFor(s *Schema) ProtocolOptions {
 
 // ChangelogProtocol is the protocol of an append-only table of ours: reader 1
 // and writer 7, so that the oldest readers can read it, and reader 3 only
-// where a timestamp_ntz column needs it. appendOnly and invariants stand
+// where an option needs it. appendOnly and invariants stand
 // together because Spark refuses a list with one of them.
 func ChangelogProtocol(o ProtocolOptions) *Protocol { return o.protocol(nil) }
 
@@ -75,6 +80,42 @@ func (o ProtocolOptions) protocol(readers []string) *Protocol {
 		}
 	}
 	return p
+}
+
+// With gives the protocol that lists more features, as a table needs before it
+// can use them. One of legacy versions is raised to feature lists where it must
+// be, and then lists what its versions stood for. (Table Features for New and
+// Existing Tables) A feature that is not known is an *[UnsupportedFeatureError].
+func (p *Protocol) With(names ...string) (*Protocol, error) {
+	q := &Protocol{
+		MinReaderVersion: p.MinReaderVersion, MinWriterVersion: maxWriterVersion,
+		ReaderFeatures: slices.Clone(p.ReaderFeatures), WriterFeatures: slices.Clone(p.WriterFeatures),
+	}
+	var listed []Feature
+	for _, f := range features {
+		if p.Has(f.Name) {
+			listed = append(listed, f)
+		}
+	}
+	for _, name := range names {
+		f, known := featureByName(name)
+		if !known {
+			return nil, &UnsupportedFeatureError{Feature: fmt.Sprintf("the feature %q", name), Writing: true}
+		}
+		if f.Reader && !p.Has(name) {
+			q.MinReaderVersion = maxReaderVersion
+		}
+		listed = append(listed, f)
+	}
+	for _, f := range listed {
+		if !slices.Contains(q.WriterFeatures, f.Name) {
+			q.WriterFeatures = append(q.WriterFeatures, f.Name)
+		}
+		if f.Reader && q.MinReaderVersion == maxReaderVersion && !slices.Contains(q.ReaderFeatures, f.Name) {
+			q.ReaderFeatures = append(q.ReaderFeatures, f.Name)
+		}
+	}
+	return q, nil
 }
 
 // checkFeaturesListed refuses a schema or properties that use a feature which

@@ -153,6 +153,18 @@ func TestTypesThatDoNotWiden(t *testing.T) {
 	require.ErrorContains(t, err, `the table uses "typeWidening", which its protocol does not list`)
 }
 
+// TestWidenedPartitions gives values in the form of the columns' present types.
+func TestWidenedPartitions(t *testing.T) {
+	s := create(t, memoryTable(), &Schema{Fields: []Field{
+		{Name: "id", Type: Long, Nullable: true}, {Name: "t", Type: TimestampNTZ, Nullable: true},
+		{Name: "d", Type: Decimal{8, 3}, Nullable: true}, {Name: "f", Type: Double, Nullable: true},
+	}}, "t", "d", "f")
+	values := must(s.PartitionValues(&AddFile{PartitionValues: map[string]*string{"t": ptr("2024-02-29"), "d": ptr("1.5"), "f": nil}}))
+	require.Equal(t, map[string]*string{"t": ptr("2024-02-29 00:00:00.000000"), "d": ptr("1.500"), "f": nil}, values)
+	_, err := s.PartitionValues(&AddFile{Path: "p", PartitionValues: map[string]*string{"t": ptr("soon")}})
+	require.ErrorIs(t, err, ErrCorrupt)
+}
+
 // TestStatsOfWidenedColumns: bounds are texts of the present type.
 func TestStatsOfWidenedColumns(t *testing.T) {
 	s, err := widenable(t, &Schema{Fields: []Field{{Name: "t", Type: TimestampNTZ, Nullable: true}}}).FileStats(&AddFile{

@@ -33,7 +33,9 @@ func dataColumns(s *tablefmt.Snapshot) (names []string) {
 func copyRows(t *testing.T, s *tablefmt.Snapshot, rearranges bool, days string) (files []*tablefmt.AddFile, old []*tablefmt.AddFile) {
 	t.Helper()
 	for a := range s.Files() {
-		w, err := s.NewFileWriter(t.Context(), tablefmt.FileOptions{PartitionValues: s.PartitionValues(a), Rearranges: rearranges})
+		values, err := s.PartitionValues(a)
+		require.NoError(t, err)
+		w, err := s.NewFileWriter(t.Context(), tablefmt.FileOptions{PartitionValues: values, Rearranges: rearranges})
 		require.NoError(t, err)
 		defer w.Abort()
 		o := tablefmt.ReadOptions{Columns: dataColumns(s)}

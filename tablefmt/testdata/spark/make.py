@@ -107,7 +107,7 @@ TABLES = {
     "widened_parts": [
         create("id LONG, v SHORT, bp BYTE, ip INT, fp FLOAT, dp DATE, cp DECIMAL(4,1)", "PARTITIONED BY (bp, ip, fp, dp, cp)",
                **WIDE, delta__columnMapping__mode="name"),
-        "INSERT INTO {t} VALUES (1, 1, 1, 1, 0.5, DATE'2024-02-29', 1.5), (2, null, null, null, null, null, null)",
+        "INSERT INTO {t} VALUES (1, 1, 1, 1, 0.1F, DATE'2024-02-29', 1.5), (2, null, null, null, null, null, null)",
         *widen([("bp", "SHORT"), ("v", "INT"), ("bp", "INT"), ("ip", "DOUBLE"), ("fp", "DOUBLE"), ("dp", "TIMESTAMP_NTZ"), ("cp", "DECIMAL(8,3)")]),
         "ALTER TABLE {t} RENAME COLUMN bp TO `b p`",
         "INSERT INTO {t} VALUES (3, 70000, 70000, 0.25, 0.1, TIMESTAMP_NTZ'2024-02-29 01:02:03.456789', 1234.567)",
