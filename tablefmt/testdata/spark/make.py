@@ -141,6 +141,7 @@ def build(spark, path, name):
 def session():
     import glob
     import os
+    import tempfile
 
     from pyspark.sql import SparkSession
 
@@ -151,7 +152,7 @@ def session():
         "spark.sql.session.timeZone": "UTC", "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1", "spark.driver.memory": "1g",
         "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.ui.enabled": "false",
         "spark.sql.shuffle.partitions": "1", "spark.databricks.delta.snapshotPartitions": "1",
-        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS", "spark.sql.warehouse.dir": tempfile.gettempdir(),
     }
     builder = SparkSession.builder
     for key, value in conf.items():
