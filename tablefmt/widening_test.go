@@ -12,7 +12,14 @@ import (
 func TestWidenings(t *testing.T) {
 	types := []Type{
 		Byte, Short, Integer, Long, Float, Double, Date, TimestampNTZ, Timestamp, String, Binary, Boolean,
-		Decimal{5, 0}, Decimal{10, 0}, Decimal{10, 2}, Decimal{12, 2}, Decimal{12, 4}, Decimal{20, 0}, Decimal{22, 2}, Decimal{38, 18},
+		Decimal{5, 0},
+		Decimal{10, 0},
+		Decimal{10, 2},
+		Decimal{12, 2},
+		Decimal{12, 4},
+		Decimal{20, 0},
+		Decimal{22, 2},
+		Decimal{38, 18},
 	}
 	want := map[Type][]Type{
 		Byte:           {Short, Integer, Long, Double, Decimal{10, 0}, Decimal{12, 2}, Decimal{20, 0}, Decimal{22, 2}, Decimal{38, 18}},
@@ -156,8 +163,10 @@ func TestTypesThatDoNotWiden(t *testing.T) {
 // TestWidenedPartitions gives values in the form of the columns' present types.
 func TestWidenedPartitions(t *testing.T) {
 	s := create(t, memoryTable(), &Schema{Fields: []Field{
-		{Name: "id", Type: Long, Nullable: true}, {Name: "t", Type: TimestampNTZ, Nullable: true},
-		{Name: "d", Type: Decimal{8, 3}, Nullable: true}, {Name: "f", Type: Double, Nullable: true},
+		{Name: "id", Type: Long, Nullable: true},
+		{Name: "t", Type: TimestampNTZ, Nullable: true},
+		{Name: "d", Type: Decimal{8, 3}, Nullable: true},
+		{Name: "f", Type: Double, Nullable: true},
 	}}, "t", "d", "f")
 	values := must(s.PartitionValues(&AddFile{PartitionValues: map[string]*string{"t": ptr("2024-02-29"), "d": ptr("1.5"), "f": nil}}))
 	require.Equal(t, map[string]*string{"t": ptr("2024-02-29 00:00:00.000000"), "d": ptr("1.500"), "f": nil}, values)
