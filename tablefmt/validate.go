@@ -83,14 +83,17 @@ func (t *Transaction) checkNewMetadata(p *Protocol, m *Metadata, s *Schema) erro
 	if m.ID != t.base.Metadata().ID {
 		return invalidf("the table's id cannot change")
 	}
+	was := t.base.Mapping()
+	e := evolution{from: was, to: mode, widens: widensTypes(p) && m.Property(PropTypeWidening) == "true"}
+	if err := e.checkExpressions(t.base.Schema(), m, s); err != nil {
+		return err
+	}
 	if !stays {
 		return nil
 	}
-	was := t.base.Mapping()
 	if !slices.Equal(physicalNames(mode, s, m.PartitionColumns), physicalNames(was, t.base.Schema(), t.base.PartitionColumns())) {
 		return invalidf("the partition columns cannot change while files of the old partitioning stay")
 	}
-	e := evolution{from: was, to: mode, widens: widensTypes(p) && m.Property(PropTypeWidening) == "true"}
 	return e.check(t.base.Schema(), s, "")
 }
 
