@@ -4,19 +4,21 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 )
 
 // FileStats reads a file's statistics as [AddFile.ParseStats] does, but under
 // the names of the schema's columns, at every depth, and without columns that
 // the table no longer has. Bounds of a column whose type has widened since are
-// texts of its present type; those of numbers are the same number in any type.
+// bounds of the present type.
 func (s *Snapshot) FileStats(a *AddFile) (*FileStats, error) {
 	st, err := a.ParseStats()
 	if err != nil {
 		return st, err
 	}
-	n := statsNames{mode: s.st.mapping}
-	for _, values := range []*map[string]json.RawMessage{&st.MinValues, &st.MaxValues, &st.NullCount} {
+	for kind, values := range map[statsKind]*map[string]json.RawMessage{statsMin: &st.MinValues, statsMax: &st.MaxValues, statsNulls: &st.NullCount} {
+		n := statsNames{mode: s.st.mapping, kind: kind}
 		if *values, err = n.of(s.st.schema, *values); err != nil {
 			return new(FileStats), fmt.Errorf("reading the statistics of %s: %w", a.Path, err)
 		}
@@ -24,8 +26,19 @@ func (s *Snapshot) FileStats(a *AddFile) (*FileStats, error) {
 	return st, nil
 }
 
+type statsKind int
+
+const (
+	statsMin statsKind = iota
+	statsMax
+	statsNulls
+)
+
 // statsNames gives the values of statistics the names of the schema's columns.
-type statsNames struct{ mode MappingMode }
+type statsNames struct {
+	mode MappingMode
+	kind statsKind
+}
 
 func (n statsNames) of(s *Struct, values map[string]json.RawMessage) (map[string]json.RawMessage, error) {
 	if values == nil {
@@ -39,28 +52,55 @@ func (n statsNames) of(s *Struct, values map[string]json.RawMessage) (map[string
 			continue
 		}
 		var err error
-		if out[f.Name], err = n.value(f.Type, v); err != nil {
+		if out[f.Name], err = n.value(f, v); err != nil {
 			return nil, fmt.Errorf("column %q: %w", f.Name, err)
 		}
 	}
 	return out, nil
 }
 
-func (n statsNames) value(t Type, v json.RawMessage) (json.RawMessage, error) {
-	if t == TimestampNTZ && len(v) == len(`"2006-01-02"`) && v[0] == '"' { // it was a date
-		return append(bytes.TrimSuffix(bytes.Clone(v), []byte(`"`)), `T00:00:00.000"`...), nil
+func (n statsNames) value(f *Field, v json.RawMessage) (json.RawMessage, error) {
+	if fields, ok := f.Type.(*Struct); ok {
+		if len(v) == 0 || v[0] != '{' {
+			return v, nil
+		}
+		var inner map[string]json.RawMessage
+		if err := json.Unmarshal(v, &inner); err != nil {
+			return nil, err
+		}
+		named, err := n.of(fields, inner)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(named)
 	}
-	fields, ok := t.(*Struct)
-	if !ok || len(v) == 0 || v[0] != '{' {
-		return v, nil
+	if n.kind != statsNulls {
+		return n.widened(f, v), nil
 	}
-	var inner map[string]json.RawMessage
-	if err := json.Unmarshal(v, &inner); err != nil {
-		return nil, err
+	return v, nil
+}
+
+// widened gives a bound as one of the column's present type. Numbers are the
+// same number in any type, but for floats: the shortest digits of one are those
+// of another double, so that the bound must leave room for both.
+func (n statsNames) widened(f *Field, v json.RawMessage) json.RawMessage {
+	switch {
+	case f.Type == TimestampNTZ && len(v) == len(`"2006-01-02"`) && v[0] == '"':
+		return append(bytes.TrimSuffix(bytes.Clone(v), []byte(`"`)), `T00:00:00.000"`...)
+	case f.Type == Double && wasFloat(f):
+		x, err := strconv.ParseFloat(string(v), 64)
+		if err != nil {
+			return v
+		}
+		y := float64(float32(x))
+		if n.kind == statsMin && y < x || n.kind == statsMax && y > x {
+			return strconv.AppendFloat(nil, y, 'g', -1, 64)
+		}
 	}
-	named, err := n.of(fields, inner)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(named)
+	return v
+}
+
+func wasFloat(f *Field) bool {
+	changes, err := typeChanges(f)
+	return err == nil && slices.ContainsFunc(changes, func(c typeChange) bool { return c.path == "" && c.from == Float })
 }

@@ -174,13 +174,18 @@ func TestWidenedPartitions(t *testing.T) {
 	require.ErrorIs(t, err, ErrCorrupt)
 }
 
-// TestStatsOfWidenedColumns: bounds are texts of the present type.
+// TestStatsOfWidenedColumns: bounds are of the present type.
 func TestStatsOfWidenedColumns(t *testing.T) {
-	s, err := widenable(t, &Schema{Fields: []Field{{Name: "t", Type: TimestampNTZ, Nullable: true}}}).FileStats(&AddFile{
-		Stats: `{"numRecords":2,"minValues":{"t":"2024-02-29","gone":1},"maxValues":{"t":"2024-03-01T01:02:03.456"},"nullCount":{"t":0}}`,
+	s, err := evolve(widenable(t, &Schema{Fields: []Field{
+		{Name: "t", Type: Date, Nullable: true}, {Name: "f", Type: Float, Nullable: true}, {Name: "d", Type: Double, Nullable: true},
+	}}), func(_ *Metadata, s *Schema) { s.Fields[0].Type, s.Fields[1].Type = TimestampNTZ, Double })
+	require.NoError(t, err)
+	st, err := s.FileStats(&AddFile{
+		Stats: `{"numRecords":2,"minValues":{"t":"2024-02-29","f":0.3,"d":0.3,"gone":1},"maxValues":{"t":"2024-03-01T01:02:03.456","f":0.3,"d":0.3},"nullCount":{"t":0}}`,
 	})
 	require.NoError(t, err)
-	require.Equal(t, map[string]json.RawMessage{"t": []byte(`"2024-02-29T00:00:00.000"`)}, s.MinValues)
-	require.Equal(t, map[string]json.RawMessage{"t": []byte(`"2024-03-01T01:02:03.456"`)}, s.MaxValues)
-	require.Equal(t, map[string]json.RawMessage{"t": []byte(`0`)}, s.NullCount)
+	text := func(m map[string]json.RawMessage) string { return string(must(json.Marshal(m))) }
+	require.Equal(t, `{"d":0.3,"f":0.3,"t":"2024-02-29T00:00:00.000"}`, text(st.MinValues))
+	require.Equal(t, `{"d":0.3,"f":0.30000001192092896,"t":"2024-03-01T01:02:03.456"}`, text(st.MaxValues))
+	require.Equal(t, `{"t":0}`, text(st.NullCount))
 }
