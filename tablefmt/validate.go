@@ -69,9 +69,13 @@ func (t *Transaction) checkNewMetadata(p *Protocol, m *Metadata, s *Schema) erro
 	if len(s.Fields) > 0 && len(m.PartitionColumns) >= len(s.Fields) {
 		return invalidf("all columns are partition columns: none is left for the data files")
 	}
-	// Where nothing stays that was written under the old schema, types may change.
-	stays := t.base != nil && !t.restores && len(t.removes) < t.base.NumFiles()
-	if err := checkMapping(t.base, mode, m, s, stays); err != nil {
+	base := t.base
+	if t.restores {
+		base = nil // whatever the table was before, it may be again
+	}
+	// Where nothing stays that was written under another schema, types may change.
+	stays := base != nil && len(t.removes) < base.NumFiles()
+	if err := checkMapping(base, mode, m, s, stays); err != nil {
 		return err
 	}
 	if err := s.CheckNames(mode != MappingNone); err != nil {
@@ -83,18 +87,21 @@ func (t *Transaction) checkNewMetadata(p *Protocol, m *Metadata, s *Schema) erro
 	if m.ID != t.base.Metadata().ID {
 		return invalidf("the table's id cannot change")
 	}
-	was := t.base.Mapping()
+	if base == nil {
+		return nil
+	}
+	was := base.Mapping()
 	e := evolution{from: was, to: mode, widens: widensTypes(p) && m.Property(PropTypeWidening) == "true"}
-	if err := e.checkExpressions(t.base.Schema(), m, s); err != nil {
+	if err := e.checkExpressions(base.Schema(), m, s); err != nil {
 		return err
 	}
 	if !stays {
 		return nil
 	}
-	if !slices.Equal(physicalNames(mode, s, m.PartitionColumns), physicalNames(was, t.base.Schema(), t.base.PartitionColumns())) {
+	if !slices.Equal(physicalNames(mode, s, m.PartitionColumns), physicalNames(was, base.Schema(), base.PartitionColumns())) {
 		return invalidf("the partition columns cannot change while files of the old partitioning stay")
 	}
-	return e.check(t.base.Schema(), s, "")
+	return e.check(base.Schema(), s, "")
 }
 
 // physicalNames gives what columns are called in files.

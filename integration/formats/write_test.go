@@ -221,6 +221,13 @@ func TestWriteSparksTables(t *testing.T) {
 			sameAsSpark(t, path, s.Version())
 			s = appendCopies(t, load(t, path), "days")
 			sameAsSpark(t, path, s.Version())
+
+			then, err := tablefmt.LoadAt(t.Context(), s.Location(), 1)
+			require.NoError(t, err)
+			s, _, err = tablefmt.Restore(t.Context(), then, tablefmt.RestoreOptions{})
+			require.NoError(t, err)
+			require.ElementsMatch(t, rows(t, then), rows(t, s))
+			sameAsSpark(t, path, s.Version())
 		})
 	}
 }
