@@ -143,7 +143,7 @@ type projection struct {
 
 // project plans the reading of some columns of a file.
 func (s *Snapshot) project(a *AddFile, columns []string) (*projection, error) {
-	if columns == nil && len(s.PartitionColumns()) == 0 {
+	if columns == nil && len(s.PartitionColumns()) == 0 && s.st.mapping == MappingNone {
 		return &projection{data: s.arrow, schema: s.arrow}, nil
 	}
 	if columns == nil {
@@ -166,7 +166,7 @@ func (s *Snapshot) project(a *AddFile, columns []string) (*projection, error) {
 		out = append(out, f)
 		p.fill[i] = func(n int) arrow.Array { return array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, n) }
 		if !partition[name] {
-			data = append(data, f)
+			data = append(data, s.files.Field(at))
 			continue
 		}
 		text, err := s.partitionText(a, at)

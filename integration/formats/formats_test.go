@@ -137,13 +137,17 @@ func value(t *testing.T, a arrow.Array, i int) any {
 	return a.ValueStr(i)
 }
 
-// sameAsSpark compares every version from one on.
+// sameAsSpark compares every version from one on; of many, as a table has that widens a column at a time, every fifth.
 func sameAsSpark(t *testing.T, path string, from int64) {
 	t.Helper()
 	spark := readers.Get(t, readers.Spark)
 	loc := location(t, path)
 	last := load(t, path)
-	for v := from; v <= last.Version(); v++ {
+	step := int64(1)
+	if last.Version()-from > 20 {
+		step = 5
+	}
+	for v := from; v <= last.Version(); v += step {
 		s, err := tablefmt.LoadAt(t.Context(), loc, v)
 		require.NoError(t, err)
 		want, err := spark.Rows(t.Context(), path, &v, nil)
