@@ -47,12 +47,13 @@ func copyRows(t *testing.T, s *tablefmt.Snapshot, rearranges bool, days string) 
 			_, err := w.Write(rec)
 			return err
 		}))
-		if w.Rows() == 0 {
+		old = append(old, a)
+		if w.Rows() == 0 { // all of its rows are deleted
 			continue
 		}
 		added, err := w.Close()
 		require.NoError(t, err)
-		files, old = append(files, added), append(old, a)
+		files = append(files, added)
 	}
 	return files, old
 }
@@ -123,8 +124,10 @@ func compact(t *testing.T, s *tablefmt.Snapshot) *tablefmt.Snapshot {
 	files, old := copyRows(t, s, true, "")
 	x := tablefmt.Begin(s.Location(), s)
 	x.SetInfo("OPTIMIZE", map[string]any{"predicate": "[]"})
-	for i, a := range files {
-		x.Remove(*old[i].Remove(time.Now().UnixMilli(), false))
+	for _, a := range old {
+		x.Remove(*a.Remove(time.Now().UnixMilli(), false))
+	}
+	for _, a := range files {
 		x.Add(*a)
 	}
 	return commit(t, x)
