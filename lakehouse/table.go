@@ -220,8 +220,29 @@ func checkOwner(snap *tablefmt.Snapshot, spec *tableSpec) error {
 	}
 }
 
+// checkTypesAndNames refuses a table whose columns somebody has given other names in
+// its files, or may have given other types than the source's: rows are staged
+// under the names and types of the source.
+func checkTypesAndNames(snap *tablefmt.Snapshot) error {
+	feature := ""
+	switch p := snap.Protocol(); {
+	case snap.Mapping() != tablefmt.MappingNone:
+		feature = "columnMapping"
+	case p.Has("typeWidening"):
+		feature = "typeWidening"
+	case p.Has("typeWidening-preview"):
+		feature = "typeWidening-preview"
+	default:
+		return nil
+	}
+	return &tablefmt.UnsupportedFeatureError{Feature: fmt.Sprintf("the feature %q", feature), Writing: true, Detail: "a table that the lake keeps"}
+}
+
 // follow takes a newer snapshot as the committed state.
 func (t *table) follow(snap *tablefmt.Snapshot) error {
+	if err := checkTypesAndNames(snap); err != nil {
+		return fmt.Errorf("the columns of %s: %w", &t.spec, err)
+	}
 	t.snap, t.parts = snap, snap.PartitionColumns()
 	return t.setSchema(snap.Schema())
 }

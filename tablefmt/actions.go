@@ -97,8 +97,9 @@ type AddFile struct {
 	// Path is relative to the table's folder, percent-encoded. See
 	// [AddFile.DataPath].
 	Path string `json:"path"`
-	// PartitionValues has one entry for each partition column, nil for null.
-	// See [FormatPartitionValue].
+	// PartitionValues has one entry for each partition column, by its physical
+	// name, nil for null. See [FormatPartitionValue] and
+	// [Snapshot.PartitionValues].
 	PartitionValues  map[string]*string `json:"partitionValues"`
 	Size             int64              `json:"size"`             // bytes
 	ModificationTime int64              `json:"modificationTime"` // milliseconds since 1970

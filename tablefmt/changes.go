@@ -232,7 +232,7 @@ func (p *ChangePlan) readMetadata(ctx context.Context, log objstore.Store) error
 		if err := p.checkFeed(i); err != nil {
 			return err
 		}
-		if mapsColumns(m.md, s) {
+		if mode, err := wantedMapping(m.md); err != nil || mode != MappingNone {
 			return &UnsupportedFeatureError{Feature: `the feature "columnMapping"`}
 		}
 		if why := readableAs(s, p.schema, ""); why != "" {

@@ -131,7 +131,7 @@ func (info *CommitInfo) rearranges() bool {
 // show gives a snapshot without files that reads files of a version as rows of
 // a schema.
 func (p *ChangePlan) show(version int64, schema *Schema) (*Snapshot, error) {
-	return newSnapshot(p.loc, &state{version: version, metadata: p.meta(version), schema: schema}, nil)
+	return newSnapshot(p.loc, &state{version: version, metadata: p.meta(version), schema: schema, mapping: MappingNone}, nil)
 }
 
 // readCDC gives the rows of a version's cdc files, which tell what they are.

@@ -232,7 +232,7 @@ func createWithFeed(t *testing.T, loc Location, s *Schema, partition ...string) 
 }
 
 // evolve commits metadata of another schema, or with the feed on or off.
-func evolve(s *Snapshot, schema *Schema, feed string) *Snapshot {
+func evolveTo(s *Snapshot, schema *Schema, feed string) *Snapshot {
 	md := s.Metadata().Clone()
 	md.SchemaString = schema.JSON()
 	md.Configuration[PropChangeDataFeed] = feed
@@ -256,7 +256,7 @@ func TestChangesAcrossSchemas(t *testing.T) {
 	s = must(tx.Commit(ctx))                   // 1
 	s = withVector(t, s, a.Path, dv.New(0, 2)) // 2
 	more := &Schema{Fields: append(slices.Clone(peopleSchema.Fields), Field{Name: "n", Type: Long, Nullable: true})}
-	s = evolve(s, more, "true") // 3
+	s = evolveTo(s, more, "true") // 3
 	tx = Begin(loc, s)
 	for f := range s.Files() {
 		tx.Remove(*f.Remove(1, true))
@@ -280,7 +280,7 @@ func TestChangesAcrossSchemas(t *testing.T) {
 	require.Equal(t, int64(1), none.Version)
 
 	// What is gone or of another type cannot be told together with what was.
-	evolve(s, &Schema{Fields: append(slices.Clone(peopleSchema.Fields), Field{Name: "n", Type: String, Nullable: true})}, "true") // 5
+	evolveTo(s, &Schema{Fields: append(slices.Clone(peopleSchema.Fields), Field{Name: "n", Type: String, Nullable: true})}, "true") // 5
 	_, err = PlanChanges(ctx, loc, ChangeRange{From: 1, To: 5}, ChangeOptions{})
 	var changed *SchemaChangedError
 	require.ErrorAs(t, err, &changed)

@@ -143,11 +143,11 @@ func (c *check) rows(ctx context.Context, s *Snapshot, a *AddFile) error {
 	if err != nil {
 		return err
 	}
-	said, err := a.ParseStats()
+	said, err := s.FileStats(a)
 	if err == nil {
 		is := AddFile{Path: a.Path, Stats: statsJSON(st)}
 		var found *FileStats
-		if found, err = is.ParseStats(); err != nil {
+		if found, err = s.FileStats(&is); err != nil {
 			return err
 		}
 		err = statsDifference(said, found, s.Schema())

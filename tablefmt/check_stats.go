@@ -68,8 +68,9 @@ func compareBounds(t Type, a, b json.RawMessage) (order int, ok bool) {
 	if t == Date || t == Timestamp || t == TimestampNTZ {
 		x, ok1 := momentOf(a)
 		y, ok2 := momentOf(b)
-		// Milliseconds are all that a bound has, and writers cut either way.
-		if d := x.Sub(y); d > -time.Millisecond && d < time.Millisecond {
+		// Milliseconds are all that a bound has, and writers cut either way: where
+		// one cuts down and the other up, there is a whole one between them.
+		if d := x.Sub(y); d >= -time.Millisecond && d <= time.Millisecond {
 			return 0, ok1 && ok2
 		}
 		return x.Compare(y), ok1 && ok2

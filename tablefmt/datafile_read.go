@@ -88,7 +88,7 @@ func (s *Snapshot) readFile(ctx context.Context, a *AddFile, o ReadOptions, emit
 			return fail(err)
 		}
 	}
-	r := parquetRead{want: p.data, batchRows: o.BatchRows, rows: o.Rows}
+	r := parquetRead{want: p.data, byID: s.st.mapping == MappingID, batchRows: o.BatchRows, rows: o.Rows}
 	if o.Rows != nil && (!o.IncludeDeleted || p.data.NumFields() == 0) {
 		return fail(invalidf("rows are asked for by number without a column of the file, or without the deleted ones"))
 	}
@@ -143,7 +143,7 @@ type projection struct {
 
 // project plans the reading of some columns of a file.
 func (s *Snapshot) project(a *AddFile, columns []string) (*projection, error) {
-	if columns == nil && len(s.PartitionColumns()) == 0 {
+	if columns == nil && len(s.PartitionColumns()) == 0 && s.st.mapping == MappingNone {
 		return &projection{data: s.arrow, schema: s.arrow}, nil
 	}
 	if columns == nil {
@@ -166,10 +166,14 @@ func (s *Snapshot) project(a *AddFile, columns []string) (*projection, error) {
 		out = append(out, f)
 		p.fill[i] = func(n int) arrow.Array { return array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, n) }
 		if !partition[name] {
-			data = append(data, f)
+			data = append(data, s.files.Field(at))
 			continue
 		}
-		value, err := partitionAppender(s.st.schema.Fields[at].Type, a.PartitionValues[name])
+		text, err := s.partitionText(a, at)
+		var value func(array.Builder, int)
+		if err == nil {
+			value, err = partitionAppender(s.st.schema.Fields[at].Type, text)
+		}
 		if err != nil {
 			return nil, corrupt(a.Path, -1, fmt.Errorf("partition column %q: %w", name, err))
 		}

@@ -18,8 +18,10 @@ import (
 // FileOptions says how a data file is written. The zero value is a file of a
 // table without partitions, compressed with zstd.
 type FileOptions struct {
-	// PartitionValues has one entry for each partition column of the table,
-	// nil for null; see [FormatPartitionValue]. It is kept.
+	// PartitionValues has one entry for each partition column of the table, by
+	// its physical name ([Snapshot.PhysicalName]), which is the column's own
+	// unless the table's columns are mapped; nil for null. See
+	// [FormatPartitionValue]. It is kept.
 	PartitionValues map[string]*string
 	// PartitionColumns is the order of the partition folders; nil is by name.
 	// Readers do not look at folders.
@@ -67,6 +69,31 @@ func NewFileWriter(ctx context.Context, loc Location, schema *arrow.Schema, o Fi
 		return nil, fmt.Errorf("creating data file %s of table %s: %w", path, loc, err)
 	}
 	return &FileWriter{path: path, out: out, w: w, opts: o}, nil
+}
+
+// NewFileWriter begins a data file of the table, of all its columns but the
+// partition columns. PartitionValues and PartitionColumns are by the names of
+// the schema's columns, whatever files call them. ctx covers the whole of the
+// writing.
+func (s *Snapshot) NewFileWriter(ctx context.Context, o FileOptions) (*FileWriter, error) {
+	values := make(map[string]*string, len(o.PartitionValues))
+	for name, v := range o.PartitionValues {
+		physical, ok := s.PhysicalName(name)
+		if !ok {
+			return nil, fmt.Errorf("creating a data file of table %s: %w", s.loc, invalidf("it has no partition column %q", name))
+		}
+		values[physical] = v
+	}
+	columns := o.PartitionColumns
+	if columns == nil {
+		columns = s.PartitionColumns()
+	}
+	o.PartitionValues, o.PartitionColumns = values, make([]string, 0, len(columns))
+	for _, name := range columns {
+		physical, _ := s.PhysicalName(name)
+		o.PartitionColumns = append(o.PartitionColumns, physical)
+	}
+	return NewFileWriter(ctx, s.loc, s.DataArrow(), o)
 }
 
 // dataFilePath makes a unique path as Spark's are, folders included.

@@ -25,6 +25,16 @@
 // and either rebased or refused with a [ConflictError]. A commit whose outcome
 // is unknown is read back: its commit id tells whether it is ours.
 //
+// # Names and types that change
+//
+// The columns of a table may have other names in its files than in its schema
+// (Column Mapping), so that they can be renamed and dropped without a file
+// being written anew, and may have been narrower when a file was written (Type
+// Widening). Whoever reads or writes rows sees neither: rows have the schema's
+// names and types. What the log says of a file has physical names:
+// [Snapshot.PartitionValues], [Snapshot.FileStats] and [Snapshot.NewFileWriter]
+// translate. [Metadata.SetSchema] changes a schema as the protocol wants it.
+//
 // # What is refused
 //
 // A table that needs a protocol feature that is not implemented here is

@@ -40,7 +40,7 @@ var features = []Feature{
 	{Name: "changeDataFeed", Read: true, Write: true, legacyWriter: 4},
 	// Whoever writes rows into a generated column computes its values.
 	{Name: "generatedColumns", Read: true, Write: true, legacyWriter: 4},
-	{Name: "columnMapping", Reader: true, legacyReader: 2, legacyWriter: 5, active: mapsColumns},
+	{Name: "columnMapping", Reader: true, Read: true, Write: true, legacyReader: 2, legacyWriter: 5},
 	{Name: "identityColumns", Read: true, legacyWriter: 6, active: columnsWith("delta.identity.start"), dataOnly: true},
 	{Name: "deletionVectors", Reader: true, Read: true, Write: true},
 	{Name: "timestampNtz", Reader: true, Read: true, Write: true},
@@ -61,8 +61,8 @@ var features = []Feature{
 	{Name: "materializePartitionColumns", Read: true},
 	{Name: "redirectWriterOnly-preview", Read: true},
 	{Name: "redirectReaderWriter-preview", Reader: true},
-	{Name: "typeWidening", Reader: true},
-	{Name: "typeWidening-preview", Reader: true},
+	{Name: "typeWidening", Reader: true, Read: true, Write: true},
+	{Name: "typeWidening-preview", Reader: true, Read: true, Write: true},
 	{Name: "variantType", Reader: true},
 	{Name: "variantType-preview", Reader: true},
 	{Name: "variantShredding", Reader: true},
@@ -134,8 +134,7 @@ func (p *Protocol) Has(feature string) bool {
 		return true
 	}
 	f, ok := featureByName(feature)
-	return ok && (f.legacyReader > 0 && p.MinReaderVersion < 3 && p.MinReaderVersion >= f.legacyReader ||
-		f.legacyWriter > 0 && p.MinWriterVersion < 7 && p.MinWriterVersion >= f.legacyWriter)
+	return ok && f.legacyWriter > 0 && p.MinWriterVersion < 7 && p.MinWriterVersion >= f.legacyWriter && p.MinReaderVersion >= f.legacyReader
 }
 
 // checkRead refuses a table that cannot be read here.
@@ -185,11 +184,6 @@ func checkWrite(p *Protocol, m *Metadata, s *Schema, newRows bool) error {
 		}
 	}
 	return nil
-}
-
-func mapsColumns(m *Metadata, _ *Schema) bool {
-	mode := m.Property("delta.columnMapping.mode")
-	return mode != "" && mode != "none"
 }
 
 func propertiesWith(prefix string) func(*Metadata, *Schema) bool {

@@ -18,6 +18,7 @@ var errBadParquet = errors.New("the Parquet file is damaged")
 // parquetRead says what to read of a Parquet file.
 type parquetRead struct {
 	want      *arrow.Schema // columns that the file lacks are null
+	byID      bool          // columns are found by field ids
 	batchRows int           // 0 is colfile's default
 	rows      []int64       // nil is all; else first rows are indices into it
 }
@@ -36,9 +37,9 @@ func readParquet(ctx context.Context, store objstore.Store, path string, r parqu
 		if r.want.NumFields() == 0 {
 			return countRows(f.NumRows(), r, emit)
 		}
-		err = f.Read(ctx, colfile.ReadOptions{Schema: r.want, BatchRows: r.batchRows, Rows: r.rows}, emit)
+		err = f.Read(ctx, colfile.ReadOptions{Schema: r.want, ByFieldID: r.byID, BatchRows: r.batchRows, Rows: r.rows}, emit)
 	}
-	if errors.Is(err, colfile.ErrCorrupt) {
+	if errors.Is(err, colfile.ErrCorrupt) || errors.Is(err, colfile.ErrNoFieldIDs) {
 		err = fmt.Errorf("%w: %w", errBadParquet, err)
 	}
 	return err

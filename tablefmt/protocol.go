@@ -1,5 +1,10 @@
 package tablefmt
 
+import (
+	"fmt"
+	"slices"
+)
+
 // Table properties that this package looks at.
 const (
 	PropAppendOnly         = "delta.appendOnly"
@@ -27,6 +32,8 @@ type ProtocolOptions struct {
 	GeneratedColumns bool // a column has MetaGenerationExpression
 	ChangeDataFeed   bool // PropChangeDataFeed is to be set
 	DomainMetadata   bool // a domain is to be set
+	ColumnMapping    bool // PropMappingMode is to be set
+	TypeWidening     bool // PropTypeWidening is to be set
 }
 
 // OptionsFor gives the options that a schema needs.
@@ -34,12 +41,14 @@ func OptionsFor(s *Schema) ProtocolOptions {
 	return ProtocolOptions{
 		TimestampNTZ:     s.has(TimestampNTZ),
 		GeneratedColumns: columnsWith(MetaGenerationExpression)(nil, s),
+		ColumnMapping:    columnsWith(MetaPhysicalName)(nil, s),
+		TypeWidening:     columnsWith(metaTypeChanges)(nil, s),
 	}
 }
 
 // ChangelogProtocol is the protocol of an append-only table of ours: reader 1
 // and writer 7, so that the oldest readers can read it, and reader 3 only
-// where a timestamp_ntz column needs it. appendOnly and invariants stand
+// where an option needs it. appendOnly and invariants stand
 // together because Spark refuses a list with one of them.
 func ChangelogProtocol(o ProtocolOptions) *Protocol { return o.protocol(nil) }
 
@@ -49,8 +58,13 @@ func ChangelogProtocol(o ProtocolOptions) *Protocol { return o.protocol(nil) }
 func MirrorProtocol(o ProtocolOptions) *Protocol { return o.protocol([]string{"deletionVectors"}) }
 
 func (o ProtocolOptions) protocol(readers []string) *Protocol {
-	if o.TimestampNTZ {
-		readers = append(readers, "timestampNtz")
+	for _, f := range []struct {
+		name string
+		on   bool
+	}{{"timestampNtz", o.TimestampNTZ}, {"columnMapping", o.ColumnMapping}, {"typeWidening", o.TypeWidening}} {
+		if f.on {
+			readers = append(readers, f.name)
+		}
 	}
 	p := &Protocol{MinReaderVersion: 1, MinWriterVersion: maxWriterVersion, WriterFeatures: []string{"appendOnly", "invariants"}}
 	if len(readers) > 0 {
@@ -68,10 +82,50 @@ func (o ProtocolOptions) protocol(readers []string) *Protocol {
 	return p
 }
 
+// With gives the protocol that lists more features, as a table needs before it
+// can use them. One of legacy versions is raised to feature lists where it must
+// be, and then lists what its versions stood for. (Table Features for New and
+// Existing Tables) A feature that is not known is an *[UnsupportedFeatureError].
+func (p *Protocol) With(names ...string) (*Protocol, error) {
+	q := &Protocol{
+		MinReaderVersion: p.MinReaderVersion, MinWriterVersion: maxWriterVersion,
+		ReaderFeatures: slices.Clone(p.ReaderFeatures), WriterFeatures: slices.Clone(p.WriterFeatures),
+	}
+	var listed []Feature
+	for _, f := range features {
+		if p.Has(f.Name) {
+			listed = append(listed, f)
+		}
+	}
+	for _, name := range names {
+		f, known := featureByName(name)
+		if !known {
+			return nil, &UnsupportedFeatureError{Feature: fmt.Sprintf("the feature %q", name), Writing: true}
+		}
+		if f.Reader && !p.Has(name) {
+			q.MinReaderVersion = maxReaderVersion
+		}
+		listed = append(listed, f)
+	}
+	for _, f := range listed {
+		if !slices.Contains(q.WriterFeatures, f.Name) {
+			q.WriterFeatures = append(q.WriterFeatures, f.Name)
+		}
+		if f.Reader && q.MinReaderVersion == maxReaderVersion && !slices.Contains(q.ReaderFeatures, f.Name) {
+			q.ReaderFeatures = append(q.ReaderFeatures, f.Name)
+		}
+	}
+	return q, nil
+}
+
 // checkFeaturesListed refuses a schema or properties that use a feature which
 // the protocol does not list, for such a table would be read or written
 // wrongly by others.
 func checkFeaturesListed(p *Protocol, m *Metadata, s *Schema) error {
+	maps, err := wantedMapping(m)
+	if err != nil {
+		return invalidf("%w", err)
+	}
 	for _, u := range []struct {
 		feature string
 		used    bool
@@ -81,7 +135,8 @@ func checkFeaturesListed(p *Protocol, m *Metadata, s *Schema) error {
 		{"appendOnly", m.Property(PropAppendOnly) == "true"},
 		{"changeDataFeed", m.Property(PropChangeDataFeed) == "true"},
 		{"inCommitTimestamp", m.Property(PropInCommitTimestamps) == "true"},
-		{"columnMapping", mapsColumns(m, s)},
+		{"columnMapping", maps != MappingNone},
+		{"typeWidening", !widensTypes(p) && (m.Property(PropTypeWidening) == "true" || columnsWith(metaTypeChanges)(m, s))},
 		{"generatedColumns", columnsWith(MetaGenerationExpression)(m, s)},
 	} {
 		if u.used && !p.Has(u.feature) {

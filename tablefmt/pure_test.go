@@ -268,10 +268,31 @@ func TestProtocols(t *testing.T) {
 		require.Equal(t, c.want, string(got))
 		require.NoError(t, c.p.validate())
 	}
+	for _, c := range []struct {
+		p    *Protocol
+		with []string
+		want string
+	}{
+		{&Protocol{MinReaderVersion: 1, MinWriterVersion: 2}, []string{"columnMapping"}, `{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["columnMapping"],"writerFeatures":["appendOnly","invariants","columnMapping"]}`},
+		{&Protocol{MinReaderVersion: 2, MinWriterVersion: 5}, []string{"typeWidening"}, `{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["columnMapping","typeWidening"],"writerFeatures":["appendOnly","invariants","checkConstraints","changeDataFeed","generatedColumns","columnMapping","typeWidening"]}`},
+		{&Protocol{MinReaderVersion: 2, MinWriterVersion: 7, WriterFeatures: []string{"columnMapping"}}, []string{"domainMetadata", "columnMapping"}, `{"minReaderVersion":2,"minWriterVersion":7,"writerFeatures":["columnMapping","domainMetadata"]}`},
+		{MirrorProtocol(none), []string{"columnMapping"}, `{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors","columnMapping"],"writerFeatures":["appendOnly","invariants","deletionVectors","columnMapping"]}`},
+		{MirrorProtocol(none), []string{"deletionVectors"}, `{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors"],"writerFeatures":["appendOnly","invariants","deletionVectors"]}`},
+	} {
+		p, err := c.p.With(c.with...)
+		require.NoError(t, err)
+		require.NoError(t, p.validate())
+		require.Equal(t, c.want, string(must(p.MarshalJSON())))
+	}
+	_, err := MirrorProtocol(none).With("hyperdrive")
+	require.ErrorContains(t, err, "hyperdrive")
+
 	legacy := &Protocol{MinReaderVersion: 1, MinWriterVersion: 4}
 	require.True(t, legacy.Has("changeDataFeed"))
 	require.False(t, legacy.Has("identityColumns"))
 	require.False(t, legacy.Has("deletionVectors"))
+	require.True(t, (&Protocol{MinReaderVersion: 2, MinWriterVersion: 5}).Has("columnMapping"))
+	require.False(t, (&Protocol{MinReaderVersion: 1, MinWriterVersion: 5}).Has("columnMapping"), "readers do not know")
 }
 
 func TestWriteSupport(t *testing.T) {
@@ -304,7 +325,7 @@ func TestWriteSupport(t *testing.T) {
 		{features("hyperdrive"), m(), idSchema, false, "hyperdrive"},
 		{&Protocol{MinReaderVersion: 1, MinWriterVersion: 8}, m(), idSchema, false, "writer version 8"},
 		{&Protocol{MinReaderVersion: 2, MinWriterVersion: 5}, m(), idSchema, true, ""},
-		{&Protocol{MinReaderVersion: 2, MinWriterVersion: 5}, m("delta.columnMapping.mode", "id"), idSchema, true, "columnMapping"},
+		{&Protocol{MinReaderVersion: 2, MinWriterVersion: 5}, m("delta.columnMapping.mode", "id"), idSchema, true, ""},
 	} {
 		err := checkWrite(c.p, c.m, c.s, c.rows)
 		if c.want == "" {

@@ -1,6 +1,7 @@
 package tablefmt
 
 import (
+	"errors"
 	"fmt"
 )
 
@@ -13,6 +14,7 @@ type state struct {
 	protocol *Protocol
 	metadata *Metadata
 	schema   *Schema
+	mapping  MappingMode
 	files    pmap[*AddFile] // by path: a path has at most one logical file at a time
 	txns     pmap[*Txn]
 	domains  pmap[*DomainMetadata]
@@ -197,6 +199,13 @@ func (b *builder) finish(version int64, file string) (*state, error) {
 	}
 	if err := checkRead(st.protocol, st.metadata, st.schema); err != nil {
 		return nil, fmt.Errorf("%s (version %d): %w", file, version, err)
+	}
+	var err error
+	if st.mapping, err = mappingOf(st.protocol, st.metadata); err == nil {
+		err = errors.Join(st.mapping.checkMapped(st.schema), checkTypeChanges(st.protocol, st.schema))
+	}
+	if err != nil {
+		return nil, corrupt(file, version, err)
 	}
 	return st, nil
 }

@@ -152,7 +152,7 @@ func planRestore(now, then *state) (*restorePlan, error) {
 // timestamps and ids that were given must not be given again.
 var neverBack = []string{
 	PropInCommitTimestamps, "delta.inCommitTimestampEnablementVersion", "delta.inCommitTimestampEnablementTimestamp",
-	"delta.columnMapping.maxColumnId", "delta.enableRowTracking", "delta.rowTracking.",
+	PropMaxColumnID, "delta.enableRowTracking", "delta.rowTracking.",
 }
 
 func restoredMetadata(now, then *Metadata) *Metadata {
@@ -166,6 +166,12 @@ func restoredMetadata(now, then *Metadata) *Metadata {
 			if strings.HasPrefix(k, prefix) {
 				m.Configuration[k] = v
 			}
+		}
+	}
+	// A restore of another program may have lost it.
+	if id, err := maxColumnID(then); err == nil {
+		if is, err := maxColumnID(now); err != nil || is < id {
+			m.Configuration[PropMaxColumnID] = then.Configuration[PropMaxColumnID]
 		}
 	}
 	m.CreatedTime = now.CreatedTime

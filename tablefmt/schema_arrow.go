@@ -2,8 +2,11 @@ package tablefmt
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/lakeload/lakeload/tablefmt/colfile"
 )
 
 // Arrow gives the schema of the record batches that hold the table's rows: a
@@ -11,24 +14,57 @@ import (
 // timestamp is arrow's timestamp[us, UTC], timestamp_ntz timestamp[us].
 // Lists name their element "element", as the protocol's Parquet files do.
 // A type that cannot be read is an *[UnsupportedFeatureError].
-func (s *Struct) Arrow() (*arrow.Schema, error) {
-	fields, err := arrowFields(s)
+func (s *Struct) Arrow() (*arrow.Schema, error) { return MappingNone.arrow(s) }
+
+// arrow is Struct.Arrow with what a mode of column mapping finds the columns
+// by in the fields' metadata: names in files and field ids, as package colfile
+// wants them.
+func (mode MappingMode) arrow(s *Struct) (*arrow.Schema, error) {
+	fields, err := mode.arrowFields(s)
 	if err != nil {
 		return nil, err
 	}
 	return arrow.NewSchema(fields, nil), nil
 }
 
-func arrowFields(s *Struct) ([]arrow.Field, error) {
+func (mode MappingMode) arrowFields(s *Struct) ([]arrow.Field, error) {
 	fields := make([]arrow.Field, len(s.Fields))
-	for i, f := range s.Fields {
-		t, err := ArrowType(f.Type)
-		if err != nil {
+	for i := range s.Fields {
+		f := &s.Fields[i]
+		in := inside{mode: mode}
+		out := arrow.Field{Name: f.Name, Nullable: f.Nullable}
+		if mode != MappingNone {
+			in.ids, in.path = nestedIDs(f), mode.physicalName(f)
+			keys, values := []string{colfile.FileNameKey}, []string{in.path}
+			if id, ok := columnID(f); ok {
+				keys, values = append(keys, colfile.FieldIDKey), append(values, strconv.Itoa(int(id)))
+			}
+			out.Metadata = arrow.NewMetadata(keys, values)
+		}
+		var err error
+		if out.Type, err = in.arrowType(f.Type); err != nil {
 			return nil, fmt.Errorf("column %q: %w", f.Name, err)
 		}
-		fields[i] = arrow.Field{Name: f.Name, Type: t, Nullable: f.Nullable}
+		fields[i] = out
 	}
 	return fields, nil
+}
+
+// inside is a place within a column: the ids of what is there without being a
+// column itself, by path.
+type inside struct {
+	mode MappingMode
+	ids  map[string]any
+	path string
+}
+
+// of is a place one step further in, and the metadata of what is there.
+func (in inside) of(step string) (inside, arrow.Metadata) {
+	in.path += "." + step
+	if id, ok := idOf(in.ids[in.path]); ok {
+		return in, arrow.NewMetadata([]string{colfile.FieldIDKey}, []string{strconv.Itoa(int(id))})
+	}
+	return in, arrow.Metadata{}
 }
 
 var arrowPrimitives = map[Primitive]arrow.DataType{
@@ -43,7 +79,9 @@ var arrowPrimitives = map[Primitive]arrow.DataType{
 
 // ArrowType gives the Arrow type of a Delta type. A type that cannot be read
 // is an *[UnsupportedFeatureError].
-func ArrowType(t Type) (arrow.DataType, error) {
+func ArrowType(t Type) (arrow.DataType, error) { return inside{mode: MappingNone}.arrowType(t) }
+
+func (in inside) arrowType(t Type) (arrow.DataType, error) {
 	switch t := t.(type) {
 	case Primitive:
 		if a, ok := arrowPrimitives[t]; ok {
@@ -52,27 +90,30 @@ func ArrowType(t Type) (arrow.DataType, error) {
 	case Decimal:
 		return &arrow.Decimal128Type{Precision: int32(t.Precision), Scale: int32(t.Scale)}, nil
 	case *Struct:
-		fields, err := arrowFields(t)
+		fields, err := in.mode.arrowFields(t)
 		if err != nil {
 			return nil, err
 		}
 		return arrow.StructOf(fields...), nil
 	case *Array:
-		e, err := ArrowType(t.Element)
+		element, meta := in.of("element")
+		e, err := element.arrowType(t.Element)
 		if err != nil {
 			return nil, err
 		}
-		return arrow.ListOfField(arrow.Field{Name: "element", Type: e, Nullable: t.ContainsNull}), nil
+		return arrow.ListOfField(arrow.Field{Name: "element", Type: e, Nullable: t.ContainsNull, Metadata: meta}), nil
 	case *Map:
-		k, err := ArrowType(t.Key)
+		key, keyMeta := in.of("key")
+		k, err := key.arrowType(t.Key)
 		if err != nil {
 			return nil, err
 		}
-		v, err := ArrowType(t.Value)
+		value, valueMeta := in.of("value")
+		v, err := value.arrowType(t.Value)
 		if err != nil {
 			return nil, err
 		}
-		m := arrow.MapOf(k, v)
+		m := arrow.MapOfWithMetadata(k, keyMeta, v, valueMeta)
 		m.SetItemNullable(t.ValueContainsNull)
 		return m, nil
 	}

@@ -47,19 +47,25 @@ type Snapshot struct {
 	loc   Location
 	st    *state
 	arrow *arrow.Schema
+	files *arrow.Schema // arrow, with what columns are found by in files
 }
 
 func newSnapshot(loc Location, st *state, like *Snapshot) (*Snapshot, error) {
 	s := &Snapshot{loc: loc, st: st}
-	if like != nil && like.st.schema == st.schema {
-		s.arrow = like.arrow
+	if like != nil && like.st.schema == st.schema && like.st.mapping == st.mapping {
+		s.arrow, s.files = like.arrow, like.files
 		return s, nil
 	}
-	a, err := st.schema.Arrow()
-	if err != nil {
+	var err error
+	if s.arrow, err = st.schema.Arrow(); err != nil {
 		return nil, fmt.Errorf("table %s, version %d: %w", loc, st.version, err)
 	}
-	s.arrow = a
+	s.files = s.arrow
+	if st.mapping != MappingNone {
+		if s.files, err = st.mapping.arrow(st.schema); err != nil {
+			return nil, fmt.Errorf("table %s, version %d: %w", loc, st.version, err)
+		}
+	}
 	return s, nil
 }
 
@@ -82,10 +88,12 @@ func (s *Snapshot) Schema() *Schema { return s.st.schema }
 func (s *Snapshot) Arrow() *arrow.Schema { return s.arrow }
 
 // DataArrow is Arrow without the partition columns: what stands in the data
-// files, and what [NewFileWriter] wants.
+// files, and what [NewFileWriter] wants. In a table whose columns are mapped the
+// fields' metadata holds, at every depth, what package colfile calls them in
+// files; rows are given to the writer under the names of the schema.
 func (s *Snapshot) DataArrow() *arrow.Schema {
 	var fields []arrow.Field
-	for _, f := range s.arrow.Fields() {
+	for _, f := range s.files.Fields() {
 		if !slices.Contains(s.st.metadata.PartitionColumns, f.Name) {
 			fields = append(fields, f)
 		}

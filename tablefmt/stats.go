@@ -17,7 +17,8 @@ import (
 
 // FileStats is what an AddFile's statistics say. (Per-file Statistics) The
 // values are raw JSON, nested as the columns are; nil maps where there are
-// none.
+// none. [AddFile.ParseStats] gives them under the columns' physical names, as
+// the log does, [Snapshot.FileStats] under the schema's.
 type FileStats struct {
 	// NumRecords is the number of rows in the data file, deleted ones
 	// included; nil where it is not known.

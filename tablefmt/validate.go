@@ -25,14 +25,18 @@ func (t *Transaction) validate() error {
 	if err := p.validate(); err != nil {
 		return invalidf("%w", err)
 	}
+	var err error
 	if s == nil {
-		var err error
 		if s, err = schemaOf(m); err != nil {
 			return invalidf("%w", err)
 		}
-		if err := t.checkNewMetadata(m, s); err != nil {
+		if err := t.checkNewMetadata(p, m, s); err != nil {
 			return err
 		}
+	}
+	mode, err := mappingOf(p, m)
+	if err != nil {
+		return invalidf("%w", err)
 	}
 	if err := checkFeaturesListed(p, m, s); err != nil {
 		return err
@@ -46,7 +50,7 @@ func (t *Transaction) validate() error {
 		return invalidf("the table's protocol does not list domainMetadata")
 	}
 	for i := range t.adds {
-		if err := checkAdd(&t.adds[i], p, m, s); err != nil {
+		if err := checkAdd(&t.adds[i], p, m, s, mode); err != nil {
 			return err
 		}
 	}
@@ -57,12 +61,25 @@ func (t *Transaction) validate() error {
 }
 
 // checkNewMetadata looks at a schema that is about to become the table's.
-func (t *Transaction) checkNewMetadata(m *Metadata, s *Schema) error {
-	if err := s.CheckNames(mapsColumns(m, s)); err != nil {
+func (t *Transaction) checkNewMetadata(p *Protocol, m *Metadata, s *Schema) error {
+	mode, err := mappingOf(p, m)
+	if err != nil {
 		return invalidf("%w", err)
 	}
 	if len(s.Fields) > 0 && len(m.PartitionColumns) >= len(s.Fields) {
 		return invalidf("all columns are partition columns: none is left for the data files")
+	}
+	base := t.base
+	if t.restores {
+		base = nil // whatever the table was before, it may be again
+	}
+	// Where nothing stays that was written under another schema, types may change.
+	stays := base != nil && len(t.removes) < base.NumFiles()
+	if err := checkMapping(base, mode, m, s, stays); err != nil {
+		return err
+	}
+	if err := s.CheckNames(mode != MappingNone); err != nil {
+		return invalidf("%w", err)
 	}
 	if t.base == nil {
 		return nil
@@ -70,59 +87,35 @@ func (t *Transaction) checkNewMetadata(m *Metadata, s *Schema) error {
 	if m.ID != t.base.Metadata().ID {
 		return invalidf("the table's id cannot change")
 	}
-	if t.restores || len(t.removes) >= t.base.NumFiles() {
-		return nil // nothing stays that was written under another schema
+	if base == nil {
+		return nil
 	}
-	if !slices.Equal(m.PartitionColumns, t.base.PartitionColumns()) {
+	was := base.Mapping()
+	e := evolution{from: was, to: mode, widens: widensTypes(p) && m.Property(PropTypeWidening) == "true"}
+	if err := e.checkExpressions(base.Schema(), m, s); err != nil {
+		return err
+	}
+	if !stays {
+		return nil
+	}
+	if !slices.Equal(physicalNames(mode, s, m.PartitionColumns), physicalNames(was, base.Schema(), base.PartitionColumns())) {
 		return invalidf("the partition columns cannot change while files of the old partitioning stay")
 	}
-	return checkEvolution(t.base.Schema(), s, "")
+	return e.check(base.Schema(), s, "")
 }
 
-// checkEvolution refuses a schema under which files written under the old one
-// would be read wrongly.
-func checkEvolution(old, new *Struct, at string) error {
-	for _, f := range new.Fields {
-		was, ok := old.Field(f.Name)
-		if !f.Nullable && (!ok || was.Nullable) {
-			return invalidf("column %q cannot become required while files stay that may lack it", at+f.Name)
-		}
-		if !ok {
-			continue
-		}
-		if err := checkTypeChange(was.Type, f.Type, at+f.Name); err != nil {
-			return err
-		}
+// physicalNames gives what columns are called in files.
+func physicalNames(mode MappingMode, s *Schema, columns []string) []string {
+	out := make([]string, len(columns))
+	for i, name := range columns {
+		f, _ := s.Field(name)
+		out[i] = mode.physicalName(&f)
 	}
-	return nil
+	return out
 }
 
-func checkTypeChange(old, new Type, at string) error {
-	switch n := new.(type) {
-	case *Struct:
-		if o, ok := old.(*Struct); ok {
-			return checkEvolution(o, n, at+".")
-		}
-	case *Array:
-		if o, ok := old.(*Array); ok {
-			return checkTypeChange(o.Element, n.Element, at+".element")
-		}
-	case *Map:
-		if o, ok := old.(*Map); ok {
-			if err := checkTypeChange(o.Key, n.Key, at+".key"); err != nil {
-				return err
-			}
-			return checkTypeChange(o.Value, n.Value, at+".value")
-		}
-	default:
-		if old == new {
-			return nil
-		}
-	}
-	return invalidf("column %q cannot turn from %s to %s while files of the old type stay", at, old, new)
-}
-
-func checkAdd(a *AddFile, p *Protocol, m *Metadata, s *Schema) error {
+// checkAdd looks at a file that is to be added.
+func checkAdd(a *AddFile, p *Protocol, m *Metadata, s *Schema, mode MappingMode) error {
 	if _, err := a.DataPath(); err != nil {
 		return invalidf("adding a file: %w", err)
 	}
@@ -130,14 +123,14 @@ func checkAdd(a *AddFile, p *Protocol, m *Metadata, s *Schema) error {
 		return invalidf("adding %s: it has values for %d partition columns, the table has %d", a.Path, len(a.PartitionValues), len(m.PartitionColumns))
 	}
 	for _, name := range m.PartitionColumns {
-		v, ok := a.PartitionValues[name]
+		f, _ := s.Field(name)
+		v, ok := a.PartitionValues[mode.physicalName(&f)]
 		if !ok {
-			return invalidf("adding %s: no value for partition column %q", a.Path, name)
+			return invalidf("adding %s: no value for partition column %q, physically %q", a.Path, name, mode.physicalName(&f))
 		}
 		if v != nil && *v == "" {
 			return invalidf("adding %s: partition column %q is an empty text, which readers take for null", a.Path, name)
 		}
-		f, _ := s.Field(name)
 		if _, err := partitionAppender(f.Type, v); err != nil {
 			return invalidf("adding %s: partition column %q: %w", a.Path, name, err)
 		}

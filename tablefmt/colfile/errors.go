@@ -13,6 +13,9 @@ var (
 	// package cannot serve: an Arrow type that Delta does not have, an
 	// encrypted file, an unknown codec, a conversion that would lose values.
 	ErrUnsupported = errors.New("not supported")
+	// ErrNoFieldIDs says that columns were to be found by field ids in a file
+	// that has none.
+	ErrNoFieldIDs = errors.New("no field ids")
 	// ErrClosed is returned by the methods of a Writer after Close or after
 	// an earlier error of the same Writer made the file unusable.
 	ErrClosed = errors.New("writer is closed")

@@ -33,7 +33,12 @@ type ReadOptions struct {
 	// timestamp, binary to and from string, timestamps with and without a
 	// zone as they are. Anything else gives an error that wraps
 	// ErrUnsupported. Only UTC and the empty zone are known.
+	// A field whose metadata has FileNameKey is found by that name.
 	Schema *arrow.Schema
+	// ByFieldID finds the fields of Schema by their ids (FieldIDKey) and not
+	// by names. One without an id is in no file. A file none of whose columns
+	// has an id gives an error that wraps ErrNoFieldIDs.
+	ByFieldID bool
 	// Rows are the rows to read, ascending, without duplicates; nil is all
 	// and an empty slice none. Pages that hold none of them are not decoded,
 	// as far as columns outside of lists go.
@@ -117,14 +122,24 @@ func (f *File) newReader(opt ReadOptions) (_ *reader, err error) {
 	if r.schema, err = f.resultSchema(&opt); err != nil {
 		return nil, err
 	}
+	if opt.ByFieldID {
+		if opt.Schema == nil {
+			return nil, unsupportedf("field ids without a schema that has them")
+		}
+		if err := f.checkIDs(); err != nil {
+			return nil, err
+		}
+	}
 	r.columns = make([]*planNode, 0, r.schema.NumFields())
 	for i := range r.schema.NumFields() {
 		field := r.schema.Field(i)
 		var p *planNode
-		if n := f.root.child(field.Name); n != nil {
-			if p, err = r.plan(n, field.Type); err != nil {
-				return nil, fmt.Errorf("column %q: %w", field.Name, err)
-			}
+		n, err := f.root.match(&field, opt.ByFieldID)
+		if err == nil && n != nil {
+			p, err = r.plan(n, field.Type)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("column %q: %w", field.Name, err)
 		}
 		r.columns = append(r.columns, p)
 	}
@@ -208,14 +223,15 @@ func (r *reader) planChildren(p *planNode, n *readNode, want ...arrow.DataType) 
 func (r *reader) planFields(p *planNode, n *readNode, t *arrow.StructType) error {
 	for _, f := range t.Fields() {
 		var c *planNode
-		if child := n.child(f.Name); child != nil {
-			var err error
-			if c, err = r.plan(child, f.Type); err != nil {
-				return fmt.Errorf("field %q: %w", f.Name, err)
-			}
-			if p.reader == nil {
-				p.reader = c.reader
-			}
+		child, err := n.match(&f, r.opt.ByFieldID)
+		if err == nil && child != nil {
+			c, err = r.plan(child, f.Type)
+		}
+		if err != nil {
+			return fmt.Errorf("field %q: %w", f.Name, err)
+		}
+		if c != nil && p.reader == nil {
+			p.reader = c.reader
 		}
 		p.children = append(p.children, c)
 	}

@@ -17,6 +17,7 @@ type readNode struct {
 	slotDef, slotRep uint8 // levels at which a slot exists, and begins
 	children         []*readNode
 	leaf             *readLeaf // shapeLeaf
+	id               int32     // the field id, 0 for none
 }
 
 // readLeaf is a leaf column of a file.
@@ -135,7 +136,7 @@ func (r *schemaReader) body(el *format.SchemaElement, path string, slotDef, slot
 	if err != nil {
 		return nil, err
 	}
-	if el.FieldID != 0 {
+	if n.id = el.FieldID; n.id != 0 {
 		n.field.Metadata = arrow.NewMetadata([]string{FieldIDKey}, []string{strconv.Itoa(int(el.FieldID))})
 	}
 	return n, nil

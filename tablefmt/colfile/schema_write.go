@@ -3,7 +3,6 @@ package colfile
 import (
 	"fmt"
 	"math"
-	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/parquet-go/parquet-go/deprecated"
@@ -93,10 +92,10 @@ func (b *schemaBuilder) build(schema *arrow.Schema) ([]*writeNode, error) {
 	nodes := make([]*writeNode, schema.NumFields())
 	seen := make(map[string]bool, schema.NumFields())
 	for i, f := range schema.Fields() {
-		if seen[f.Name] {
-			return nil, unsupportedf("two columns are called %q", f.Name)
+		if seen[fileName(&f)] {
+			return nil, unsupportedf("two columns are called %q", fileName(&f))
 		}
-		seen[f.Name] = true
+		seen[fileName(&f)] = true
 		n, err := b.field(f, nil, 0, 0, true)
 		if err != nil {
 			return nil, fmt.Errorf("column %q: %w", f.Name, err)
@@ -112,20 +111,18 @@ func (b *schemaBuilder) field(f arrow.Field, path []string, def, rep uint8, stat
 	if len(path) >= maxNesting {
 		return nil, unsupportedf("nesting of more than %d levels", maxNesting)
 	}
-	n := &writeNode{name: f.Name, optional: f.Nullable, def: def, rep: rep}
-	el := format.SchemaElement{Name: f.Name, RepetitionType: thrift.New(format.Required)}
+	name := fileName(&f)
+	n := &writeNode{name: name, optional: f.Nullable, def: def, rep: rep}
+	el := format.SchemaElement{Name: name, RepetitionType: thrift.New(format.Required)}
 	if f.Nullable {
 		n.def++
 		el.RepetitionType.Set(format.Optional)
 	}
-	if id, ok := f.Metadata.GetValue(FieldIDKey); ok {
-		v, err := strconv.ParseInt(id, 10, 32)
-		if err != nil {
-			return nil, unsupportedf("field id %q", id)
-		}
-		el.FieldID = int32(v)
+	var err error
+	if el.FieldID, _, err = fieldID(&f); err != nil {
+		return nil, err
 	}
-	path = append(path[:len(path):len(path)], f.Name)
+	path = append(path[:len(path):len(path)], name)
 	switch t := f.Type.(type) {
 	case *arrow.StructType:
 		return n, b.structNode(n, el, t, path, stats)
