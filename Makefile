@@ -11,7 +11,7 @@ VERSIONS ?= 14 15 16 17 18
 EDGES = ./cdc/postgres ./integration/changes ./integration/values ./integration/slots
 COUNT = go run ./internal/testcount -counts bin/test-counts -- -count=1 -p $(PARALLEL) -timeout $(TIMEOUT)
 
-.PHONY: help build test test-matrix test-short race vet lint fmt install crash-table kills soak bench bench-index demo clean
+.PHONY: help build test test-matrix formats test-short race vet lint fmt install crash-table kills soak bench bench-index demo clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | column -t -s $$'\t'
@@ -39,6 +39,9 @@ test-matrix: install ## the edge cases on PostgreSQL 14 to 18; VERSIONS="16 17" 
 		LAKELOAD_REAL=1 LAKELOAD_TEST_PG=$$v $(COUNT) -run '^TestEdge' $(EDGES) || status=1; \
 	done; \
 	echo "all versions: $$(cat bin/test-counts)"; exit $$status
+
+formats: install ## every table format feature by turns with Spark, about a quarter of an hour
+	LAKELOAD_REAL=1 LAKELOAD_FORMATS=all go test ./integration/formats ./integration/foreign -count=1 -v -timeout 2h
 
 test-short: ## the quick tests: what is not on the machine is left out, and named at the end
 	@go run ./internal/testcount -- -short -timeout $(TIMEOUT) $(PACKAGES)

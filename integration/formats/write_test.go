@@ -204,6 +204,9 @@ func TestWriteSparksTables(t *testing.T) {
 		}, []string{"UPDATE {t} SET v = 7 WHERE id = 1"}},
 		{"widened_preview", func(t *testing.T, s *tablefmt.Schema) { field(t, s, "v").Type = tablefmt.Decimal{Precision: 20} }, []string{"UPDATE {t} SET v = 7 WHERE id = 1"}},
 	} {
+		if !wanted(c.name, "name", "widened_parts") {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			path := fixture(t, c.name)
 			s := load(t, path)
