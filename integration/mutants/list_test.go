@@ -88,7 +88,22 @@ var mutations = []mutation{
 	},
 	{
 		name: "truncate leaves the rows", pkg: engine, test: simulate,
-		edits: []edit{{"lakehouse/mirrorwriter.go", "			x.Remove(*add.Remove(now, true))\n", "			_ = add\n"}},
+		edits: []edit{{"lakehouse/mirrorwriter.go", "			x.Remove(*add.Remove(now, !m.moved))\n", "			_ = add\n"}},
+	},
+	{
+		name: "columns of one name and type are taken for the same", pkg: engine, test: "TestColumnOfTheSameNameAndTypeComesWithinAFlush",
+		edits: []edit{{"lakehouse/mirrorwriter.go", "batches[n].Relation.SameColumns(", "batches[n].Relation.SameShape("}},
+	},
+	{
+		name: "a stopped table stands where its copy did", pkg: engine, test: "TestStoppedTableStandsWhereItShows",
+		edits: []edit{{"lakehouse/fedtable.go", "		t.stoppedAt = max(t.stoppedAt, shown)\n", "		_ = shown\n"}},
+	},
+	{
+		name: "a repair takes up what a mask has stopped", pkg: engine, test: "TestRepairDoesNotTakeUpWhatAMaskStopped",
+		edits: []edit{
+			{"lakehouse/repair.go", "	case st.Refused != nil:\n", "	case st.Refused != nil && o.Where != nil:\n"},
+			{"lakehouse/repair.go", "|| e.state.table(oid).Refused != nil", ""},
+		},
 	},
 	{
 		name: "exact texts are dropped", pkg: engine, test: simulate,
