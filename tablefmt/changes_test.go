@@ -297,7 +297,7 @@ func TestChangeRanges(t *testing.T) {
 	loc := Location{Data: must(objstore.NewLocal(t.TempDir()))}
 	s := createWithFeed(t, loc, peopleSchema, "day", "kind")
 	for i := range 4 {
-		time.Sleep(3 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // the system's clock for files may tick every 4 ms, or 10
 		tx := Begin(loc, s)
 		tx.Add(*writePeople(t, s, nil, nil, i, 1))
 		s = must(tx.Commit(ctx))
