@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -51,10 +50,10 @@ func tableLog(ctx context.Context, b *bench) ([]pair, error) {
 		for range b.rounds {
 			var p pair
 			var err error
-			if p.ours, err = b.logOurs(ctx, ours, c.op); err != nil {
+			if p.ours, err = ourProcess(ctx, fmt.Sprintf("%s=%s,%s", logEnv, c.op, ours)); err != nil {
 				return nil, err
 			}
-			if p.peer, err = b.logPeer(ctx, peers, c.op); err != nil {
+			if p.peer, err = logPeer(ctx, peers, c.op); err != nil {
 				return nil, err
 			}
 			p.ours.rows, p.peer.rows = c.commits*c.adds, c.commits*c.adds
@@ -122,22 +121,6 @@ func makeCommits(ctx context.Context, loc tablefmt.Location, commits, adds int64
 	return s, err
 }
 
-func (b *bench) logOurs(ctx context.Context, dir, op string) (cost, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return cost{}, fmt.Errorf("finding this program: %w", err)
-	}
-	cmd := exec.CommandContext(ctx, self)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s,%s", logEnv, op, dir))
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return cost{}, fmt.Errorf("%s with lakeload: %w\n%s", op, err, stderr.String())
-	}
-	return parseCost(string(out))
-}
-
 // logProcess is lakeload's side.
 func logProcess(ctx context.Context, what string) error {
 	op, dir, _ := strings.Cut(what, ",")
@@ -176,7 +159,7 @@ func logProcess(ctx context.Context, what string) error {
 	return nil
 }
 
-func (b *bench) logPeer(ctx context.Context, dir, op string) (cost, error) {
+func logPeer(ctx context.Context, dir, op string) (cost, error) {
 	const script = `
 import resource, sys, time
 import pyarrow as pa
@@ -196,12 +179,5 @@ else:
 took, spent = time.monotonic() - begun, used() - cpu
 peak = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")][0]
 print(took, spent, peak)`
-	cmd := exec.CommandContext(ctx, testbed.Python(), "-c", script, op, dir)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return cost{}, fmt.Errorf("%s with delta-rs: %w\n%s", op, err, stderr.String())
-	}
-	return parseCost(string(out))
+	return peerProcess(ctx, script, op, dir)
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/lakeload/lakeload/integration/testbed"
 	"github.com/lakeload/lakeload/internal/pgserver"
 )
 
@@ -143,6 +144,34 @@ func measure(ctx context.Context, rows int64, name string, args ...string) (cost
 		c.rss = u.Maxrss << 10
 	}
 	return c, nil
+}
+
+// ourProcess has this program be lakeload's side, in a process of its own: env
+// says what it is to do. It prints what that took.
+func ourProcess(ctx context.Context, env string) (cost, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return cost{}, fmt.Errorf("finding this program: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(os.Environ(), env)
+	return told("lakeload", cmd)
+}
+
+// peerProcess runs a script of Python that prints what its work took.
+func peerProcess(ctx context.Context, script string, args ...string) (cost, error) {
+	return told("the peer", exec.CommandContext(ctx, testbed.Python(), append([]string{"-c", script}, args...)...))
+}
+
+// told runs a command that prints what its work took.
+func told(who string, cmd *exec.Cmd) (cost, error) {
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return cost{}, fmt.Errorf("measuring %s: %w\n%s", who, err, stderr.String())
+	}
+	return parseCost(string(out))
 }
 
 // database makes a new database and gives its DSN.

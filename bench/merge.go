@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
@@ -66,19 +65,7 @@ func merge(ctx context.Context, b *bench) ([]pair, error) {
 }
 
 func (b *bench) mergeOurs(ctx context.Context, dir string, rows, upserts int64) (cost, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return cost{}, fmt.Errorf("finding this program: %w", err)
-	}
-	cmd := exec.CommandContext(ctx, self)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s,%d,%d", mergeEnv, dir, rows, upserts))
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return cost{}, fmt.Errorf("upserting with lakeload: %w\n%s", err, stderr.String())
-	}
-	c, err := parseCost(string(out))
+	c, err := ourProcess(ctx, fmt.Sprintf("%s=%s,%d,%d", mergeEnv, dir, rows, upserts))
 	c.rows = max(upserts, 1)
 	return c, err
 }
@@ -113,14 +100,7 @@ took = time.monotonic() - begun
 u = resource.getrusage(resource.RUSAGE_SELF)
 peak = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")][0]
 print(took, u.ru_utime + u.ru_stime - cpu, peak)`
-	cmd := exec.CommandContext(ctx, testbed.Python(), "-c", script, dir, fmt.Sprint(rows), fmt.Sprint(upserts), fmt.Sprint(seed))
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return cost{}, fmt.Errorf("upserting with delta-rs: %w\n%s", err, stderr.String())
-	}
-	c, err := parseCost(string(out))
+	c, err := peerProcess(ctx, script, dir, fmt.Sprint(rows), fmt.Sprint(upserts), fmt.Sprint(seed))
 	c.rows = max(upserts, 1)
 	return c, err
 }

@@ -60,14 +60,21 @@ func (a *application) run() error {
 // is nothing else to do. What was written for changes that turn out not to fit
 // is given up.
 func (a *application) findAndWrite() error {
-	wrote := make(chan error, 1)
-	go func() { wrote <- a.writeImages() }()
-	err := a.lookup()
-	if err == nil {
-		err = a.mark()
-	}
-	if werr := <-wrote; err == nil {
-		err = werr
+	return both(func() error {
+		if err := a.lookup(); err != nil {
+			return err
+		}
+		return a.mark()
+	}, a.writeImages)
+}
+
+// both does two things at a time. Of two errors it gives the first one's.
+func both(first, second func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- second() }()
+	err := first()
+	if other := <-done; err == nil {
+		err = other
 	}
 	return err
 }
@@ -281,14 +288,10 @@ func (a *application) writeRest() error {
 // note tells the index where the rows are now, while the last file becomes
 // durable.
 func (a *application) note() error {
-	durable := make(chan error, 1)
-	go func() { durable <- a.out.finish() }()
-	a.locate()
-	err := a.m.change.Put(a.ctx, a.entries)
-	if derr := <-durable; err == nil {
-		err = derr
-	}
-	return err
+	return both(func() error {
+		a.locate()
+		return a.m.change.Put(a.ctx, a.entries)
+	}, a.out.finish)
 }
 
 // run is a run of rows that were written one after the other.

@@ -229,7 +229,10 @@ func (w *changelogWriter) Commit(ctx context.Context, cut cdc.LSN) (bool, error)
 	if !w.staged {
 		return false, nil
 	}
-	x := w.begin(cut, "WRITE")
+	x, err := w.begin(cut, "WRITE")
+	if err != nil {
+		return false, err
+	}
 	for _, f := range w.files {
 		x.Add(*f.add)
 	}

@@ -181,7 +181,7 @@ func (c *copyLog) swapIn(ctx context.Context, base, copied *tablefmt.Snapshot, c
 	delete(md.Configuration, propPieces)
 	moved := false
 	if feed := spec.state.ChangeFeed.orProperty(base); feed && spec.mode == ModeMirror {
-		setFeed(md, true)
+		md.Configuration[tablefmt.PropChangeDataFeed] = feedTrue
 		var cdcs []tablefmt.CDCFile
 		var err error
 		if cdcs, moved, err = c.replaceFeed(ctx, base, copied); err != nil {

@@ -129,8 +129,9 @@ func (e *Engine) keepStopped(ctx context.Context, t *fedTable) error {
 	case !t.state.NeedsCopy:
 		// It may have gone on from there before it was stopped: what it shows has
 		// been acknowledged, and must not be asked for again.
-		shown, err := e.shows(ctx, &t.state)
-		if err != nil {
+		shown, _, err := e.published(ctx, &t.state)
+		var stop *stopError
+		if err != nil && !errors.As(tableFault(err), &stop) { // which stops it once more when it is to go on
 			return err
 		}
 		t.stoppedAt = max(t.stoppedAt, shown)
@@ -143,31 +144,6 @@ func (e *Engine) keepStopped(ctx context.Context, t *fedTable) error {
 		t.stoppedAt = slot.ConfirmedFlush
 	}
 	return nil
-}
-
-// shows is the least cut that all of a table's content shows, as its logs say; 0
-// where one does not say it, or cannot be read.
-func (e *Engine) shows(ctx context.Context, st *TableState) (cdc.LSN, error) {
-	least := cdc.LSN(0)
-	for i, mode := range st.Modes {
-		spec := e.spec(st, mode)
-		snap, err := loadExisting(ctx, &spec)
-		var stop *stopError
-		if errors.As(tableFault(err), &stop) {
-			return 0, nil // it is stopped, and this stops it once more when it is to go on
-		}
-		if err != nil || snap == nil {
-			return 0, err
-		}
-		cut, ok := snap.Txn(spec.appID())
-		if !ok {
-			return 0, nil
-		}
-		if i == 0 || cdc.LSN(cut) < least {
-			least = cdc.LSN(cut)
-		}
-	}
-	return least, nil
 }
 
 // noteStoppedAt records where a table is that was refused at this start: the

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/lakeload/lakeload/lakehouse/keyindex"
 	"github.com/lakeload/lakeload/tablefmt"
 )
 
@@ -47,20 +47,29 @@ func (t *table) feeds() bool {
 	return t.spec.mode == ModeMirror && t.spec.loc.Log == nil && t.spec.state.ChangeFeed.orProperty(t.snap)
 }
 
-// setFeed sets in a table's properties whether it keeps a feed, and tells
-// whether that is different from what they said.
-func setFeed(md *tablefmt.Metadata, feeds bool) (changed bool) {
-	was := md.Property(tablefmt.PropChangeDataFeed)
-	switch {
-	case feeds && was != "true":
-		md.Configuration[tablefmt.PropChangeDataFeed] = "true"
-	case !feeds && strings.EqualFold(was, "true"):
-		md.Configuration[tablefmt.PropChangeDataFeed] = "false"
-	default:
+// switchesFeed reports whether the table's property is to say otherwise of its
+// feed than it does.
+func (t *table) switchesFeed() bool {
+	if t.spec.mode != ModeMirror || t.spec.loc.Log != nil {
 		return false
 	}
-	return true
+	was := t.snap.Property(tablefmt.PropChangeDataFeed)
+	if t.feeds() {
+		return was != feedTrue
+	}
+	return strings.EqualFold(was, feedTrue)
 }
+
+// setFeed sets in a table's properties whether it keeps a feed, if that is
+// another thing than they say.
+func (t *table) setFeed(md *tablefmt.Metadata) {
+	if t.switchesFeed() {
+		md.Configuration[tablefmt.PropChangeDataFeed] = strconv.FormatBool(t.feeds())
+	}
+}
+
+// feedTrue is the property's value of a table that keeps one.
+const feedTrue = "true"
 
 // writeFeed writes the cdc files of what is staged; none where readers need
 // none. Where rows have only moved, the commit is one that changes no data, as
@@ -99,15 +108,10 @@ func (m *mirrorWriter) outgoing() (*feedSide, error) {
 	if m.truncated {
 		return side, side.all(m.snap)
 	}
-	ids := make([]keyindex.FileID, 0, len(m.views))
-	for id, v := range m.views {
-		if v.dead != nil && v.staged == nil && !v.gone {
-			ids = append(ids, id)
+	for _, v := range m.marked() {
+		if v.staged != nil || v.gone {
+			continue
 		}
-	}
-	slices.Sort(ids) // the same changes are told alike
-	for _, id := range ids {
-		v := m.views[id]
 		rows := v.dead
 		if v.old != nil {
 			rows = v.dead.Clone()

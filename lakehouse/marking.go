@@ -114,7 +114,10 @@ func (k *marking) commit(ctx context.Context, point cdc.LSN) error {
 	if !k.staged {
 		return nil
 	}
-	x := k.begin(point, "WRITE")
+	x, err := k.begin(point, "WRITE")
+	if err != nil {
+		return err
+	}
 	for _, f := range k.files {
 		x.Add(*f.add)
 	}

@@ -2,7 +2,6 @@ package lakehouse
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -399,23 +398,14 @@ func (x *mending) commit(ctx context.Context, whole bool) (*Repaired, error) {
 
 // describe takes over into the table's metadata what the commit changes of them.
 func (x *mending) describe(c *tablefmt.Transaction) error {
-	t := x.m.table
-	md := x.Lake.Metadata().Clone()
-	source := x.spec.sourceProperty()
-	if feed := setFeed(md, t.feeds()); !feed && !t.evolved && md.Property(propSource) == source {
+	t, source := x.m.table, x.spec.sourceProperty()
+	if !t.switchesFeed() && !t.evolved && x.Lake.Property(propSource) == source {
 		return nil
 	}
-	md.SchemaString, md.Configuration[propSource] = t.schema.JSON(), source
-	key, err := json.Marshal(t.key)
-	if err != nil {
-		return fmt.Errorf("encoding the key of %s: %w", &x.spec, err)
-	}
-	md.Configuration[propKey] = string(key)
-	c.SetMetadata(md)
-	if p := protocol(md, t.schema); needsMore(p, x.Lake.Protocol()) {
-		c.SetProtocol(besides(p, x.Lake.Protocol()))
-	}
-	return nil
+	md := x.Lake.Metadata().Clone()
+	t.setFeed(md)
+	md.Configuration[propSource] = source
+	return t.describe(c, md)
 }
 
 func (x *mending) abort() {

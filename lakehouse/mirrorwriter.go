@@ -223,7 +223,10 @@ func (m *mirrorWriter) Commit(ctx context.Context, cut cdc.LSN) (bool, error) {
 			return false, err
 		}
 	}
-	x := m.begin(cut, "MERGE")
+	x, err := m.begin(cut, "MERGE")
+	if err != nil {
+		return false, err
+	}
 	for i := range cdcs {
 		x.AddCDC(cdcs[i])
 	}
@@ -263,6 +266,23 @@ func (m *mirrorWriter) Commit(ctx context.Context, cut cdc.LSN) (bool, error) {
 	return true, m.committed(snap, cut)
 }
 
+// marked gives the files with rows that are deleted by what is staged, in order:
+// the same changes make the same commit.
+func (m *mirrorWriter) marked() []*fileView {
+	ids := make([]keyindex.FileID, 0, len(m.views))
+	for id, v := range m.views {
+		if v.dead != nil {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	files := make([]*fileView, len(ids))
+	for i, id := range ids {
+		files[i] = m.views[id]
+	}
+	return files
+}
+
 // addVectors gives every file with newly deleted rows its new deletion
 // vector, or takes the file out where no row is left.
 func (m *mirrorWriter) addVectors(ctx context.Context, x *tablefmt.Transaction, now int64) ([]*fileView, error) {
@@ -271,15 +291,7 @@ func (m *mirrorWriter) addVectors(ctx context.Context, x *tablefmt.Transaction, 
 		bitmaps []*dv.Bitmap
 		keep    []*tablefmt.AddFile
 	)
-	ids := make([]keyindex.FileID, 0, len(m.views))
-	for id, v := range m.views {
-		if v.dead != nil {
-			ids = append(ids, id)
-		}
-	}
-	slices.Sort(ids) // the same changes make the same commit
-	for _, id := range ids {
-		v := m.views[id]
+	for _, v := range m.marked() {
 		all := v.dead
 		if v.old != nil {
 			all = v.old.Clone()

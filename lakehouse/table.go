@@ -318,38 +318,39 @@ func protocol(md *tablefmt.Metadata, s *tablefmt.Schema) *tablefmt.Protocol {
 	return tablefmt.MirrorProtocol(o)
 }
 
-// needsMore reports whether a table needs a feature that its protocol does not
-// list.
-func needsMore(p, listed *tablefmt.Protocol) bool {
-	return slices.ContainsFunc(p.WriterFeatures, func(f string) bool { return !listed.Has(f) })
-}
-
-// besides gives a protocol with the features that another one lists, too: what
-// others have set a table to stays.
-func besides(p, listed *tablefmt.Protocol) *tablefmt.Protocol {
-	all := *p
-	all.MinReaderVersion = max(p.MinReaderVersion, listed.MinReaderVersion)
-	union := func(a, b []string) []string {
-		return append(slices.Clone(a), slices.DeleteFunc(slices.Clone(b), func(f string) bool { return slices.Contains(a, f) })...)
+// describe sets in a transaction the metadata of a table of ours, with the
+// columns and the key that are staged, and the features that they need besides
+// those that the table lists.
+func (t *table) describe(x *tablefmt.Transaction, md *tablefmt.Metadata) error {
+	md.SchemaString = t.schema.JSON()
+	key, err := json.Marshal(t.key)
+	if err != nil {
+		return fmt.Errorf("encoding the key of %s: %w", &t.spec, err)
 	}
-	all.ReaderFeatures, all.WriterFeatures = union(listed.ReaderFeatures, p.ReaderFeatures), union(listed.WriterFeatures, p.WriterFeatures)
-	return &all
+	md.Configuration[propKey] = string(key)
+	x.SetMetadata(md)
+	listed := t.snap.Protocol()
+	more := slices.DeleteFunc(protocol(md, t.schema).WriterFeatures, listed.Has)
+	if len(more) == 0 {
+		return nil
+	}
+	p, err := listed.With(more...)
+	if err != nil {
+		return fmt.Errorf("listing what %s needs: %w", &t.spec, err)
+	}
+	x.SetProtocol(p)
+	return nil
 }
 
 // begin makes the transaction with everything that both kinds of tables
 // commit in the same way.
-func (t *table) begin(cut cdc.LSN, operation string) *tablefmt.Transaction {
+func (t *table) begin(cut cdc.LSN, operation string) (*tablefmt.Transaction, error) {
 	x := tablefmt.Begin(t.spec.loc, t.snap)
-	md := t.snap.Metadata().Clone()
-	feed := t.spec.mode == ModeMirror && t.spec.loc.Log == nil && setFeed(md, t.feeds())
-	if t.evolved || feed {
-		md.SchemaString = t.schema.JSON()
-		if key, err := json.Marshal(t.key); err == nil { // texts always can be
-			md.Configuration[propKey] = string(key)
-		}
-		x.SetMetadata(md)
-		if p := protocol(md, t.schema); needsMore(p, t.snap.Protocol()) {
-			x.SetProtocol(besides(p, t.snap.Protocol()))
+	if t.evolved || t.switchesFeed() {
+		md := t.snap.Metadata().Clone()
+		t.setFeed(md)
+		if err := t.describe(x, md); err != nil {
+			return nil, err
 		}
 	}
 	x.SetReads(tablefmt.ReadsTable)
@@ -362,7 +363,7 @@ func (t *table) begin(cut cdc.LSN, operation string) *tablefmt.Transaction {
 		params["schemaChange"] = strings.Join(t.notes, "; ")
 	}
 	x.SetInfo(operation, params)
-	return x
+	return x, nil
 }
 
 // committed follows a commit of ours.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
+	"strings"
 	"time"
 )
 
@@ -63,7 +64,7 @@ func compareBounds(t Type, a, b json.RawMessage) (order int, ok bool) {
 		// Of texts that are cut both bounds are: the shorter says no more than its
 		// length.
 		n := min(len(x), len(y), 32)
-		return compareText(x[:n], y[:n]), true
+		return strings.Compare(x[:n], y[:n]), true
 	}
 	if t == Date || t == Timestamp || t == TimestampNTZ {
 		x, ok1 := momentOf(a)
@@ -81,16 +82,6 @@ func compareBounds(t Type, a, b json.RawMessage) (order int, ok bool) {
 		return 0, false
 	}
 	return x.Cmp(y), true
-}
-
-func compareText(x, y string) int {
-	switch {
-	case x < y:
-		return -1
-	case x > y:
-		return 1
-	}
-	return 0
 }
 
 func momentOf(raw json.RawMessage) (time.Time, bool) {

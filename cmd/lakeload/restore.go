@@ -81,26 +81,26 @@ func (f *restoreFlags) run(ctx context.Context, c *console, name string, at lake
 	if err != nil {
 		return err
 	}
-	o := tablefmt.RestoreOptions{DryRun: true}
+	o := tablefmt.RestoreOptions{DryRun: f.dryRun || !f.yes} // the question says what would be done
 	_, plan, err := tablefmt.Restore(ctx, then, o)
 	if err != nil {
 		return explainRestore(err, t)
 	}
 	out := restoreJSON{Table: t.name, stopsPipeline: t.fedBy()}
-	if plan.Changes() && !f.dryRun {
+	if plan.Changes() && o.DryRun && !f.dryRun {
 		question := fmt.Sprintf("Take %s from version %d back to what it showed at version %d?", t.name, plan.From, plan.To)
 		if out.stopsPipeline != "" {
 			question += fmt.Sprintf(" Pipeline %s will not feed it any more until it is copied again.", out.stopsPipeline)
 		}
-		if ok, err := c.ask(question, f.yes); err != nil || !ok {
+		if ok, err := c.ask(question, false); err != nil || !ok {
 			return errors.Join(err, failedf("add -y to do it", "nothing was done: restoring %s was not confirmed", t.name))
 		}
 		o.DryRun = false
 		if _, plan, err = tablefmt.Restore(ctx, then, o); err != nil {
 			return explainRestore(err, t)
 		}
-		out.Done = plan.Changes()
 	}
+	out.Done = !o.DryRun && plan.Changes()
 	out.Was, out.Restored, out.Version, out.Changed = plan.From, plan.To, plan.Version, plan.Changes()
 	out.FilesAdded, out.FilesGone, out.BytesAdded, out.BytesGone = plan.FilesRestored, plan.FilesRemoved, plan.BytesRestored, plan.BytesRemoved
 	out.Metadata = plan.MetadataChanged

@@ -3,24 +3,10 @@
 package foreign
 
 import (
-	"fmt"
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
-
-	"github.com/lakeload/lakeload/integration/readers"
+	"github.com/lakeload/lakeload/integration/harness"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := readers.Close(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, "close the readers:", err)
-		code = 1
-	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }

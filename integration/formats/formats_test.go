@@ -17,25 +17,14 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/lakeload/lakeload/integration/harness"
 	"github.com/lakeload/lakeload/integration/readers"
 	"github.com/lakeload/lakeload/tablefmt"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := readers.Close(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, "close the readers:", err)
-		code = 1
-	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 // makeTable has Spark make a table of tablefmt/testdata/spark/make.py.
 func makeTable(t *testing.T, name string) (path string) {
