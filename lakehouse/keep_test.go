@@ -688,6 +688,46 @@ func TestKeptRowsAreMaskedToo(t *testing.T) {
 	}
 }
 
+// TestRepairDoesNotMixMasks: rows that a table keeps, masked, are not kept beside
+// rows that are masked otherwise, which a copy would refuse.
+func TestRepairDoesNotMixMasks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, people(), keyed("other"))
+		masked := func(masks ...string) {
+			r.masked(maskSalt, masks...)
+			r.tableOptions(func(_ *cdc.Relation, o *lakehouse.TableOptions) { o.Delete = lakehouse.DeleteSoft })
+		}
+		for id := range 4 {
+			r.person("p", id)
+		}
+		masked("phone drop", "email hash", "id hash")
+		r.catchUp()
+		r.tx(func(tx *cdctest.Tx) error { return tx.Delete("p", cdctest.Row{"id": personRow(1)["id"]}) })
+		r.catchUp()
+		masked("phone drop")
+		r.catchUp()
+		r.stopped()
+		r.resync("p")
+		r.catchUp()
+		require.Equal(t, []string{"public.p"}, r.stopped())
+		require.Contains(t, r.state("p").Reason, "cannot be carried over")
+		shown := r.rows(r.mirror("p"))
+		require.Len(t, shown, 3)
+		kept := r.column(r.mirror("p"), "v")
+		require.Len(t, kept, 4)
+
+		stop := r.start()
+		_, err := r.running.Repair(t.Context(), "public.p", lakehouse.RepairOptions{})
+		require.ErrorIs(t, err, lakehouse.ErrNotRepaired)
+		require.ErrorContains(t, err, "cannot be carried over")
+		require.NoError(t, stop())
+		require.Equal(t, shown, r.rows(r.mirror("p")))
+		require.Equal(t, kept, r.column(r.mirror("p"), "v"))
+		require.Equal(t, lakehouse.PhaseStopped, r.state("p").Phase)
+		r.stopped()
+	})
+}
+
 // TestACopyByRangesThatCannotBePublishedStopsItsTable, and not the others: rows that
 // are kept do not fit, or a changelog cannot have the type that a column has now.
 func TestACopyByRangesThatCannotBePublishedStopsItsTable(t *testing.T) {

@@ -178,11 +178,18 @@ func partitionField(rel *cdc.Relation, t partition.Transform) (f tablefmt.Field,
 }
 
 // madeBy reports whether a mirror is as these options make one: partitioned
-// alike, with the same columns added, and with the same ways of taking rows out.
+// alike, with the same columns added, masked alike, and with the same ways of
+// taking rows out.
 func madeBy(o *TableOptions, rel *cdc.Relation, base *tablefmt.Snapshot) bool {
 	l, err := layOutColumns(rel, ModeMirror, o, base)
 	if err != nil || !slices.Equal(l.partition, base.PartitionColumns()) || !maps.Equal(addedTo(l.schema), addedTo(base.Schema())) {
 		return false
+	}
+	was, is := maskedBy(base.Metadata()), maskedColumns{Columns: o.Masks, Mark: o.SaltMark}
+	for i := range base.Schema().Fields {
+		if f := &base.Schema().Fields[i]; was.of(f) != is.of(f) {
+			return false
+		}
 	}
 	props := o.describe(ModeMirror, rel)
 	for _, name := range []string{tablefmt.PropDeletionVectors, propDelete, propBag} {

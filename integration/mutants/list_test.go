@@ -99,6 +99,10 @@ var mutations = []mutation{
 		edits: []edit{{"lakehouse/fedtable.go", "		t.stoppedAt = max(t.stoppedAt, shown)\n", "		_ = shown\n"}},
 	},
 	{
+		name: "a repair mixes rows of two ways of masking", pkg: engine, test: "TestRepairDoesNotMixMasks",
+		edits: []edit{{"lakehouse/layout.go", "was.of(f) != is.of(f)", "was.of(f) != is.of(f) && f == nil"}},
+	},
+	{
 		name: "a repair takes up what a mask has stopped", pkg: engine, test: "TestRepairDoesNotTakeUpWhatAMaskStopped",
 		edits: []edit{
 			{"lakehouse/repair.go", "	case st.Refused != nil:\n", "	case st.Refused != nil && o.Where != nil:\n"},
