@@ -179,13 +179,18 @@ func TestEdge03ACopyThatBreaksOffHalfWay(t *testing.T) {
 		r.insert("t", 0, 5)
 		stop := r.start()
 		time.Sleep(time.Minute)
-		for _, name := range []string{"u", "v", "w"} {
-			_, err := r.world.CreateTable(keyed(name))
-			require.NoError(t, err)
-			r.insert(name, 0, 5)
-		}
+		// The faults come first, and the tables before their rows: the engine
+		// may take up a table while the next one is made.
 		for n := 2; n <= 3; n++ {
 			r.world.InjectFault(cdctest.Fault{Op: "Plan", Nth: n})
+		}
+		names := []string{"u", "v", "w"}
+		for _, name := range names {
+			_, err := r.world.CreateTable(keyed(name))
+			require.NoError(t, err)
+		}
+		for _, name := range names {
+			r.insert(name, 0, 5)
 		}
 		for i := range 4000 {
 			r.insert("u", 5+i, 6+i)
