@@ -19,8 +19,10 @@ func TestSource(t *testing.T) {
 	for name, mode := range map[string]StreamingMode{"whole": StreamingOff, "in progress": StreamingOn} {
 		t.Run(name, func(t *testing.T) {
 			var spooled int64
+			tested := false
 			cdctest.TestSource(t, func(t *testing.T) cdctest.Driver {
 				d := newDatabase(t)
+				tested = true
 				d.streamSoon()
 				v := &driver{database: d, mode: mode, conn: dial(t, d.dsn)}
 				t.Cleanup(func() {
@@ -30,6 +32,9 @@ func TestSource(t *testing.T) {
 				})
 				return v
 			})
+			if !tested { // -short has no server
+				return
+			}
 			require.Equal(t, mode == StreamingOn, spooled > 0, "%d bytes came in progress", spooled)
 		})
 	}
