@@ -133,6 +133,10 @@ func (s *Snapshot) oldFiles(ctx context.Context, o *CleanOptions) ([]logFile, er
 func planCleanup(list iter.Seq2[objstore.Info, error], before int64, at time.Time) (old []logFile, listed int, err error) {
 	var files []logFile
 	made := map[int64]time.Time{} // checkpoints
+	// A file's time is that of the clock of the machine that wrote it. No commit
+	// is older than the ones before it, as time travel has it, too: one by a
+	// clock that had not been set does not make a young log old.
+	var latest time.Time
 	for info, err := range list {
 		if err != nil {
 			return nil, 0, fmt.Errorf("listing it: %w", err)
@@ -142,8 +146,11 @@ func planCleanup(list iter.Seq2[objstore.Info, error], before int64, at time.Tim
 		if !known || !strings.HasPrefix(f.name, fmt.Sprintf("%020d.", f.version)) {
 			continue
 		}
+		if info.Modified.After(latest) && (f.kind == logCommit || latest.IsZero()) {
+			latest = info.Modified
+		}
 		if _, ok := made[f.version]; ok || f.kind != logCommit {
-			made[f.version] = info.Modified // the commit's, which comes after the checkpoint's
+			made[f.version] = latest // with the commit's, which comes after the checkpoint's
 		}
 		files = append(files, f)
 	}

@@ -108,6 +108,34 @@ func TestCleanLogKeepsWhatTheRetentionAllows(t *testing.T) {
 	})
 }
 
+// A commit whose time is wrong, as that of a machine which began in 1970, makes
+// nothing older than it is.
+func TestCleanLogByAWrongClock(t *testing.T) {
+	now := time.Now()
+	list := func(wrong int64) func(func(objstore.Info, error) bool) {
+		return func(yield func(objstore.Info, error) bool) {
+			for v := range int64(20) {
+				at := now.Add(time.Duration(v-20) * time.Hour)
+				if v == wrong {
+					at = time.Time{}
+				}
+				if v%5 == 0 && !yield(objstore.Info{Path: checkpointName(v), Modified: at}, nil) || !yield(objstore.Info{Path: commitName(v), Modified: at}, nil) {
+					return
+				}
+			}
+		}
+	}
+	for _, wrong := range []int64{-1, 10} {
+		old, n, err := planCleanup(list(wrong), 20, now.Add(-12*time.Hour)) // version 8's time
+		require.NoError(t, err)
+		require.Equal(t, 24, n)
+		require.Len(t, old, 6, "what is before version 5")
+	}
+	old, _, err := planCleanup(list(0), 20, now.Add(-21*time.Hour))
+	require.NoError(t, err)
+	require.Empty(t, old)
+}
+
 func TestCleanLogKeepsWhatItIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCleaned(t, map[string]string{PropLogRetention: "interval 1 hour"})

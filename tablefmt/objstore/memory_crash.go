@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"time"
 )
 
 // Create begins an object written in a stream.
@@ -100,7 +101,7 @@ func (m *Memory) Survivor(rng *rand.Rand) *Memory {
 			continue // what was applied has been dealt with as an object
 		}
 		if _, taken := s.objects[w.path]; !taken || !w.ifAbsent {
-			s.objects[w.path] = &memObject{data: w.data, synced: true}
+			s.objects[w.path] = &memObject{data: w.data, modified: time.Now(), synced: true}
 		}
 	}
 	return s

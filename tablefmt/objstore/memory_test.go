@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -87,6 +88,10 @@ func TestMemorySurvivor(t *testing.T) {
 				require.ErrorIs(t, write(m), objstore.ErrCrashed)
 				crashpoint.Set(nil)
 				left := contents(t, m.Survivor(rng(seed)))
+				for info, err := range m.Survivor(rng(seed)).List(ctx, "", "") {
+					require.NoError(t, err)
+					require.WithinDuration(t, time.Now(), info.Modified, time.Hour, info.Path)
+				}
 				require.Equal(t, left, contents(t, m.Survivor(rng(seed))), "the same rng, another answer")
 				require.Equal(t, "acknowledged", left["y"])
 				require.NotContains(t, left, "never closed")
