@@ -15,7 +15,7 @@ import (
 )
 
 // logEnv makes the program be lakeload's side of a measurement of the table
-// format's log: "open" or "commit", and the table's folder.
+// format's log: "open", "commit" or "checkpoint", and the table's folder.
 const logEnv = "LAKELOAD_BENCH_LOG"
 
 // tableLog measures what the log of a table costs who opens it, lists its files
@@ -36,6 +36,7 @@ func tableLog(ctx context.Context, b *bench) ([]pair, error) {
 		{"open and list: the same, with a checkpoint", "open", commits, 1, true, false},
 		{"one more commit, the table opened before it: %d files", "commit", commits, 1, true, false},
 		{"open and list: %d commits of a thousand files each, with a checkpoint", "open", int64(300 * b.scale), 1000, true, true},
+		{"open and write a checkpoint: %d commits of a thousand files each", "checkpoint", int64(1000 * b.scale), 1000, true, true},
 	} {
 		if strings.Contains(c.what, "%d") {
 			c.what = fmt.Sprintf(c.what, c.commits)
@@ -128,7 +129,7 @@ func logProcess(ctx context.Context, what string) error {
 	if err != nil {
 		return err
 	}
-	begun, cpu := time.Now(), cpuTime()
+	begun, cpu := time.Now(), cpuTime() // before the table is opened, but for "commit"
 	s, err := tablefmt.Load(ctx, tablefmt.Location{Data: store})
 	if err != nil {
 		return err
@@ -141,6 +142,10 @@ func logProcess(ctx context.Context, what string) error {
 		}
 		if n == 0 || size != s.Size() {
 			return errors.New("the table has no files")
+		}
+	case "checkpoint":
+		if err := tablefmt.Checkpoint(ctx, s); err != nil {
+			return err
 		}
 	case "commit":
 		begun, cpu = time.Now(), cpuTime()
@@ -172,6 +177,8 @@ begun, cpu = time.monotonic(), used()
 t = DeltaTable(path)
 if op == "open":
     assert sum(len(f) for f in t.file_uris()) > 0
+elif op == "checkpoint":
+    t.create_checkpoint()
 else:
     row = pa.table({"id": pa.array([1], pa.int64())})
     begun, cpu = time.monotonic(), used()

@@ -167,21 +167,17 @@ func (c *check) damaged(kind FaultKind, name string, version int64, err error) e
 // difference says in what a checkpoint is not the state that the commits lead
 // to; "" where it is.
 func difference(want, got *state) string {
-	for path, a := range want.files.all() {
-		b, ok := got.files.get(path)
-		switch {
-		case !ok:
-			return fmt.Sprintf("it lacks %s", path)
-		case vectorID(a.DeletionVector) != vectorID(b.DeletionVector):
-			return fmt.Sprintf("it has %s with another deletion vector", path)
-		case a.Size != b.Size:
-			return fmt.Sprintf("it has %s with %d bytes, and the commits say %d", path, b.Size, a.Size)
+	for a := range want.files.minus(&got.files) {
+		if _, ok := got.files.get(a.Path); ok {
+			return fmt.Sprintf("it has %s with another deletion vector", a.Path)
 		}
+		return fmt.Sprintf("it lacks %s", a.Path)
 	}
-	for path := range got.files.all() {
-		if _, ok := want.files.get(path); !ok {
-			return fmt.Sprintf("it has %s, which the commits have removed", path)
-		}
+	for a := range got.files.minus(&want.files) {
+		return fmt.Sprintf("it has %s, which the commits have removed", a.Path)
+	}
+	for a, b := range want.files.sized(&got.files) {
+		return fmt.Sprintf("it has %s with %d bytes, and the commits say %d", a.Path, b.Size, a.Size)
 	}
 	switch {
 	case want.metadata.SchemaString != got.metadata.SchemaString:

@@ -22,6 +22,9 @@ func readCheckpoint(ctx context.Context, log objstore.Store, parts []logFile) (*
 	if err := checkpointRows(ctx, log, parts, all, b.checkpoint); err != nil {
 		return nil, err
 	}
+	if err := b.files.loaded(); err != nil {
+		return nil, corrupt(parts[0].name, parts[0].version, err)
+	}
 	st, err := b.finish(parts[0].version, parts[0].name)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ type state struct {
 	metadata *Metadata
 	schema   *Schema
 	mapping  MappingMode
-	files    pmap[*AddFile] // by path: a path has at most one logical file at a time
+	files    fileSet
 	txns     pmap[*Txn]
 	domains  pmap[*DomainMetadata]
 	size     int64 // of files, in bytes
@@ -46,7 +46,7 @@ func (st *state) next(version int64, actions []Action, size int) (*state, error)
 // builder makes a state out of another one and actions.
 type builder struct {
 	st       state
-	files    *peditor[*AddFile]
+	files    *fileEditor
 	txns     *peditor[*Txn]
 	domains  *peditor[*DomainMetadata]
 	protocol bool // changed
@@ -134,20 +134,14 @@ func checkCommitShape(actions []Action) error {
 }
 
 func (b *builder) add(a *AddFile) {
-	if old, ok := b.files.get(a.Path); ok {
-		b.st.size -= old.Size
-	}
-	b.files.set(a.Path, a)
-	b.st.size += a.Size
+	b.st.size += a.Size - b.files.put(a)
 }
 
 // remove takes out a logical file. One that is not there, or is there with
 // another deletion vector, stays as it is: the removal is of older state.
 func (b *builder) remove(r *RemoveFile) {
-	if old, ok := b.files.get(r.Path); ok && vectorID(old.DeletionVector) == vectorID(r.DeletionVector) {
-		b.files.del(r.Path)
-		b.st.size -= old.Size
-	}
+	size, _ := b.files.del(r.Path, vectorID(r.DeletionVector))
+	b.st.size -= size
 }
 
 // other applies what is no file and no commitInfo.
@@ -167,16 +161,15 @@ func (b *builder) other(a *Action) {
 }
 
 // checkpoint applies an action of a checkpoint, where everything stands once
-// and there are no removals to reckon with.
+// and there are no removals to reckon with. Whether a file came twice is told
+// at the end, by b.files.loaded.
 func (b *builder) checkpoint(a *Action) error {
 	if a.Add == nil {
 		b.other(a)
 		return nil
 	}
-	if _, ok := b.files.get(a.Add.Path); ok {
-		return fmt.Errorf("it holds %q twice", a.Add.Path)
-	}
-	b.add(a.Add)
+	b.files.load(a.Add)
+	b.st.size += a.Add.Size
 	return nil
 }
 

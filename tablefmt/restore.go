@@ -130,17 +130,7 @@ func planRestore(now, then *state) (*restorePlan, error) {
 			return nil, invalidf("version %d uses the feature %q, which the table has lost since", then.version, f.Name)
 		}
 	}
-	p := &restorePlan{}
-	for path, a := range then.files.all() {
-		if b, ok := now.files.get(path); !ok || vectorID(a.DeletionVector) != vectorID(b.DeletionVector) {
-			p.adds = append(p.adds, a)
-		}
-	}
-	for path, b := range now.files.all() {
-		if a, ok := then.files.get(path); !ok || vectorID(a.DeletionVector) != vectorID(b.DeletionVector) {
-			p.removes = append(p.removes, b)
-		}
-	}
+	p := &restorePlan{adds: slices.Collect(then.files.minus(&now.files)), removes: slices.Collect(now.files.minus(&then.files))}
 	if m := restoredMetadata(now.metadata, then.metadata); !sameMetadata(m, now.metadata) {
 		p.metadata = m
 	}

@@ -41,8 +41,8 @@ func (l Location) String() string {
 
 // Snapshot is a table at a version. It never changes and may be used by any
 // number of goroutines; what it gives out is shared and must not be changed.
-// It holds a few hundred bytes and the statistics of every live file; two
-// snapshots of a table that are few commits apart share nearly all of it.
+// It holds about a hundred bytes of every live file, packed; two snapshots of a
+// table that are few commits apart share nearly all of it.
 type Snapshot struct {
 	loc   Location
 	st    *state
@@ -129,11 +129,21 @@ func (s *Snapshot) DomainMetadata(domain string) (configuration string, ok bool)
 	return d.Configuration, true
 }
 
-// Files gives the logical files of the table, in an order without meaning
-// that is the same for the same set of paths.
-func (s *Snapshot) Files() iter.Seq[*AddFile] { return values(s.st.files) }
+// Files gives the logical files of the table, in an order without meaning.
+// Those of a large table are unpacked a few hundred at a time, and are not kept:
+// walk it once rather than twice.
+func (s *Snapshot) Files() iter.Seq[*AddFile] {
+	return func(yield func(*AddFile) bool) {
+		for _, a := range s.st.files.all() {
+			if !yield(a) {
+				return
+			}
+		}
+	}
+}
 
-// File gives the logical file whose AddFile.Path is path.
+// File gives the logical file whose AddFile.Path is path. In a large table it
+// may take some tens of microseconds.
 func (s *Snapshot) File(path string) (*AddFile, bool) { return s.st.files.get(path) }
 
 // NumFiles is the number of logical files.
