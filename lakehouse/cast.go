@@ -31,11 +31,30 @@ func castTo(a arrow.Array, to arrow.DataType) (arrow.Array, error) {
 	return b.NewArray(), nil
 }
 
+// castSome is castTo where values of the one type need not be values of the
+// other: those that are not are null, and lost tells of which rows; it is nil for
+// none.
+func castSome(a arrow.Array, to arrow.DataType) (out arrow.Array, lost []int32) {
+	b := array.NewBuilder(memory.DefaultAllocator, to)
+	defer b.Release()
+	b.Reserve(a.Len())
+	for i := range a.Len() {
+		if a.IsNull(i) {
+			b.AppendNull()
+		} else if castValue(b, a, i) != nil {
+			b.AppendNull()
+			lost = append(lost, int32(i))
+		}
+	}
+	return b.NewArray(), lost
+}
+
+// castValue appends a value, or nothing where it fails.
 func castValue(b array.Builder, a arrow.Array, i int) error {
 	n, isInt := intAt(a, i)
 	switch b := b.(type) {
 	case *array.Int32Builder:
-		if isInt {
+		if isInt && int64(int32(n)) == n {
 			b.Append(int32(n))
 			return nil
 		}
@@ -67,10 +86,14 @@ func castValue(b array.Builder, a arrow.Array, i int) error {
 		} else if !isInt {
 			break
 		}
-		b.Append(v.IncreaseScaleBy(to.Scale - scale))
-		return nil
+		// Values are below 10^38 and scales differ by at most 38: the product is
+		// judged before it can overflow.
+		if more := to.Scale - scale; more >= 0 && v.FitsInPrecision(to.Precision-more) {
+			b.Append(v.IncreaseScaleBy(more))
+			return nil
+		}
 	}
-	return fmt.Errorf("no cast is known from %s to %s", a.DataType(), b.Type())
+	return fmt.Errorf("%s %s is not one of %s, or no cast is known", a.DataType(), a.ValueStr(i), b.Type())
 }
 
 func intAt(a arrow.Array, i int) (int64, bool) {

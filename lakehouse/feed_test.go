@@ -11,6 +11,7 @@ import (
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/cdc/cdctest"
 	"github.com/lakeload/lakeload/lakehouse"
+	"github.com/lakeload/lakeload/lakehouse/mask"
 	"github.com/lakeload/lakeload/tablefmt"
 )
 
@@ -251,6 +252,47 @@ func TestChangeFeedOfAResync(t *testing.T) {
 	require.Zero(t, c.types[tablefmt.ChangeDelete])
 	require.Zero(t, c.types[tablefmt.ChangeInsert])
 	r.same("a")
+}
+
+// TestChangeFeedOfLostValues: a column that is masked otherwise has another type,
+// of which its values are none. The rows are others then, though both read as
+// null in the new type.
+func TestChangeFeedOfLostValues(t *testing.T) {
+	for _, spec := range []cdctest.TableSpec{keyless("a"), keyed("a")} {
+		r := newRig(t, spec)
+		column := map[bool]string{true: "id", false: "n"}[spec.InsertOnly]
+		masked := func(word string) {
+			m, err := mask.Parse(word)
+			require.NoError(t, err)
+			salt, err := mask.NewSalt([]byte(maskSalt))
+			require.NoError(t, err)
+			r.fed(func(o *lakehouse.TableOptions) { o.Salt, o.Masks = salt, []mask.Column{{Name: column, Mask: m}} })
+		}
+		r.insert("a", 0, 10)
+		r.tx(func(tx *cdctest.Tx) error {
+			if spec.InsertOnly {
+				return nil
+			}
+			return tx.AddColumn("a", cdctest.Int64("n"), int64(7))
+		})
+		masked("hash")
+		r.catchUp()
+		before := r.load(r.mirror("a")).Version()
+		masked("null")
+		r.resync("a")
+		r.catchUp()
+		c := checkFeed(t, r.mirror("a"), before)
+		require.Equal(t, 1, c.told, fmt.Sprint(c))
+		if spec.InsertOnly {
+			require.Equal(t, map[string]int{tablefmt.ChangeDelete: 10, tablefmt.ChangeInsert: 10}, c.types)
+		} else {
+			require.Equal(t, map[string]int{tablefmt.ChangePreimage: 10, tablefmt.ChangePostimage: 10}, c.types)
+		}
+		masked("null")
+		r.resync("a") // and back to no change
+		r.catchUp()
+		require.Equal(t, 1, checkFeed(t, r.mirror("a"), before).told)
+	}
 }
 
 // TestChangeFeedOfColumns changes columns, with rows written anew and without.

@@ -100,7 +100,7 @@ func (d *feedDiff) run(ctx context.Context, old, now *feedSide, most, rounds int
 	n := (few.rows + most - 1) / most
 	if n == 0 || n > rounds {
 		for _, end := range []feedEnd{many, few} {
-			err := end.each(ctx, func(rec arrow.RecordBatch) error {
+			err := end.each(ctx, func(rec arrow.RecordBatch, _ []int32) error {
 				return d.tell(rec, rowsFrom(0, int(rec.NumRows())), end.alone)
 			})
 			if err != nil {
@@ -119,7 +119,7 @@ func (d *feedDiff) run(ctx context.Context, old, now *feedSide, most, rounds int
 			end   feedEnd
 			state func(h, row keyindex.Hash) feedState
 		}{{many, d.other}, {few, d.mine}} {
-			err := half.end.each(ctx, func(rec arrow.RecordBatch) error { return d.judge(rec, half.end, half.state) })
+			err := half.end.each(ctx, func(rec arrow.RecordBatch, lost []int32) error { return d.judge(rec, lost, half.end, half.state) })
 			if err != nil {
 				return err
 			}
@@ -136,8 +136,8 @@ type feedEnd struct {
 }
 
 // hold holds the keys of rows that are of the round.
-func (d *feedDiff) hold(rec arrow.RecordBatch) error {
-	if err := d.hash(rec); err != nil {
+func (d *feedDiff) hold(rec arrow.RecordBatch, lost []int32) error {
+	if err := d.hash(rec, lost); err != nil {
 		return err
 	}
 	for i, h := range d.hashes {
@@ -200,8 +200,8 @@ func (d *feedDiff) mine(h, row keyindex.Hash) feedState {
 }
 
 // judge tells rows of the round.
-func (d *feedDiff) judge(rec arrow.RecordBatch, end feedEnd, state func(h, row keyindex.Hash) feedState) error {
-	if err := d.hash(rec); err != nil {
+func (d *feedDiff) judge(rec arrow.RecordBatch, lost []int32, end feedEnd, state func(h, row keyindex.Hash) feedState) error {
+	if err := d.hash(rec, lost); err != nil {
 		return err
 	}
 	var alone, image []int32
@@ -223,8 +223,9 @@ func (d *feedDiff) judge(rec arrow.RecordBatch, end feedEnd, state func(h, row k
 	return d.tell(rec, image, end.image)
 }
 
-// hash sets the hashes of rows, and of their keys.
-func (d *feedDiff) hash(rec arrow.RecordBatch) error {
+// hash sets the hashes of rows, and of their keys. Those of rows that have lost
+// a value are no other side's.
+func (d *feedDiff) hash(rec arrow.RecordBatch, lost []int32) error {
 	n := int(rec.NumRows())
 	names := make([]string, rec.NumCols())
 	for i := range names {
@@ -234,6 +235,9 @@ func (d *feedDiff) hash(rec arrow.RecordBatch) error {
 	if err := d.rowHash.hashRows(names, rec.Columns(), nil, 0, d.rows); err != nil {
 		return err
 	}
+	for _, i := range lost {
+		d.rows[i] = lostRow(d.rows[i])
+	}
 	if len(d.keys) == 0 {
 		d.hashes = d.rows
 		return nil
@@ -241,6 +245,13 @@ func (d *feedDiff) hash(rec arrow.RecordBatch) error {
 	d.hashes = slices.Grow(d.hashes[:0], n)[:n]
 	cols, exact := storedKey(rec, d.keys, d.hasExact)
 	return d.keyHash.hashRows(cols, exact, 0, d.hashes)
+}
+
+// lostRow is the hash of a row that has lost a value: of a row without one no
+// other row's.
+func lostRow(h keyindex.Hash) keyindex.Hash {
+	h[0] ^= 0xff
+	return h
 }
 
 // tell writes what happened to some rows.

@@ -3,10 +3,10 @@ package lakehouse
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/lakeload/lakeload/tablefmt"
 	"github.com/lakeload/lakeload/tablefmt/dv"
@@ -62,12 +62,14 @@ func (s *feedSide) all(snap *tablefmt.Snapshot) error {
 // feedRows bounds the numbers of rows that are held to read some of a file.
 const feedRows = 1 << 16
 
-// each reads the rows, those of a file together.
-func (s *feedSide) each(ctx context.Context, do func(rec arrow.RecordBatch) error) error {
+// each reads the rows, those of a file together. lost are the rows that have
+// null where they had a value which is none of the column's type now: no row is
+// equal to them.
+func (s *feedSide) each(ctx context.Context, do func(rec arrow.RecordBatch, lost []int32) error) error {
 	emit := func(rec arrow.RecordBatch, _ int64) error {
-		out := s.convert(rec)
+		out, lost := s.convert(rec)
 		defer out.Release()
-		return do(out)
+		return do(out, lost)
 	}
 	for _, f := range s.files {
 		if err := s.read(ctx, f, emit); err != nil {
@@ -105,10 +107,10 @@ func (s *feedSide) read(ctx context.Context, f feedFile, emit func(rec arrow.Rec
 }
 
 // convert gives rows in the table's columns. The caller releases it.
-func (s *feedSide) convert(rec arrow.RecordBatch) arrow.RecordBatch {
+func (s *feedSide) convert(rec arrow.RecordBatch) (_ arrow.RecordBatch, lost []int32) {
 	if len(s.cast) == 0 {
 		rec.Retain()
-		return rec
+		return rec, nil
 	}
 	cols := make([]arrow.Array, rec.NumCols())
 	for i, c := range rec.Columns() {
@@ -118,14 +120,15 @@ func (s *feedSide) convert(rec arrow.RecordBatch) arrow.RecordBatch {
 			cols[i] = c
 			continue
 		}
-		var err error
-		if cols[i], err = castTo(c, to); err != nil { // no value of the one type is one of the other
-			cols[i] = array.MakeArrayOfNull(memory.DefaultAllocator, to, c.Len())
-		}
+		var some []int32
+		cols[i], some = castSome(c, to)
+		lost = append(lost, some...)
 	}
+	slices.Sort(lost)
+	lost = slices.Compact(lost)
 	out := array.NewRecordBatch(s.to, cols, rec.NumRows())
 	for _, c := range cols {
 		c.Release() // the batch holds it
 	}
-	return out
+	return out, lost
 }

@@ -96,12 +96,16 @@ type emitError struct{ err error }
 func (e *emitError) Error() string { return e.err.Error() }
 func (e *emitError) Unwrap() error { return e.err }
 
+// readBatch is how many rows are read at a time: their statistics are most of
+// what opening a table has in memory at a time.
+const readBatch = 512
+
 func readCheckpointFile(ctx context.Context, log objstore.Store, name string, cols []int, emit func(*Action) error, side func(sidecar) error) error {
 	fields := []arrow.Field{nullable("sidecar", arrow.StructOf(nullable("path", arrow.BinaryTypes.String)))}
 	for _, c := range cols {
 		fields = append(fields, checkpointColumns[c])
 	}
-	r := parquetRead{want: arrow.NewSchema(fields, nil), batchRows: checkpointBatch}
+	r := parquetRead{want: arrow.NewSchema(fields, nil), batchRows: readBatch}
 	return readParquet(ctx, log, name, r, func(rec arrow.RecordBatch, _ int64) error {
 		return actionsOf(rec, func(a *Action) error {
 			if err := emit(a); err != nil {

@@ -84,7 +84,7 @@ func (r *rowReader) addFile() *AddFile {
 		DefaultRowCommitVersion: r.optNum("defaultRowCommitVersion"), ClusteringProvider: r.str("clusteringProvider"),
 	}
 	if a.PartitionValues == nil {
-		a.PartitionValues = map[string]*string{}
+		a.PartitionValues = noStrings
 	}
 	return a
 }
@@ -251,7 +251,11 @@ func (r *rowReader) strs(name string) []string {
 	return out
 }
 
-// optStrMap reads a map whose values may be null; nil for no map.
+// noStrings is the map of all files that have an empty one.
+var noStrings = map[string]*string{}
+
+// optStrMap reads a map whose values may be null; nil for no map. It is shared,
+// and must not be changed.
 func (r *rowReader) optStrMap(name string) map[string]*string {
 	a := r.at(name)
 	if a == nil {
@@ -263,6 +267,9 @@ func (r *rowReader) optStrMap(name string) map[string]*string {
 		return nil
 	}
 	start, end := m.ValueOffsets(r.i)
+	if start == end {
+		return noStrings
+	}
 	kv := &rowReader{fields: map[string]arrow.Array{"key": m.Keys(), "value": m.Items()}}
 	out := make(map[string]*string, end-start)
 	for i := start; i < end; i++ {

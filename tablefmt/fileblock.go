@@ -61,7 +61,7 @@ func packFiles(files []*AddFile) *fileBlock {
 	return b
 }
 
-// packer is what packing needs for a moment.
+// packer is what packing and unpacking need for a moment.
 type packer struct {
 	heads, stats, out []byte
 }
@@ -92,12 +92,12 @@ func (p *packer) compress(b []byte) []byte {
 	return p.out
 }
 
-func decompress(b []byte) ([]byte, error) {
+func decompress(b, to []byte) ([]byte, error) {
 	n, w := binary.Uvarint(b)
 	if w <= 0 {
 		return nil, errPacked
 	}
-	return blockCoders().dec.DecodeAll(b[w:], make([]byte, 0, n))
+	return blockCoders().dec.DecodeAll(b[w:], slices.Grow(to[:0], int(n)))
 }
 
 // unpack gives the block's files. They are shared, as all that a snapshot gives
@@ -121,15 +121,16 @@ func (b *fileBlock) unpack() []*AddFile {
 var errPacked = errors.New("it ends too soon")
 
 func (b *fileBlock) read() ([]*AddFile, error) {
-	heads, err := decompress(b.heads)
-	if err != nil {
+	p := packers.Get().(*packer)
+	defer packers.Put(p)
+	var err error
+	if p.heads, err = decompress(b.heads, p.heads); err != nil {
 		return nil, fmt.Errorf("its heads: %w", err)
 	}
-	stats, err := decompress(b.stats)
-	if err != nil {
+	if p.stats, err = decompress(b.stats, p.stats); err != nil {
 		return nil, fmt.Errorf("its statistics: %w", err)
 	}
-	h, s := unpacker{b: heads}, unpacker{b: stats}
+	h, s := unpacker{b: p.heads}, unpacker{b: p.stats}
 	files := make([]*AddFile, len(b.ids))
 	last := new(AddFile)
 	for i := range files {
