@@ -80,6 +80,7 @@ type ChangePlan struct {
 	from    int64
 	to      int64 // from-1: no version lies in the range
 	schema  *Schema
+	mapping MappingMode // of the last version; files of older ones are read by it, too
 	columns []string
 	arrow   *arrow.Schema
 	commits []commitFile // of the range
@@ -90,7 +91,7 @@ type ChangePlan struct {
 // metaSince is a table's metadata and the version from which on it holds.
 type metaSince struct {
 	version int64
-	md      *Metadata
+	md      *Metadata // its partition columns under the names of the last version
 }
 
 // From and To are the versions of the range; From is To+1 where none is in it.
@@ -207,12 +208,16 @@ func (p *ChangePlan) readMetadata(ctx context.Context, log objstore.Store) error
 	if err != nil {
 		return err
 	}
-	p.metas = []metaSince{{at, base.metadata}}
+	p.metas = []metaSince{{version: at, md: base.metadata}}
+	protocol := base.protocol
 	if p.to > p.from {
 		err = readCommits(ctx, log, p.from+1, p.to, func(v int64, data []byte) error {
-			md, err := metadataOf(data, v)
+			md, pr, err := tableOf(data, v)
 			if md != nil {
-				p.metas = append(p.metas, metaSince{v, md})
+				p.metas = append(p.metas, metaSince{version: v, md: md})
+			}
+			if pr != nil {
+				protocol = pr
 			}
 			return err
 		})
@@ -224,6 +229,12 @@ func (p *ChangePlan) readMetadata(ctx context.Context, log objstore.Store) error
 	if p.schema, err = schemaOf(last.md); err != nil {
 		return corrupt(commitName(last.version), last.version, err)
 	}
+	if p.mapping, err = mappingOf(protocol, last.md); err == nil {
+		err = p.mapping.checkMapped(p.schema)
+	}
+	if err != nil {
+		return corrupt(commitName(last.version), last.version, err)
+	}
 	for i, m := range p.metas {
 		s, err := schemaOf(m.md)
 		if err != nil {
@@ -232,32 +243,44 @@ func (p *ChangePlan) readMetadata(ctx context.Context, log objstore.Store) error
 		if err := p.checkFeed(i); err != nil {
 			return err
 		}
-		if mode, err := wantedMapping(m.md); err != nil || mode != MappingNone {
-			return &UnsupportedFeatureError{Feature: `the feature "columnMapping"`}
+		mode, err := wantedMapping(m.md)
+		if err != nil {
+			return corrupt(commitName(m.version), m.version, err)
 		}
-		if why := readableAs(s, p.schema, ""); why != "" {
+		if (mode == MappingID) != (p.mapping == MappingID) && i < len(p.metas)-1 {
+			return &SchemaChangedError{Version: m.version, To: p.to, Reason: fmt.Sprintf("columns were found in files by %s then, and are by %s now", mode, p.mapping)}
+		}
+		if why := p.mapping.readableAs(s, p.schema, ""); why != "" {
 			return &SchemaChangedError{Version: m.version, To: p.to, Reason: why}
+		}
+		p.metas[i].md = m.md.Clone()
+		for j, name := range m.md.PartitionColumns {
+			f, _ := s.Field(name)
+			p.metas[i].md.PartitionColumns[j] = p.mapping.counterpart(&f, p.schema).Name
 		}
 	}
 	return nil
 }
 
-// metadataOf finds the metaData of a commit, nil for none. It looks at no other
-// action.
-func metadataOf(data []byte, version int64) (*Metadata, error) {
+// tableOf finds the metaData and the protocol of a commit, nil for none. It looks
+// at no other action.
+func tableOf(data []byte, version int64) (md *Metadata, p *Protocol, err error) {
 	for line := range strings.Lines(string(data)) {
-		if !strings.Contains(line, `"metaData"`) {
+		if !strings.Contains(line, `"metaData"`) && !strings.Contains(line, `"protocol"`) {
 			continue
 		}
 		a, err := parseAction([]byte(line))
 		if err != nil {
-			return nil, corrupt(commitName(version), version, err)
+			return nil, nil, corrupt(commitName(version), version, err)
 		}
 		if a.Metadata != nil {
-			return a.Metadata, nil
+			md = a.Metadata
+		}
+		if a.Protocol != nil {
+			p = a.Protocol
 		}
 	}
-	return nil, nil
+	return md, p, nil
 }
 
 // checkFeed notes whether a change feed was kept while metadata i held.
@@ -280,39 +303,58 @@ func (p *ChangePlan) checkFeed(i int) error {
 }
 
 // readableAs says why rows of an older schema are none of a newer one; "" where
-// they are: columns may have been added, and may lack values since.
-func readableAs(old, new *Struct, at string) string {
-	for _, f := range old.Fields {
-		n, ok := new.Field(f.Name)
+// they are: columns may have been added, and may lack values since. Where columns
+// are mapped they may have been renamed, and one that was dropped and made anew
+// is another one. mode is how the newer one's are found.
+func (mode MappingMode) readableAs(old, new *Struct, at string) string {
+	for i := range old.Fields {
+		f := &old.Fields[i]
+		n := mode.counterpart(f, new)
 		switch {
-		case !ok:
+		case n == nil:
 			return fmt.Sprintf("the column %q is gone", at+f.Name)
 		case f.Nullable && !n.Nullable:
 			return fmt.Sprintf("the column %q is required now", at+f.Name)
 		}
-		if why := typeReadableAs(f.Type, n.Type, at+f.Name); why != "" {
+		if why := mode.typeReadableAs(f.Type, n.Type, at+f.Name); why != "" {
 			return why
 		}
 	}
 	return ""
 }
 
-func typeReadableAs(old, new Type, at string) string {
+// counterpart is the field of a newer struct that has the values of an older
+// one's; nil for none. Columns from before a table's columns were mapped have
+// their names as physical ones.
+func (mode MappingMode) counterpart(old *Field, new *Struct) *Field {
+	physical := mode.physicalName(old)
+	if physical == "" {
+		physical = old.Name
+	}
+	for i := range new.Fields {
+		if mode.physicalName(&new.Fields[i]) == physical {
+			return &new.Fields[i]
+		}
+	}
+	return nil
+}
+
+func (mode MappingMode) typeReadableAs(old, new Type, at string) string {
 	switch n := new.(type) {
 	case *Struct:
 		if o, ok := old.(*Struct); ok {
-			return readableAs(o, n, at+".")
+			return mode.readableAs(o, n, at+".")
 		}
 	case *Array:
 		if o, ok := old.(*Array); ok {
-			return typeReadableAs(o.Element, n.Element, at+".element")
+			return mode.typeReadableAs(o.Element, n.Element, at+".element")
 		}
 	case *Map:
 		if o, ok := old.(*Map); ok {
-			if why := typeReadableAs(o.Key, n.Key, at+".key"); why != "" {
+			if why := mode.typeReadableAs(o.Key, n.Key, at+".key"); why != "" {
 				return why
 			}
-			return typeReadableAs(o.Value, n.Value, at+".value")
+			return mode.typeReadableAs(o.Value, n.Value, at+".value")
 		}
 	default:
 		if old == new {

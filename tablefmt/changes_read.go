@@ -131,12 +131,13 @@ func (info *CommitInfo) rearranges() bool {
 // show gives a snapshot without files that reads files of a version as rows of
 // a schema.
 func (p *ChangePlan) show(version int64, schema *Schema) (*Snapshot, error) {
-	return newSnapshot(p.loc, &state{version: version, metadata: p.meta(version), schema: schema, mapping: MappingNone}, nil)
+	return newSnapshot(p.loc, &state{version: version, metadata: p.meta(version), schema: schema, mapping: p.mapping}, nil)
 }
 
 // readCDC gives the rows of a version's cdc files, which tell what they are.
 func (c *versionChanges) readCDC(ctx context.Context, files []*CDCFile) error {
-	schema := &Schema{Fields: append(append([]Field{}, c.p.schema.Fields...), Field{Name: ColChangeType, Type: String, Nullable: true})}
+	schema := &Schema{Fields: append(append([]Field{}, c.p.schema.Fields...), Field{Name: ColChangeType, Type: String, Nullable: true,
+		Metadata: map[string]any{MetaPhysicalName: ColChangeType}})} // it has no id, and its name in all files
 	var err error
 	if c.snap, err = c.p.show(c.version, schema); err != nil {
 		return err
@@ -168,7 +169,7 @@ func (c *versionChanges) keeps(partition map[string]*string) bool {
 // removed gives the rows that a removal took away. now is what became of the
 // file, nil where it has gone.
 func (c *versionChanges) removed(ctx context.Context, r *RemoveFile, now *AddFile) error {
-	a := &AddFile{Path: r.Path, PartitionValues: r.PartitionValues, DeletionVector: r.DeletionVector}
+	a := &AddFile{Path: r.Path, PartitionValues: c.withNulls(r.PartitionValues), DeletionVector: r.DeletionVector}
 	if now != nil {
 		a.PartitionValues = now.PartitionValues
 	} else if len(c.snap.PartitionColumns()) > 0 && !r.ExtendedFileMetadata && r.PartitionValues == nil {
@@ -184,6 +185,26 @@ func (c *versionChanges) removed(ctx context.Context, r *RemoveFile, now *AddFil
 		return c.explain(r.Path, c.readLive(ctx, a, ChangeDelete))
 	}
 	return c.explain(r.Path, c.readBetween(ctx, a, now, ChangeDelete))
+}
+
+// withNulls gives the partition values of a remove with those that are null:
+// Spark leaves them out there, though not in an add.
+func (c *versionChanges) withNulls(values map[string]*string) map[string]*string {
+	if len(values) == len(c.snap.PartitionColumns()) {
+		return values
+	}
+	all := map[string]*string{}
+	for _, name := range c.snap.PartitionColumns() {
+		physical, _ := c.snap.PhysicalName(name)
+		all[physical] = nil
+	}
+	for k, v := range values { // under another name it is no column's, and the file's reader says so
+		if _, ok := all[k]; !ok {
+			return values
+		}
+		all[k] = v
+	}
+	return all
 }
 
 // added gives the rows that an add brought. was is what the file was, nil where

@@ -41,8 +41,14 @@ func (n *readNode) match(f *arrow.Field, byID bool) (*readNode, error) {
 		return n.child(fileName(f)), nil
 	}
 	id, ok, err := fieldID(f)
-	if err != nil || !ok {
+	if err != nil {
 		return nil, err
+	}
+	if !ok {
+		if name, ok := f.Metadata.GetValue(FileNameKey); ok {
+			return n.child(name), nil
+		}
+		return nil, nil
 	}
 	var found *readNode
 	for _, c := range n.children {

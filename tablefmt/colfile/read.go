@@ -36,7 +36,8 @@ type ReadOptions struct {
 	// A field whose metadata has FileNameKey is found by that name.
 	Schema *arrow.Schema
 	// ByFieldID finds the fields of Schema by their ids (FieldIDKey) and not
-	// by names. One without an id is in no file. A file none of whose columns
+	// by names. One without an id is found by its FileNameKey, and without that is
+	// in no file. A file none of whose columns
 	// has an id gives an error that wraps ErrNoFieldIDs.
 	ByFieldID bool
 	// Rows are the rows to read, ascending, without duplicates; nil is all
