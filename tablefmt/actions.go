@@ -94,8 +94,8 @@ func (m *Metadata) Property(key string) string { return m.Configuration[key] }
 // vector) is part of the table. (Add File and Remove File) One that came from
 // a snapshot is shared and must not be changed.
 type AddFile struct {
-	// Path is relative to the table's folder, percent-encoded. See
-	// [AddFile.DataPath].
+	// Path is relative to the table's folder, or absolute in a shallow clone;
+	// percent-encoded. See [AddFile.DataPath].
 	Path string `json:"path"`
 	// PartitionValues has one entry for each partition column, by its physical
 	// name, nil for null. See [FormatPartitionValue] and
@@ -115,7 +115,8 @@ type AddFile struct {
 }
 
 // DataPath is the data file's path in the table's store: Path decoded and
-// checked to stay inside the table.
+// checked to stay inside the table. It is an *[OutsideError] for the file of a
+// shallow clone's source.
 func (a *AddFile) DataPath() (string, error) { return decodePath(a.Path) }
 
 // Remove gives the action that takes this logical file out of the table now

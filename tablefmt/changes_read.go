@@ -80,8 +80,9 @@ func (p *ChangePlan) readVersion(ctx context.Context, version int64, actions []A
 		case a.CDC != nil:
 			cdcs = append(cdcs, a.CDC)
 		case a.Add != nil && a.Add.DataChange:
-			adds[a.Add.Path] = a.Add
-			order = append(order, a.Add.Path)
+			path := canonicalPath(a.Add.Path)
+			adds[path] = a.Add
+			order = append(order, path)
 		case a.Remove != nil && a.Remove.DataChange:
 			removes = append(removes, a.Remove)
 		}
@@ -98,10 +99,11 @@ func (p *ChangePlan) readVersion(ctx context.Context, version int64, actions []A
 	}
 	again := map[string]*RemoveFile{} // files that are in the table still, with another vector
 	for _, r := range removes {
-		if a := adds[r.Path]; a != nil {
-			again[r.Path] = r
+		path := canonicalPath(r.Path)
+		if a := adds[path]; a != nil {
+			again[path] = r
 		}
-		if err := c.removed(ctx, r, adds[r.Path]); err != nil {
+		if err := c.removed(ctx, r, adds[path]); err != nil {
 			return err
 		}
 	}
@@ -254,11 +256,11 @@ const betweenRows = 1 << 17
 // readBetween gives the rows that a file has and that it has not with another
 // deletion vector.
 func (c *versionChanges) readBetween(ctx context.Context, has, not *AddFile, what string) error {
-	rows, err := readVector(ctx, c.p.loc.Data, not)
+	rows, err := readVector(ctx, c.p.loc, not)
 	if err != nil || rows == nil {
 		return err
 	}
-	mine, err := readVector(ctx, c.p.loc.Data, has)
+	mine, err := readVector(ctx, c.p.loc, has)
 	if err != nil {
 		return err
 	}

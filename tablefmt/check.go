@@ -15,6 +15,7 @@ const (
 	FaultCommit          FaultKind = "damaged_commit"     // it cannot be read, or breaks the protocol's rules
 	FaultCheckpoint      FaultKind = "damaged_checkpoint" // it cannot be read
 	FaultCheckpointShows FaultKind = "wrong_checkpoint"   // it is not what the commits lead to
+	FaultCompaction      FaultKind = "wrong_compaction"   // a log compaction file cannot be read, or is not what its commits lead to
 	FaultChecksum        FaultKind = "wrong_checksum"     // the version's .crc file is not what the commits lead to
 	FaultMissing         FaultKind = "missing_file"       // a data file or deletion vector is not there
 	FaultSize            FaultKind = "wrong_size"         // a data file has another size than the log says
@@ -57,9 +58,11 @@ type CheckReport struct {
 	Oldest      int64 // from which on the log was replayed
 	Commits     int
 	Checkpoints int
+	Compactions int // log compaction files
 	Checksums   int // .crc files
 	Files       int // of the newest version
 	Vectors     int // deletion vectors of them
+	Outside     int // files and vectors outside of the table's folder that were not looked at, see [Location.Outside]
 	Rows        int64
 	Bytes       int64 // of the data files
 	Faults      int

@@ -50,11 +50,14 @@ func (c *check) files(ctx context.Context, st *state) error {
 
 // file looks at one logical file.
 func (c *check) file(ctx context.Context, s *Snapshot, a *AddFile) error {
-	path, err := a.DataPath()
-	if err != nil {
+	store, path, err := s.loc.find(a.Path)
+	switch {
+	case c.outside(err):
+		return nil
+	case err != nil:
 		return c.fault(FaultFile, a.Path, s.Version(), err)
 	}
-	r, err := s.loc.Data.Open(ctx, path)
+	r, err := store.Open(ctx, path)
 	if errors.Is(err, objstore.ErrNotFound) {
 		return c.fault(FaultMissing, path, s.Version(), err)
 	}
@@ -89,6 +92,18 @@ func (c *check) file(ctx context.Context, s *Snapshot, a *AddFile) error {
 	return c.rows(ctx, s, a)
 }
 
+// outside counts a file that lies where it may not be read.
+func (c *check) outside(err error) bool {
+	var outside *OutsideError
+	if !errors.As(err, &outside) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Outside++
+	return true
+}
+
 // unreadable tells of a data file that is damaged. What is no damage ends the
 // check.
 func (c *check) unreadable(ctx context.Context, path string, version int64, err error) error {
@@ -109,8 +124,10 @@ func (c *check) vector(ctx context.Context, s *Snapshot, a *AddFile, rows int64)
 	c.mu.Lock()
 	c.report.Vectors++
 	c.mu.Unlock()
-	b, err := readVector(ctx, s.loc.Data, a)
+	b, err := readVector(ctx, s.loc, a)
 	switch {
+	case c.outside(err):
+		return 0, nil
 	case errors.Is(err, objstore.ErrNotFound):
 		path, _, _ := a.DeletionVector.Path() // it was opened
 		return 0, c.fault(FaultMissing, path, s.Version(), fmt.Errorf("the deletion vector of %s is %w", a.Path, objstore.ErrNotFound))

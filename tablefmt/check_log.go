@@ -15,13 +15,15 @@ import (
 type logListing struct {
 	commits     map[int64]bool
 	checkpoints map[int64][][]logFile
+	compactions map[int64][]logFile // by their end
+	befores     map[int64]*state    // what a compaction begins at
 	checksums   map[int64]bool
 	oldest      int64 // commit; -1 for none
 	newest      int64
 }
 
 func (c *check) listLog(ctx context.Context) (*logListing, error) {
-	l := &logListing{commits: map[int64]bool{}, checkpoints: map[int64][][]logFile{}, checksums: map[int64]bool{}, oldest: -1, newest: -1}
+	l := &logListing{commits: map[int64]bool{}, checkpoints: map[int64][][]logFile{}, compactions: map[int64][]logFile{}, befores: map[int64]*state{}, checksums: map[int64]bool{}, oldest: -1, newest: -1}
 	var files []logFile
 	for info, err := range c.loc.log().List(ctx, "0", "") {
 		if err != nil {
@@ -31,7 +33,11 @@ func (c *check) listLog(ctx context.Context) (*logListing, error) {
 		if v, ok := checksumVersion(info.Path); ok {
 			l.checksums[v] = true
 		}
-		if f.kind == logOther {
+		if f.kind == logCompacted {
+			l.compactions[f.end] = append(l.compactions[f.end], f)
+			l.befores[f.version-1] = nil
+		}
+		if f.kind == logOther || f.kind == logCompacted {
 			continue
 		}
 		f.size = info.Size
@@ -138,6 +144,9 @@ func (c *check) follow(ctx context.Context, l *logListing, st *state, v int64) (
 	if err != nil {
 		return nil, c.damaged(FaultCommit, name, v, err)
 	}
+	if err := c.compactions(ctx, l, st, next); err != nil {
+		return nil, err
+	}
 	for _, parts := range l.checkpoints[v] {
 		c.report.Checkpoints++
 		shown, err := readCheckpoint(ctx, c.loc.log(), parts)
@@ -154,6 +163,40 @@ func (c *check) follow(ctx context.Context, l *logListing, st *state, v int64) (
 		}
 	}
 	return next, c.checksum(ctx, l, next)
+}
+
+// compactions holds the compaction files that end at a version against it.
+func (c *check) compactions(ctx context.Context, l *logListing, before, st *state) error {
+	if _, begins := l.befores[before.version]; begins {
+		l.befores[before.version] = before
+	}
+	for _, f := range l.compactions[st.version] {
+		from := l.befores[f.version-1]
+		if from == nil {
+			continue // what it begins at could not be reached
+		}
+		c.report.Compactions++
+		data, err := c.loc.log().Get(ctx, f.name)
+		if err != nil {
+			if err := c.damaged(FaultCompaction, f.name, st.version, err); err != nil {
+				return err
+			}
+			continue
+		}
+		why := ""
+		shown, err := from.compacted(compaction{name: f.name, from: f.version, to: f.end}, data)
+		if err == nil {
+			why = difference(st, shown)
+		} else {
+			why = err.Error()
+		}
+		if why != "" {
+			if err := c.fault(FaultCompaction, "_delta_log/"+f.name, st.version, errors.New(why)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // damaged tells of a fault of the log. What is no damage ends the check.

@@ -142,7 +142,7 @@ func planCleanup(list iter.Seq2[objstore.Info, error], before int64, at time.Tim
 			return nil, 0, fmt.Errorf("listing it: %w", err)
 		}
 		f := parseLogName(info.Path)
-		known := f.kind != logOther || strings.HasSuffix(f.name, ".crc") || strings.HasSuffix(f.name, ".compacted.json")
+		known := f.kind != logOther || strings.HasSuffix(f.name, ".crc")
 		if !known || !strings.HasPrefix(f.name, fmt.Sprintf("%020d.", f.version)) {
 			continue
 		}
@@ -232,6 +232,10 @@ func (s *Snapshot) cleanFiles(ctx context.Context, commit logFile) error {
 		}
 		g.Go(func() error {
 			path, err := r.DataPath()
+			var outside *OutsideError
+			if errors.As(err, &outside) {
+				return nil // another table's
+			}
 			if err == nil {
 				err = s.loc.Data.Delete(ctx, path)
 			}

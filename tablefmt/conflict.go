@@ -48,9 +48,9 @@ func footprintOf(actions []Action, creates bool, reads Reads) *footprint {
 		case a.Protocol != nil, a.Metadata != nil:
 			f.schema = true
 		case a.Add != nil:
-			f.paths[a.Add.Path] = true
+			f.paths[canonicalPath(a.Add.Path)] = true
 		case a.Remove != nil:
-			f.paths[a.Remove.Path] = true
+			f.paths[canonicalPath(a.Remove.Path)] = true
 		case a.Txn != nil:
 			f.apps[a.Txn.AppID] = true
 		case a.Domain != nil:
@@ -95,7 +95,7 @@ func conflict(mine *footprint, winner []Action) (reason ConflictReason, detail s
 		case w.Remove != nil:
 			path, changes = w.Remove.Path, w.Remove.DataChange
 		}
-		if mine.paths[path] {
+		if path != "" && mine.paths[canonicalPath(path)] {
 			note(ConflictFile, path)
 		}
 		if changes && mine.reads == ReadsTable {

@@ -71,9 +71,9 @@ func (s *Snapshot) readFile(ctx context.Context, a *AddFile, o ReadOptions, emit
 		}
 		return fmt.Errorf("reading %s of table %s, version %d: %w", a.Path, s.loc, s.Version(), err)
 	}
-	path, err := a.DataPath()
+	store, path, err := s.loc.find(a.Path)
 	if err != nil {
-		return fail(err)
+		return fail(unfound(a.Path, err))
 	}
 	p, err := s.project(a, o.Columns)
 	if err != nil {
@@ -84,7 +84,7 @@ func (s *Snapshot) readFile(ctx context.Context, a *AddFile, o ReadOptions, emit
 	case o.IncludeDeleted:
 		deleted = nil
 	case deleted == nil:
-		if deleted, err = readVector(ctx, s.loc.Data, a); err != nil {
+		if deleted, err = readVector(ctx, s.loc, a); err != nil {
 			return fail(err)
 		}
 	}
@@ -92,7 +92,7 @@ func (s *Snapshot) readFile(ctx context.Context, a *AddFile, o ReadOptions, emit
 	if o.Rows != nil && (!o.IncludeDeleted || p.data.NumFields() == 0) {
 		return fail(invalidf("rows are asked for by number without a column of the file, or without the deleted ones"))
 	}
-	err = readParquet(ctx, s.loc.Data, path, r, func(in arrow.RecordBatch, firstRow int64) error {
+	err = readParquet(ctx, store, path, r, func(in arrow.RecordBatch, firstRow int64) error {
 		live := liveSpans(deleted, firstRow, in.NumRows())
 		if len(live) == 0 {
 			return nil

@@ -245,7 +245,7 @@ func TestMissingAndDamagedFiles(t *testing.T) {
 	require.ErrorIs(t, err, ErrCorrupt)
 	require.ErrorContains(t, err, path)
 	_, err = s.DeletionVector(ctx, &AddFile{Path: "x", DeletionVector: &dv.Descriptor{StorageType: dv.Stored, PathOrInlineDV: "/etc/x"}})
-	require.ErrorAs(t, err, new(*UnsupportedFeatureError))
+	require.ErrorAs(t, err, new(*OutsideError))
 }
 
 func TestAbortLeavesNothing(t *testing.T) {

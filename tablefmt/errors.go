@@ -63,6 +63,16 @@ func corrupt(file string, version int64, err error) error {
 	return &corruptError{file: file, version: version, err: err}
 }
 
+// unfound is the error of a file whose place is not to be found. One that is
+// there, but not for us, is no damage.
+func unfound(file string, err error) error {
+	var outside *OutsideError
+	if errors.As(err, &outside) {
+		return err
+	}
+	return corrupt(file, -1, err)
+}
+
 // ConflictError says why a transaction cannot follow a version that another
 // writer committed first. errors.Is(err, ErrConflict) holds. Nothing of the
 // transaction is in the table.

@@ -35,11 +35,11 @@ type fileBlock struct {
 // other bits of path and deletion vector. Two files of a table that agree in
 // both are taken for one. Of a million files that happens once in 10^25 tables;
 // who made it happen on purpose could as well have written another log.
-func hashOf(path string) uint64 { return xxh3.HashString(path) }
+func hashOf(path string) uint64 { return xxh3.HashString(canonicalPath(path)) }
 
 func identityOf(path, vectorID string) uint64 {
 	b := make([]byte, 0, 256)
-	b = append(append(append(b, path...), 0), vectorID...)
+	b = append(append(append(b, canonicalPath(path)...), 0), vectorID...)
 	return xxh3.HashSeed(b, 0x6c616b656c6f6164)
 }
 

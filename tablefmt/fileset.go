@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// fileSet is an immutable set of logical files, by path: a path has at most one
-// of them at a time. Those that came last are kept as they are, in a map whose
+// fileSet is an immutable set of logical files, by path: a path, however it is
+// spelled (canonicalPath), has at most one of them at a time. Those that came last are kept as they are, in a map whose
 // changed parts alone are copied, the others in packed blocks with an index
 // beside them. So a snapshot is advanced at the cost of the files that change,
 // a file that is packed takes about a hundred bytes with its statistics, and
@@ -65,13 +65,14 @@ func (s *fileSet) len() int { return s.n }
 
 // get gives the file of a path.
 func (s *fileSet) get(path string) (*AddFile, bool) {
+	path = canonicalPath(path)
 	if a, ok := s.young.get(path); ok {
 		return a, true
 	}
 	from, to := s.index.find(hashOf(path))
 	for _, place := range s.index.places[from:to] {
 		if r := &s.blocks[place/blockFiles]; r.block != nil && r.has(place%blockFiles) {
-			if a := r.block.unpack()[place%blockFiles]; a.Path == path {
+			if a := r.block.unpack()[place%blockFiles]; canonicalPath(a.Path) == path {
 				return a, true
 			}
 		}
@@ -81,7 +82,7 @@ func (s *fileSet) get(path string) (*AddFile, bool) {
 
 // has reports whether a logical file is there. It unpacks nothing.
 func (s *fileSet) has(path, vector string) bool {
-	if a, ok := s.young.get(path); ok {
+	if a, ok := s.young.get(canonicalPath(path)); ok {
 		return vectorID(a.DeletionVector) == vector
 	}
 	_, ok := s.place(path, vector)
@@ -111,8 +112,8 @@ func (s *fileSet) all() iter.Seq2[string, *AddFile] {
 				return
 			}
 		}
-		for path, a := range s.young.all() {
-			if !yield(path, a) {
+		for _, a := range s.young.all() {
+			if !yield(a.Path, a) {
 				return
 			}
 		}
@@ -232,7 +233,7 @@ func (s *fileSet) edit() *fileEditor { return &fileEditor{set: *s, young: s.youn
 
 // get gives the file of a path.
 func (e *fileEditor) get(path string) (*AddFile, bool) {
-	if a, ok := e.young.get(path); ok {
+	if a, ok := e.young.get(canonicalPath(path)); ok {
 		return a, true
 	}
 	s := e.set
@@ -246,7 +247,7 @@ func (e *fileEditor) put(a *AddFile) (replaced int64) {
 		e.del(old.Path, vectorID(old.DeletionVector))
 		replaced = old.Size
 	}
-	e.young.set(a.Path, a)
+	e.young.set(canonicalPath(a.Path), a)
 	e.set.n++
 	return replaced
 }
@@ -254,6 +255,7 @@ func (e *fileEditor) put(a *AddFile) (replaced int64) {
 // del takes a logical file out, and gives its size; ok is false where it is not
 // there.
 func (e *fileEditor) del(path, vector string) (size int64, ok bool) {
+	path = canonicalPath(path)
 	if a, ok := e.young.get(path); ok {
 		if vectorID(a.DeletionVector) != vector {
 			return 0, false
@@ -299,7 +301,7 @@ func (e *fileEditor) loaded() error {
 		}
 		p, q := e.set.index.places[i-1], e.set.index.places[i]
 		a, b := e.set.blocks[p/blockFiles].block.unpack()[p%blockFiles], e.set.blocks[q/blockFiles].block.unpack()[q%blockFiles]
-		if a.Path == b.Path {
+		if canonicalPath(a.Path) == canonicalPath(b.Path) {
 			return fmt.Errorf("it holds %q twice", a.Path)
 		}
 	}
@@ -307,7 +309,7 @@ func (e *fileEditor) loaded() error {
 		if _, ok := e.get(a.Path); ok {
 			return fmt.Errorf("it holds %q twice", a.Path)
 		}
-		e.young.set(a.Path, a)
+		e.young.set(canonicalPath(a.Path), a)
 	}
 	e.bulk = nil
 	return nil
@@ -372,7 +374,7 @@ func (e *fileEditor) repack() {
 	e.reindex(moved)
 	e.young = pmap[*AddFile]{}.edit()
 	for _, a := range files {
-		e.young.set(a.Path, a)
+		e.young.set(canonicalPath(a.Path), a)
 	}
 }
 

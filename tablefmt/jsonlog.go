@@ -38,17 +38,26 @@ func parseCommit(data []byte) iter.Seq2[Action, error] {
 // collectActions gives all actions of a commit, or its error as an ErrCorrupt
 // that names file and version.
 func collectActions(data []byte, version int64) ([]Action, error) {
-	var actions []Action
-	for a, err := range parseCommit(data) {
-		if err != nil {
-			return nil, corrupt(commitName(version), version, err)
-		}
-		actions = append(actions, a)
+	actions, err := collectLines(data)
+	if err != nil {
+		return nil, corrupt(commitName(version), version, err)
 	}
 	if len(actions) == 0 {
 		// A commit holds a commitInfo at the least; an empty file is the mark
 		// of a crash in a store without atomic writes.
 		return nil, corrupt(commitName(version), version, errors.New("it holds no action"))
+	}
+	return actions, nil
+}
+
+// collectLines gives all actions of a file of them, or the first error.
+func collectLines(data []byte) ([]Action, error) {
+	var actions []Action
+	for a, err := range parseCommit(data) {
+		if err != nil {
+			return nil, err
+		}
+		actions = append(actions, a)
 	}
 	return actions, nil
 }
@@ -108,7 +117,7 @@ func (a *Action) validate() error {
 		if a.Add.Size < 0 {
 			return fmt.Errorf("add %q has size %d", a.Add.Path, a.Add.Size)
 		}
-		_, err := a.Add.DataPath()
+		_, err := parsePath(a.Add.Path)
 		return err
 	case a.CDC != nil:
 		if a.CDC.Path == "" {

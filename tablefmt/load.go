@@ -106,7 +106,7 @@ func listLog(ctx context.Context, log objstore.Store, from int64) ([]logFile, er
 			return nil, fmt.Errorf("listing the log: %w", err)
 		}
 		if f := parseLogName(info.Path); f.kind != logOther {
-			f.size = info.Size
+			f.size, f.modified = info.Size, info.Modified
 			files = append(files, f)
 		}
 	}
@@ -148,15 +148,7 @@ func (p segment) load(ctx context.Context, log objstore.Store) (*state, error) {
 	if p.base == p.end {
 		return st.withInfo(ctx, log, p.endCommit)
 	}
-	err := readCommits(ctx, log, p.base+1, p.end, func(v int64, data []byte) error {
-		actions, err := collectActions(data, v)
-		if err != nil {
-			return err
-		}
-		st, err = st.next(v, actions, len(data))
-		return err
-	})
-	return st, err
+	return st.replay(ctx, log, p.end, p.shortcuts)
 }
 
 // withInfo adds the commitInfo of the state's version, which checkpoints do
@@ -279,14 +271,7 @@ func followFar(ctx context.Context, loc Location, st *state) (*state, error) {
 	if end == st.version {
 		return st, nil
 	}
-	err = readCommits(ctx, log, st.version+1, end, func(v int64, data []byte) error {
-		actions, err := collectActions(data, v)
-		if err != nil {
-			return err
-		}
-		st, err = st.next(v, actions, len(data))
-		return err
-	})
+	st, err = st.replay(ctx, log, end, planCompactions(files, st.version, end))
 	if errors.Is(err, objstore.ErrNotFound) {
 		return loadState(ctx, loc, -1) // cleanup went past us since the listing
 	}

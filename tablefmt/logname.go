@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Names within the log's folder. (Delta Log Entries, Checkpoints)
@@ -12,6 +13,8 @@ const lastCheckpointName = "_last_checkpoint"
 // versionDigits is the zero-padded width of a version in a file name.
 const versionDigits = 20
 
+const compactedSuffix = ".compacted.json"
+
 func commitName(v int64) string     { return fmt.Sprintf("%020d.json", v) }
 func checkpointName(v int64) string { return fmt.Sprintf("%020d.checkpoint.parquet", v) }
 
@@ -19,11 +22,12 @@ func checkpointName(v int64) string { return fmt.Sprintf("%020d.checkpoint.parqu
 type logKind int
 
 const (
-	logOther         logKind = iota // not needed to read the table: .crc, compacted, unknown
+	logOther         logKind = iota // not needed to read the table: .crc, a staged commit, unknown
 	logCommit                       // <v>.json
 	logCheckpoint                   // <v>.checkpoint.parquet
 	logPart                         // <v>.checkpoint.<part>.<parts>.parquet
 	logNewCheckpoint                // <v>.checkpoint.<uuid>.(json|parquet), a V2 checkpoint
+	logCompacted                    // <v>.<end>.compacted.json
 )
 
 // logFile is a parsed name.
@@ -33,7 +37,10 @@ type logFile struct {
 	version int64
 	part    int // of logPart, from 1
 	parts   int
+	end     int64 // of logCompacted, greater than version
 	size    int64 // bytes, where the listing told
+
+	modified time.Time // likewise
 }
 
 // parseLogName says what a file of the log is by its name.
@@ -54,6 +61,10 @@ func parseLogName(name string) logFile {
 		f.kind = logCheckpoint
 	case strings.HasPrefix(rest, "checkpoint."):
 		f.parseCheckpoint(strings.Split(rest, ".")[1:])
+	case len(rest) == versionDigits+len(compactedSuffix) && strings.HasSuffix(rest, compactedSuffix):
+		if end, ok := digits(rest[:versionDigits]); ok && end > f.version {
+			f.kind, f.end = logCompacted, end
+		}
 	}
 	return f
 }

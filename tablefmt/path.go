@@ -11,25 +11,32 @@ import (
 
 // decodePath turns a path of the log into one of the table's store: it is
 // percent-decoded once (the protocol writes paths as URIs) and may not leave
-// the table. Absolute paths and URLs, which only shallow clones have, are
-// refused.
+// the table. An absolute one is an *[OutsideError].
 func decodePath(p string) (string, error) {
-	if p == "" {
-		return "", errors.New("the path of a file is empty")
+	f, err := parsePath(p)
+	if err == nil && f.outside != nil {
+		err = &OutsideError{Path: p}
 	}
-	if strings.HasPrefix(p, "/") || hasScheme(p) {
-		return "", &UnsupportedFeatureError{Feature: "absolute file paths (shallow clones)", Detail: fmt.Sprintf("path %q", p)}
-	}
-	d, err := percentDecode(p)
+	return f.inside, err
+}
+
+// decodeElements decodes a relative path, p or the part of p that follows the
+// first slash, and sees that each element names something.
+func decodeElements(p, relative string) (string, error) {
+	d, err := percentDecode(relative)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("path %q %w", p, err)
 	}
 	if !utf8.ValidString(d) || strings.ContainsRune(d, 0) {
 		return "", fmt.Errorf("path %q is not text", p)
 	}
 	for part := range strings.SplitSeq(d, "/") {
-		if part == "" || part == "." || part == ".." {
+		switch {
+		case part != "" && part != "." && part != "..":
+		case p == relative:
 			return "", fmt.Errorf("path %q does not stay inside the table", p)
+		default:
+			return "", fmt.Errorf("path %q has the element %q, which names no file", p, part)
 		}
 	}
 	return d, nil
@@ -65,7 +72,7 @@ func percentDecode(p string) (string, error) {
 			continue
 		}
 		if i+2 >= len(p) || unhex(p[i+1]) < 0 || unhex(p[i+2]) < 0 {
-			return "", fmt.Errorf("path %q has a bad percent-encoding", p)
+			return "", errors.New("has a bad percent-encoding")
 		}
 		b = append(b, byte(unhex(p[i+1])<<4|unhex(p[i+2])))
 		i += 2

@@ -74,10 +74,9 @@ func (b *builder) commit(actions []Action) error {
 		a := &actions[i]
 		switch {
 		case a.Add != nil:
-			if old, ok := b.files.get(a.Add.Path); ok && vectorID(old.DeletionVector) != vectorID(a.Add.DeletionVector) {
-				return fmt.Errorf("it adds %q with another deletion vector and does not remove it first", a.Add.Path)
+			if err := b.replace(a.Add); err != nil {
+				return err
 			}
-			b.add(a.Add)
 		case a.CommitInfo != nil:
 			b.st.info = a.CommitInfo
 		default:
@@ -103,15 +102,17 @@ func checkCommitShape(actions []Action) error {
 		var err error
 		switch a := &actions[i]; {
 		case a.Add != nil:
-			if adds[a.Add.Path] != nil {
+			path := canonicalPath(a.Add.Path)
+			if adds[path] != nil {
 				return fmt.Errorf("it adds %q twice", a.Add.Path)
 			}
-			adds[a.Add.Path] = a.Add
+			adds[path] = a.Add
 		case a.Remove != nil:
-			if removes[a.Remove.Path] != nil {
+			path := canonicalPath(a.Remove.Path)
+			if removes[path] != nil {
 				return fmt.Errorf("it removes %q twice", a.Remove.Path)
 			}
-			removes[a.Remove.Path] = a.Remove
+			removes[path] = a.Remove
 		case a.Protocol != nil:
 			err = unique("a protocol")
 		case a.Metadata != nil:
@@ -130,6 +131,15 @@ func checkCommitShape(actions []Action) error {
 			return fmt.Errorf("it adds and removes %q with the same deletion vector", path)
 		}
 	}
+	return nil
+}
+
+// replace adds a file, or describes one that is there anew.
+func (b *builder) replace(a *AddFile) error {
+	if old, ok := b.files.get(a.Path); ok && vectorID(old.DeletionVector) != vectorID(a.DeletionVector) {
+		return fmt.Errorf("it adds %q with another deletion vector and does not remove it first", a.Path)
+	}
+	b.add(a)
 	return nil
 }
 

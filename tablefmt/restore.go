@@ -194,35 +194,37 @@ func (p *restorePlan) planDomains(now, then *state) {
 
 // findFiles makes sure that what is added is still there.
 func (p *restorePlan) findFiles(ctx context.Context, now *Snapshot) error {
-	wanted := map[string]bool{} // vectors share files
+	type place struct {
+		store objstore.Store
+		path  string
+	}
+	wanted := map[string]place{} // by what the log says; vectors share files
 	for _, a := range p.adds {
 		if _, ok := now.File(a.Path); !ok {
-			path, err := a.DataPath()
+			store, path, err := now.loc.find(a.Path)
 			if err != nil {
-				return corrupt(a.Path, -1, err)
+				return unfound(a.Path, err)
 			}
-			wanted[path] = true
+			wanted[a.Path] = place{store, path}
 		}
 		if d := a.DeletionVector; d != nil && d.StorageType != dv.Inlined {
-			path, absolute, err := d.Path()
+			store, path, err := now.loc.findVector(d)
 			if err != nil {
-				return corrupt(a.Path, -1, err)
+				return unfound(a.Path, err)
 			}
-			if !absolute {
-				wanted[path] = true
-			}
+			wanted[string(d.StorageType)+d.PathOrInlineDV] = place{store, path}
 		}
 	}
-	paths := slices.Sorted(maps.Keys(wanted))
-	there := make([]bool, len(paths))
+	places := slices.SortedFunc(maps.Values(wanted), func(a, b place) int { return strings.Compare(a.path, b.path) })
+	there := make([]bool, len(places))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(restoreLooks)
-	for i, path := range paths {
+	for i, p := range places {
 		g.Go(func() error {
-			_, err := now.loc.Data.Stat(gctx, path)
+			_, err := p.store.Stat(gctx, p.path)
 			there[i] = err == nil
 			if err != nil && !errors.Is(err, objstore.ErrNotFound) {
-				return fmt.Errorf("looking for %s: %w", path, err)
+				return fmt.Errorf("looking for %s: %w", p.path, err)
 			}
 			return nil
 		})
@@ -231,9 +233,9 @@ func (p *restorePlan) findFiles(ctx context.Context, now *Snapshot) error {
 		return err
 	}
 	missing := &MissingFilesError{}
-	for i, path := range paths {
+	for i, p := range places {
 		if !there[i] {
-			missing.Paths = append(missing.Paths, path)
+			missing.Paths = append(missing.Paths, p.path)
 		}
 	}
 	if len(missing.Paths) > 0 {

@@ -13,6 +13,7 @@ type segment struct {
 	base       int64     // the checkpoint's version, -1 for none
 	end        int64     // the version; commits base+1 to end exist
 	endCommit  bool      // the commit of version end exists, even if it is in the checkpoint
+	shortcuts  []compaction
 }
 
 // errEmptyLog says that a listing holds neither a commit nor a checkpoint.
@@ -64,6 +65,7 @@ func planSegments(files []logFile, want int64) ([]segment, error) {
 			missing++
 		}
 		if missing > want {
+			s.shortcuts = planCompactions(files, s.base, s.end)
 			plans = append(plans, s)
 			continue
 		}

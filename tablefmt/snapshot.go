@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"net/url"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -19,6 +20,14 @@ type Location struct {
 	// one makes a table of its own over the data files, as a copy in progress
 	// is.
 	Log objstore.Store
+	// Outside finds the store, and the path in it, of a file that the log names by
+	// an absolute path: a shallow clone's log names those of its source, data files
+	// and deletion vectors. Whatever a log names the caller would read, so that nil,
+	// which allows nothing, is right for all other tables; see [LocalOutside].
+	// Files are only ever read there. The URL's path is decoded; its scheme is
+	// empty where the log gives a path without one, on the table's own file system.
+	// A refusal is an *[OutsideError]. It may be called by many goroutines.
+	Outside func(file *url.URL) (objstore.Store, string, error)
 }
 
 func (l Location) log() objstore.Store {
@@ -142,8 +151,8 @@ func (s *Snapshot) Files() iter.Seq[*AddFile] {
 	}
 }
 
-// File gives the logical file whose AddFile.Path is path. In a large table it
-// may take some tens of microseconds.
+// File gives the logical file whose AddFile.Path is path, however that is
+// percent-encoded. In a large table it may take some tens of microseconds.
 func (s *Snapshot) File(path string) (*AddFile, bool) { return s.st.files.get(path) }
 
 // NumFiles is the number of logical files.

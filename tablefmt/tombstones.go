@@ -8,11 +8,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lakeload/lakeload/tablefmt/dv"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
 
 // fileKey identifies a logical file.
 type fileKey struct{ path, vector string }
+
+func keyOf(path string, d *dv.Descriptor) fileKey { return fileKey{canonicalPath(path), vectorID(d)} }
 
 // Tombstones gives the removals that the log holds up to the snapshot's
 // version, of logical files that are not part of it: what a checkpoint keeps
@@ -34,9 +37,9 @@ func (s *Snapshot) Tombstones(ctx context.Context, emit func(*RemoveFile) error)
 			actions, err := collectActions(data, v)
 			for i := range actions {
 				if a := actions[i].Add; a != nil {
-					later[fileKey{a.Path, vectorID(a.DeletionVector)}] = nil
+					later[keyOf(a.Path, a.DeletionVector)] = nil
 				} else if r := actions[i].Remove; r != nil {
-					later[fileKey{r.Path, vectorID(r.DeletionVector)}] = r
+					later[keyOf(r.Path, r.DeletionVector)] = r
 				}
 			}
 			return err
@@ -48,7 +51,7 @@ func (s *Snapshot) Tombstones(ctx context.Context, emit func(*RemoveFile) error)
 	if p.checkpoint != nil {
 		err := checkpointRows(ctx, log, p.checkpoint, []int{colRemove}, func(a *Action) error {
 			if r := a.Remove; r != nil {
-				if _, known := later[fileKey{r.Path, vectorID(r.DeletionVector)}]; !known {
+				if _, known := later[keyOf(r.Path, r.DeletionVector)]; !known {
 					return emit(r)
 				}
 			}
@@ -95,8 +98,10 @@ const DefaultTombstoneRetention = 7 * 24 * time.Hour
 // TombstoneRetention is how long a removed file must stay for readers of
 // older snapshots: the table's delta.deletedFileRetentionDuration. A value
 // that is no interval counts as the default.
-func (s *Snapshot) TombstoneRetention() time.Duration {
-	if d, err := ParseInterval(s.Property(PropDeletedRetention)); err == nil {
+func (s *Snapshot) TombstoneRetention() time.Duration { return s.st.metadata.tombstoneRetention() }
+
+func (m *Metadata) tombstoneRetention() time.Duration {
+	if d, err := ParseInterval(m.Property(PropDeletedRetention)); err == nil {
 		return d
 	}
 	return DefaultTombstoneRetention

@@ -1,6 +1,7 @@
 package tablefmt
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -50,6 +51,9 @@ func (t *Transaction) validate() error {
 		return invalidf("the table's protocol does not list domainMetadata")
 	}
 	for i := range t.adds {
+		if _, err := t.adds[i].DataPath(); err != nil && !t.isThere(&t.adds[i], err) {
+			return invalidf("adding a file: %w", err)
+		}
 		if err := checkAdd(&t.adds[i], p, m, s, mode); err != nil {
 			return err
 		}
@@ -114,11 +118,19 @@ func physicalNames(mode MappingMode, s *Schema, columns []string) []string {
 	return out
 }
 
+// isThere reports whether a file that lies outside of the table's folder may be
+// added: it is in the table already, or was. No new one is.
+func (t *Transaction) isThere(a *AddFile, err error) bool {
+	var outside *OutsideError
+	if !errors.As(err, &outside) || t.base == nil {
+		return false
+	}
+	_, ok := t.base.File(a.Path)
+	return ok || t.restores
+}
+
 // checkAdd looks at a file that is to be added.
 func checkAdd(a *AddFile, p *Protocol, m *Metadata, s *Schema, mode MappingMode) error {
-	if _, err := a.DataPath(); err != nil {
-		return invalidf("adding a file: %w", err)
-	}
 	if len(a.PartitionValues) != len(m.PartitionColumns) {
 		return invalidf("adding %s: it has values for %d partition columns, the table has %d", a.Path, len(a.PartitionValues), len(m.PartitionColumns))
 	}
@@ -152,16 +164,15 @@ func checkAdd(a *AddFile, p *Protocol, m *Metadata, s *Schema, mode MappingMode)
 // by the same commit: one commit names a logical file (path and deletion
 // vector) once ("Action Reconciliation").
 func (t *Transaction) checkRemoves(p *Protocol, m *Metadata) error {
-	type logical struct{ path, vector string }
-	added := make(map[logical]bool, len(t.adds))
+	added := make(map[fileKey]bool, len(t.adds))
 	if len(t.removes) > 0 {
 		for i := range t.adds {
-			added[logical{t.adds[i].Path, vectorID(t.adds[i].DeletionVector)}] = true
+			added[keyOf(t.adds[i].Path, t.adds[i].DeletionVector)] = true
 		}
 	}
 	for i := range t.removes {
 		r := &t.removes[i]
-		if added[logical{r.Path, vectorID(r.DeletionVector)}] {
+		if added[keyOf(r.Path, r.DeletionVector)] {
 			return invalidf("removing %s: the same commit adds it", r.Path)
 		}
 		if t.base == nil {

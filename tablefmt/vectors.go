@@ -81,14 +81,14 @@ func writeVectorFile(ctx context.Context, loc Location, vectors []*dv.Bitmap) ([
 // it has no vector. The caller owns it. A vector that is missing or does not
 // decode is ErrCorrupt.
 func (s *Snapshot) DeletionVector(ctx context.Context, a *AddFile) (*dv.Bitmap, error) {
-	b, err := readVector(ctx, s.loc.Data, a)
+	b, err := readVector(ctx, s.loc, a)
 	if err != nil {
 		return nil, fmt.Errorf("reading the deletion vector of %s in table %s: %w", a.Path, s.loc, err)
 	}
 	return b, nil
 }
 
-func readVector(ctx context.Context, data objstore.Store, a *AddFile) (*dv.Bitmap, error) {
+func readVector(ctx context.Context, loc Location, a *AddFile) (*dv.Bitmap, error) {
 	d := a.DeletionVector
 	if d == nil {
 		return nil, nil
@@ -100,14 +100,11 @@ func readVector(ctx context.Context, data objstore.Store, a *AddFile) (*dv.Bitma
 		}
 		return b, nil
 	}
-	path, absolute, err := d.Path()
+	store, path, err := loc.findVector(d)
 	if err != nil {
-		return nil, corrupt(a.Path, -1, err)
+		return nil, unfound(a.Path, err)
 	}
-	if absolute {
-		return nil, &UnsupportedFeatureError{Feature: "deletion vectors at absolute paths (shallow clones)", Detail: fmt.Sprintf("path %q", path)}
-	}
-	r, err := data.Open(ctx, path)
+	r, err := store.Open(ctx, path)
 	if errors.Is(err, objstore.ErrNotFound) {
 		return nil, corrupt(path, -1, err)
 	}
