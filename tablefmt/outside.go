@@ -85,19 +85,21 @@ func canonicalPath(p string) string {
 	if isCanonical(p) {
 		return p
 	}
-	scheme, host, rest := splitURL(p)
-	d, err := percentDecode(rest)
-	if err != nil {
+	f, err := parsePath(p)
+	switch u := f.outside; {
+	case err != nil:
 		return p
+	case u == nil:
+		return percentEncode(f.inside, plainInURI)
+	case u.Host == "" && (u.Scheme == "" || u.Scheme == "file"):
+		return percentEncode(u.Path, plainInURI)
+	default:
+		scheme := ""
+		if u.Scheme != "" {
+			scheme = u.Scheme + ":"
+		}
+		return scheme + "//" + u.Host + percentEncode(u.Path, plainInURI)
 	}
-	d = percentEncode(d, plainInURI)
-	switch {
-	case scheme == "file" && host == "" || scheme == "" && host == "":
-		return d
-	case scheme == "":
-		return "//" + host + d
-	}
-	return scheme + "://" + host + d
 }
 
 // isCanonical is true only of what canonicalPath would leave as it is.
@@ -119,9 +121,10 @@ func isCanonical(p string) bool {
 
 func upperHexDigit(c byte) bool { return c >= '0' && c <= '9' || c >= 'A' && c <= 'F' }
 
-// plainInURI says of a byte that Java's URIs leave it as it is within a path.
+// plainInURI says of a byte that Java's URIs leave it as it is within a path; but
+// for the colon, so that no relative path looks like a URL.
 func plainInURI(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c >= 0x80 || strings.IndexByte("_-!.~'()*,;:$&+=@/", c) >= 0
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c >= 0x80 || strings.IndexByte("_-!.~'()*,;$&+=@/", c) >= 0
 }
 
 // find tells where a file that the log names lies: in which store, and by which

@@ -52,6 +52,7 @@ Times are RFC 3339, as 2026-11-23T18:04:32Z, or 2026-11-23 18:04:32 in UTC.`,
 	}
 	flags := cmd.Flags()
 	f.lake.register(flags)
+	f.lake.registerClones(flags)
 	f.moment.register(flags)
 	flags.StringSliceVar(&f.columns, "columns", nil, "these columns only, in this order")
 	flags.Int64Var(&f.limit, "limit", -1, "at most this many rows; -1 is all")

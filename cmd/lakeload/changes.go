@@ -55,6 +55,7 @@ Times are RFC 3339, as 2026-11-23T18:04:32Z, or 2026-11-23 18:04:32 in UTC.`,
 	}
 	flags := cmd.Flags()
 	f.lake.register(flags)
+	f.lake.registerClones(flags)
 	f.span.register(flags)
 	flags.StringSliceVar(&f.columns, "columns", nil, "these columns only, in this order, before those of the change")
 	flags.BoolVar(&f.strict, "strict", false, "refuse versions without a change feed, as Spark does, instead of deriving their changes")

@@ -20,9 +20,11 @@ type fsckJSON struct {
 	Oldest      int64       `json:"oldest_version"`
 	Commits     int         `json:"commits"`
 	Checkpoints int         `json:"checkpoints"`
+	Compactions int         `json:"compactions"`
 	Checksums   int         `json:"checksums"`
 	Files       int         `json:"files"`
 	Vectors     int         `json:"deletion_vectors"`
+	Outside     int         `json:"outside"`
 	Rows        int64       `json:"rows"`
 	Bytes       int64       `json:"bytes"`
 	RowsRead    bool        `json:"rows_read"`
@@ -69,6 +71,7 @@ tells.`,
 	}
 	flags := cmd.Flags()
 	f.lake.register(flags)
+	f.lake.registerClones(flags)
 	flags.BoolVar(&f.rows, "rows", false, "read every row, too")
 	flags.IntVar(&f.workers, "workers", 8, "files that are looked at at a time")
 	flags.IntVar(&f.most, "faults", 100, "how many faults are listed; all are counted")
@@ -98,6 +101,7 @@ func (f *fsckFlags) run(ctx context.Context, c *console, name string) error {
 		return explainTable(err, t.name)
 	}
 	out.Version, out.Oldest, out.Commits, out.Checkpoints, out.Checksums = report.Version, report.Oldest, report.Commits, report.Checkpoints, report.Checksums
+	out.Compactions, out.Outside = report.Compactions, report.Outside
 	out.Files, out.Vectors, out.Rows, out.Bytes, out.Sound = report.Files, report.Vectors, report.Rows, report.Bytes, report.Faults == 0
 	if err := c.print(out, out.write); err != nil {
 		return err
@@ -146,5 +150,8 @@ func (r *fsckJSON) write(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "%s is sound: versions %d to %d of its log with %s and %s, and of version %d %s, %s, %s, by %s\n",
 		r.Table, r.Oldest, r.Version, human.Plural(int64(r.Checkpoints), "checkpoint"), human.Plural(int64(r.Checksums), "checksum"), r.Version,
 		human.Plural(int64(r.Files), "file"), human.Bytes(r.Bytes), human.Plural(r.Rows, "row"), depth)
+	if err == nil && r.Outside > 0 {
+		_, err = fmt.Fprintf(w, "%s outside of the table's folder were not looked at: see --follow-clones\n", human.Plural(int64(r.Outside), "file"))
+	}
 	return err
 }

@@ -23,12 +23,18 @@ type lakeFlags struct {
 	lake   string
 	name   string
 	config string
+	clones []string // folders that a shallow clone's files may lie in
 }
 
 func (f *lakeFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.lake, "lake", "", "the lake's folder")
 	flags.StringVar(&f.name, "name", "", "the pipeline; not needed where the lake has one")
 	flags.StringVarP(&f.config, "config", "c", "", "take what no flag says from this lakeload.yaml")
+}
+
+// registerClones is for commands that read what lies outside of a table's folder.
+func (f *lakeFlags) registerClones(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&f.clones, "follow-clones", nil, "read files of a shallow clone's source, too, where they lie below these folders")
 }
 
 // load fills in what the configuration file says and no flag does.
@@ -133,7 +139,17 @@ func (f *lakeFlags) target(ctx context.Context, name string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &target{name: name, loc: tablefmt.Location{Data: store}, close: func() { _ = store.Close() }}, nil
+	t := &target{name: name, loc: tablefmt.Location{Data: store}, close: func() { _ = store.Close() }}
+	if len(f.clones) > 0 {
+		outside, closeOutside, err := tablefmt.LocalOutside(f.clones...)
+		if err != nil {
+			t.close()
+			return nil, usageErrorf("name folders of this machine with --follow-clones", "opening what a clone's files may lie in: %w", err)
+		}
+		t.loc.Outside = outside
+		t.close = func() { _ = errors.Join(closeOutside(), store.Close()) } // they were only read
+	}
+	return t, nil
 }
 
 // isPath tells a table's path from its name: by a separator or a scheme, or
@@ -169,9 +185,12 @@ func (t *target) explain(ctx context.Context, snap *tablefmt.Snapshot, err error
 // explainTable adds what to do about a table that cannot be read.
 func explainTable(err error, name string) error {
 	var unsupported *tablefmt.UnsupportedFeatureError
+	var outside *tablefmt.OutsideError
 	switch {
 	case err == nil || hintOf(err) != "":
 		return err
+	case errors.As(err, &outside):
+		return failedf("name the folder of the table that it was cloned from with --follow-clones", "reading %s: %w", name, err)
 	case errors.Is(err, tablefmt.ErrNoTable):
 		return failedf("see that the path names the folder that holds _delta_log", "reading %s: %w", name, err)
 	case errors.Is(err, tablefmt.ErrNoVersion):

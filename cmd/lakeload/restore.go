@@ -65,6 +65,7 @@ table and says so. ` + "`lakeload resync`" + ` makes it show the source again.`,
 	}
 	flags := cmd.Flags()
 	f.lake.register(flags)
+	f.lake.registerClones(flags)
 	f.moment.register(flags)
 	flags.BoolVar(&f.dryRun, "dry-run", false, "say what would be done, and whether it can be; write nothing")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
