@@ -87,6 +87,16 @@ func (m *Metadata) Clone() *Metadata {
 	return &c
 }
 
+// schemaText is the schema's JSON. The protocol requires one; where there is
+// none, as in the log of a table that got its columns later, it is that of no
+// columns, as Delta takes it.
+func (m *Metadata) schemaText() string {
+	if m.SchemaString == "" {
+		return `{"type":"struct","fields":[]}`
+	}
+	return m.SchemaString
+}
+
 // Property gives a table property's value, "" where it is not set.
 func (m *Metadata) Property(key string) string { return m.Configuration[key] }
 

@@ -223,7 +223,7 @@ func difference(want, got *state) string {
 		return fmt.Sprintf("it has %s with %d bytes, and the commits say %d", a.Path, b.Size, a.Size)
 	}
 	switch {
-	case want.metadata.SchemaString != got.metadata.SchemaString:
+	case want.metadata.schemaText() != got.metadata.schemaText():
 		return "its schema is another one"
 	case want.metadata.ID != got.metadata.ID, !sameMetadata(want.metadata, got.metadata):
 		return "its metadata are others"
@@ -290,7 +290,7 @@ func (c *check) checksum(ctx context.Context, l *logListing, st *state) error {
 		why = fmt.Sprintf("it says that the table has %d bytes, and the commits lead to %d", *sum.Size, st.size)
 	case sum.Files != nil && *sum.Files != int64(st.files.len()):
 		why = fmt.Sprintf("it says that the table has %d files, and the commits lead to %d", *sum.Files, st.files.len())
-	case sum.Metadata != nil && sum.Metadata.SchemaString != st.metadata.SchemaString:
+	case sum.Metadata != nil && sum.Metadata.schemaText() != st.metadata.schemaText():
 		why = "its schema is another one"
 	case sum.Protocol != nil && (sum.Protocol.MinReaderVersion != st.protocol.MinReaderVersion || sum.Protocol.MinWriterVersion != st.protocol.MinWriterVersion):
 		why = "its protocol is another one"

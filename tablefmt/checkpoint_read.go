@@ -11,6 +11,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"github.com/lakeload/lakeload/tablefmt/colfile"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
 
@@ -81,7 +82,9 @@ func checkpointError(name string, version int64, err error) error {
 	if errors.As(err, &e) {
 		return e.err
 	}
-	if errors.Is(err, errBadParquet) || errors.Is(err, errBadAction) || errors.Is(err, objstore.ErrNotFound) {
+	// One of other types than the protocol's, or compressed by what nobody uses, is
+	// no better than a damaged one: an older one may do.
+	if errors.Is(err, colfile.ErrUnsupported) || errors.Is(err, errBadParquet) || errors.Is(err, errBadAction) || errors.Is(err, objstore.ErrNotFound) {
 		return corrupt(name, version, err)
 	}
 	return fmt.Errorf("reading %s: %w", name, err)

@@ -100,7 +100,7 @@ func appendAction(b *array.RecordBuilder, a *Action, keepStats bool) {
 		col = colMetadata
 		m := a.Metadata
 		row(b, col, m.ID, text(m.Name), text(m.Description), []any{m.Format.Provider, orEmpty(m.Format.Options)},
-			m.SchemaString, m.PartitionColumns, orEmpty(m.Configuration), m.CreatedTime)
+			m.schemaText(), m.PartitionColumns, orEmpty(m.Configuration), m.CreatedTime)
 	case a.Protocol != nil:
 		col = colProtocol
 		p := a.Protocol

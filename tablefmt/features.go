@@ -112,7 +112,7 @@ func (p *Protocol) validate() error {
 	switch {
 	case p.MinReaderVersion < 1 || p.MinWriterVersion < 1:
 		return fmt.Errorf("protocol versions %d and %d must be at least 1", p.MinReaderVersion, p.MinWriterVersion)
-	case p.MinReaderVersion >= 3 && p.MinWriterVersion < 7:
+	case p.MinReaderVersion == 3 && p.MinWriterVersion < 7:
 		return fmt.Errorf("reader version %d goes with writer version 7, not %d", p.MinReaderVersion, p.MinWriterVersion)
 	case p.MinReaderVersion < 3 && len(p.ReaderFeatures) > 0:
 		return fmt.Errorf("reader version %d has no reader features, but %q are listed", p.MinReaderVersion, p.ReaderFeatures)

@@ -66,7 +66,14 @@ func collectLines(data []byte) ([]Action, error) {
 // and lets pass what has another shape: the protocol leaves its content free.
 func parseAction(line []byte) (Action, error) {
 	var a Action
-	if err := json.Unmarshal(line, &a); err != nil {
+	err := error(nil)
+	if plainKeys(line) {
+		err = json.Unmarshal(line, &a)
+	}
+	if _, shape := errors.AsType[*json.UnmarshalTypeError](err); shape && a.CommitInfo == nil || err == nil && a == (Action{}) {
+		a, err = strictAction(line)
+	}
+	if err != nil {
 		// What has its shape has been taken all the same.
 		_, shape := errors.AsType[*json.UnmarshalTypeError](err)
 		if free := shape && a.CommitInfo != nil; !free {
@@ -97,10 +104,6 @@ func (a *Action) validate() error {
 	switch {
 	case a.Protocol != nil:
 		return a.Protocol.validate()
-	case a.Metadata != nil:
-		if a.Metadata.SchemaString == "" {
-			return errors.New("metaData has no schema")
-		}
 	case a.Txn != nil:
 		if a.Txn.AppID == "" {
 			return errors.New("txn has no appId")

@@ -1,6 +1,7 @@
 package tablefmt
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -114,6 +115,9 @@ func partitionAppender(t Type, value *string) (func(b array.Builder, n int), err
 }
 
 func partitionValue(t Type, v string) (func(array.Builder), error) {
+	if t != String && t != Binary {
+		v = strings.TrimSpace(v)
+	}
 	if d, ok := t.(Decimal); ok {
 		return decimalValue(d, v)
 	}
@@ -141,28 +145,27 @@ func partitionValue(t Type, v string) (func(array.Builder), error) {
 		x, err := strconv.ParseFloat(v, 64)
 		return func(b array.Builder) { b.(*array.Float64Builder).Append(x) }, err
 	case Boolean:
-		x, err := strconv.ParseBool(strings.ToLower(v))
+		x, err := parseBoolean(v)
 		return func(b array.Builder) { b.(*array.BooleanBuilder).Append(x) }, err
 	case Date:
-		x, err := time.Parse(time.DateOnly, v)
-		return func(b array.Builder) { b.(*array.Date32Builder).Append(arrow.Date32FromTime(x)) }, err
+		x, err := parseDate(v)
+		return func(b array.Builder) { b.(*array.Date32Builder).Append(arrow.Date32(x.Unix() / 86400)) }, err
 	case Timestamp, TimestampNTZ:
-		x, err := parseTimestamp(v)
+		x, err := parseTimestamp(v, t == TimestampNTZ)
 		return func(b array.Builder) { b.(*array.TimestampBuilder).Append(arrow.Timestamp(x.UnixMicro())) }, err
 	}
 	return nil, fmt.Errorf("a column of this type cannot partition a table")
 }
 
-// parseTimestamp reads both forms of the protocol. A value without a zone was
-// meant in the zone of the system that wrote it, which the log does not tell:
-// it is taken as UTC, as the other readers do.
-func parseTimestamp(v string) (time.Time, error) {
-	for _, layout := range []string{"2006-01-02T15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04:05.999999999", time.DateOnly} {
-		if t, err := time.Parse(layout, v); err == nil {
-			return t, nil
-		}
+// parseBoolean reads the words that Spark takes for one.
+func parseBoolean(v string) (bool, error) {
+	switch strings.ToLower(v) {
+	case "true", "t", "yes", "y", "1":
+		return true, nil
+	case "false", "f", "no", "n", "0":
+		return false, nil
 	}
-	return time.Time{}, fmt.Errorf("it is no timestamp")
+	return false, errors.New("it is no boolean")
 }
 
 func decimalValue(t Decimal, v string) (func(array.Builder), error) {

@@ -215,7 +215,7 @@ func (b *builder) finish(version int64, file string) (*state, error) {
 
 // schemaOf parses and checks a table's schema and partition columns.
 func schemaOf(m *Metadata) (*Schema, error) {
-	s, err := ParseSchema(m.SchemaString)
+	s, err := ParseSchema(m.schemaText())
 	if err != nil {
 		return nil, err
 	}

@@ -169,7 +169,7 @@ func restoredMetadata(now, then *Metadata) *Metadata {
 }
 
 func sameMetadata(a, b *Metadata) bool {
-	return a.Name == b.Name && a.Description == b.Description && a.SchemaString == b.SchemaString &&
+	return a.Name == b.Name && a.Description == b.Description && a.schemaText() == b.schemaText() &&
 		slices.Equal(a.PartitionColumns, b.PartitionColumns) && maps.Equal(a.Configuration, b.Configuration)
 }
 

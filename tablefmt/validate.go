@@ -26,6 +26,9 @@ func (t *Transaction) validate() error {
 	if err := p.validate(); err != nil {
 		return invalidf("%w", err)
 	}
+	if t.metadata != nil && t.metadata.SchemaString == "" && !t.restores {
+		return invalidf("the metadata have no schema")
+	}
 	var err error
 	if s == nil {
 		if s, err = schemaOf(m); err != nil {
