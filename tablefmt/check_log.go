@@ -270,30 +270,18 @@ func (c *check) checksum(ctx context.Context, l *logListing, st *state) error {
 	if !l.checksums[st.version] {
 		return nil
 	}
-	name := fmt.Sprintf("%020d.crc", st.version)
+	name := checksumName(st.version)
 	data, err := c.loc.log().Get(ctx, name)
 	if err != nil {
 		return c.damaged(FaultChecksum, name, st.version, err)
 	}
 	c.report.Checksums++
-	var sum struct {
-		Size     *int64    `json:"tableSizeBytes"`
-		Files    *int64    `json:"numFiles"`
-		Metadata *Metadata `json:"metadata"`
-		Protocol *Protocol `json:"protocol"`
-	}
+	var sum checksum
 	why := ""
-	switch err := json.Unmarshal(data, &sum); {
-	case err != nil:
+	if err := json.Unmarshal(data, &sum); err != nil {
 		why = fmt.Sprintf("it cannot be read: %v", err)
-	case sum.Size != nil && *sum.Size != st.size:
-		why = fmt.Sprintf("it says that the table has %d bytes, and the commits lead to %d", *sum.Size, st.size)
-	case sum.Files != nil && *sum.Files != int64(st.files.len()):
-		why = fmt.Sprintf("it says that the table has %d files, and the commits lead to %d", *sum.Files, st.files.len())
-	case sum.Metadata != nil && sum.Metadata.schemaText() != st.metadata.schemaText():
-		why = "its schema is another one"
-	case sum.Protocol != nil && (sum.Protocol.MinReaderVersion != st.protocol.MinReaderVersion || sum.Protocol.MinWriterVersion != st.protocol.MinWriterVersion):
-		why = "its protocol is another one"
+	} else {
+		why = sum.disagrees(st)
 	}
 	if why != "" {
 		return c.fault(FaultChecksum, "_delta_log/"+name, st.version, errors.New(why))

@@ -46,6 +46,7 @@ func (t *Transaction) Commit(ctx context.Context) (*Snapshot, error) {
 		return nil, fmt.Errorf("%s: %w", t.place(), err)
 	}
 	crashpoint.At(crashpoint.AfterCommit)
+	writeChecksum(ctx, t.loc, st)
 	return newSnapshot(t.loc, st, t.base)
 }
 

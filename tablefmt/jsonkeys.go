@@ -75,13 +75,7 @@ func plainKeys(line []byte) bool {
 		case ',':
 			next = nil
 		case '"':
-			end := i + 1
-			for end < len(line) && line[end] != '"' {
-				if line[end] == '\\' {
-					end++
-				}
-				end++
-			}
+			end := i + 1 + stringLen(line[i+1:])
 			if end >= len(line) {
 				return true
 			}
@@ -115,6 +109,26 @@ func plainKeys(line []byte) bool {
 		}
 	}
 	return true
+}
+
+// stringLen is the length of a string up to its closing quote, or more than there
+// is.
+func stringLen(s []byte) int {
+	for at := 0; ; {
+		n := bytes.IndexByte(s[at:], '"')
+		if n < 0 {
+			return len(s)
+		}
+		at += n
+		escapes := 0
+		for at > escapes && s[at-1-escapes] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return at
+		}
+		at++
+	}
 }
 
 // isKey reports whether a colon comes next.

@@ -466,32 +466,3 @@ func TestCommitInfoOfAnotherShape(t *testing.T) {
 		require.Error(t, err, line)
 	}
 }
-
-func FuzzParseCommit(f *testing.F) {
-	f.Add([]byte(ddl))
-	f.Add([]byte(`{"add":{"path":"a%20b","partitionValues":{"x":null},"size":1,"stats":"{\"numRecords\":3}","deletionVector":{"storageType":"u","pathOrInlineDv":"ab^-aqEH.-t@S}K{vb[*k^","offset":4,"sizeInBytes":40,"cardinality":6}}}`))
-	f.Add([]byte(`{"commitInfo":{"operation":3,"operationParameters":[],"txnId":"x"}}` + "\n\n" + `{"txn":{"appId":"a","version":-1}}`))
-	f.Add([]byte(`{"remove":{"path":"x"},"add":{"path":"y"}}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		actions, err := collectActions(data, 3)
-		if err != nil {
-			return
-		}
-		// What was understood can be written and is understood again.
-		out, err := encodeActions(actions)
-		require.NoError(t, err)
-		again, err := collectActions(out, 3)
-		require.NoError(t, err)
-		second, err := encodeActions(again)
-		require.NoError(t, err)
-		require.Equal(t, string(out), string(second))
-		st, err := (&state{version: 2, protocol: &Protocol{MinReaderVersion: 1, MinWriterVersion: 2}, metadata: &Metadata{}, schema: idSchema, tail: newTail()}).next(3, actions, 0)
-		if err == nil {
-			for _, a := range st.files.all() {
-				_, err := a.DataPath()
-				require.NoError(t, err)
-				_, _ = a.NumRecords()
-			}
-		}
-	})
-}

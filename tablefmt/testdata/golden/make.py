@@ -252,8 +252,7 @@ def life(spark, path):
     rows(spark, path, [(i, i % 2) for i in range(4)], "col1 INT, part2 INT", mode="overwrite", by=["part2"], overwriteSchema="true")
     sql(spark, path, "ALTER TABLE {t} SET TBLPROPERTIES ('delta.feature.vacuumProtocolCheck' = 'supported', 'delta.enableRowTracking' = 'true', 'delta.enableInCommitTimestamps' = 'true')")
     rows(spark, path, [(100, 1)], "col1 INT, part2 INT")
-    sql(spark, path, "CREATE OR REPLACE TABLE {t} (z STRING, y STRUCT<x: INT NOT NULL>, g INT GENERATED ALWAYS AS (length(z))) USING delta",
-        "INSERT INTO {t} (z, y) VALUES ('abc', struct(1))")
+    rows(spark, path, [("abc", (1, [2.5])), (None, None)], "z STRING, y STRUCT<x: INT, w: ARRAY<DOUBLE>>", mode="overwrite", overwriteSchema="true")
 
 
 def skipping(**properties):
