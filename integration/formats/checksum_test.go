@@ -24,7 +24,7 @@ def sound():
     try:
         return read.isDefined() and snapshot.validateChecksum(getattr(getattr(spark._jvm.scala.collection.immutable, "Map$"), "MODULE$").empty())
     except Exception as e:
-        return "MISMATCH" in str(e) and "mismatch" or str(e)
+        return "FAILED_INTEGRITY" in str(e) and "mismatch" or str(e)
 name = os.path.join(path, "_delta_log", "%020d.crc" % version)
 whole = open(name).read()
 result = [[str(sound())]]
