@@ -7,12 +7,19 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
-// PropChecksums says whether our commits write version checksum files: "true" or
-// "false". Where it is not set they do in a table on a file system, where a small
-// file costs little, and not on an object store, where it is a request a commit.
+// PropChecksums says whether our commits write version checksum files: "true" for
+// each, "false" for none. Where it is not set those do that come at most once a
+// minute, to a table on a file system: on an object store it would be a request a
+// commit, and a table that is written to every second would have twice as many
+// files in its log.
 const PropChecksums = "lakeload.writeChecksums"
+
+// checksumPause is how long a version must have been the newest for the commit
+// after it to write a checksum.
+const checksumPause = time.Minute
 
 func checksumName(v int64) string { return fmt.Sprintf("%020d.crc", v) }
 
@@ -62,23 +69,27 @@ func (st *state) checksum() *checksum {
 	return c
 }
 
-// writesChecksums decides whether a commit to a table writes one.
-func (l Location) writesChecksums(m *Metadata) bool {
-	switch strings.ToLower(m.Property(PropChecksums)) {
+// writesChecksum decides whether a commit writes one, which followed a version
+// made by before, nil where that is not known.
+func (l Location) writesChecksum(st *state, before *CommitInfo) bool {
+	switch strings.ToLower(st.metadata.Property(PropChecksums)) {
 	case "true":
 		return true
 	case "false":
 		return false
 	}
 	// The log of a copy in progress has no readers but its writer.
-	return l.Log == nil && filepath.IsAbs(l.log().URL())
+	if l.Log != nil || !filepath.IsAbs(l.log().URL()) {
+		return false
+	}
+	return before == nil || st.info == nil || st.info.Timestamp-before.Timestamp >= checksumPause.Milliseconds()
 }
 
 // writeChecksum writes the checksum of a version that was committed just now. It
 // is there to find damage, nothing rests on it, and the commit stands: an error
 // counts for nothing. One that is there already stays.
-func writeChecksum(ctx context.Context, loc Location, st *state) {
-	if !loc.writesChecksums(st.metadata) {
+func writeChecksum(ctx context.Context, loc Location, st *state, before *CommitInfo) {
+	if !loc.writesChecksum(st, before) {
 		return
 	}
 	if data, err := json.Marshal(st.checksum()); err == nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -33,11 +34,17 @@ func checksumOf(t *testing.T, loc Location, v int64) map[string]any {
 func TestChecksums(t *testing.T) {
 	ctx := context.Background()
 	loc := localTable(t)
-	s := keepBusy(t, busyTable(t, loc, 3), 3)
+	s := busyTable(t, loc, 0)
 	tx := Begin(loc, s)
+	md := s.Metadata().Clone()
+	md.Configuration[PropChecksums] = "true"
+	tx.SetMetadata(md)
+	s = keepBusy(t, must(tx.Commit(ctx)), 6)
+	tx = Begin(loc, s)
 	tx.SetTxn("b", 1)
 	tx.SetTxn("a", 2)
 	s = must(tx.Commit(ctx))
+	require.NoError(t, Checkpoint(ctx, s))
 	for v := range s.Version() + 1 {
 		then := must(LoadAt(ctx, loc, v))
 		got := checksumOf(t, loc, v)
@@ -72,13 +79,16 @@ func TestChecksums(t *testing.T) {
 func TestChecksumsOfARacedVersion(t *testing.T) {
 	ctx := context.Background()
 	loc := localTable(t)
-	s := create(t, loc, idSchema)
+	tx := Begin(loc, nil)
+	tx.SetProtocol(MirrorProtocol(ProtocolOptions{}))
+	tx.SetMetadata(&Metadata{SchemaString: idSchema.JSON(), Configuration: map[string]string{PropChecksums: "true"}})
+	s := must(tx.Commit(ctx))
 	for i := range 3 {
 		other := Begin(loc, must(Load(ctx, loc)))
 		other.Add(fakeAdd(fmt.Sprint("other", i), 1))
 		must(other.Commit(ctx))
 	}
-	tx := Begin(loc, s)
+	tx = Begin(loc, s)
 	tx.Add(fakeAdd("mine", 1))
 	got := must(tx.Commit(ctx))
 	require.Equal(t, int64(4), got.Version())
@@ -122,14 +132,37 @@ func TestChecksumsWhereTheyAreWanted(t *testing.T) {
 	// One that is there stays, and one that cannot be written is no failure.
 	loc := localTable(t)
 	require.NoError(t, loc.log().Put(ctx, checksumName(0), []byte("theirs")))
-	s := make(loc, nil)
+	s := make(loc, map[string]string{PropChecksums: "true"})
 	require.Equal(t, "theirs", string(must(loc.log().Get(ctx, checksumName(0)))))
-	failing := Location{Data: noChecksums{loc.Data}}
+	refused := 0
+	failing := Location{Data: noChecksums{loc.Data, &refused}}
 	tx := Begin(failing, s)
 	tx.Add(fakeAdd("x", 1))
 	_, err := tx.Commit(ctx)
 	require.NoError(t, err)
 	require.Equal(t, 1, count(loc))
+	require.Equal(t, 1, refused)
+	// Commits that come fast write none, but where they are told to.
+	for _, c := range []struct {
+		ago  time.Duration
+		want bool
+	}{{time.Hour, true}, {time.Minute, true}, {59 * time.Second, false}, {0, false}, {-time.Hour, false}} {
+		now := time.Now()
+		st := &state{metadata: &Metadata{}, info: &CommitInfo{Timestamp: now.UnixMilli()}}
+		before := &CommitInfo{Timestamp: now.Add(-c.ago).UnixMilli()}
+		require.Equal(t, c.want, loc.writesChecksum(st, before), c.ago)
+		require.False(t, memoryTable().writesChecksum(st, before))
+		require.True(t, loc.writesChecksum(st, nil))
+		require.True(t, loc.writesChecksum(&state{metadata: &Metadata{Configuration: map[string]string{PropChecksums: "true"}}, info: st.info}, before))
+	}
+	fast := localTable(t)
+	s = make(fast, nil)
+	for i := range 3 {
+		tx := Begin(fast, s)
+		tx.Add(fakeAdd(fmt.Sprint(i), 1))
+		s = must(tx.Commit(ctx))
+	}
+	require.Equal(t, 1, count(fast), "of the first version")
 	// With in-commit timestamps that of the version stands in it; of many applications none do.
 	loc = localTable(t)
 	tx = Begin(loc, nil)
@@ -148,10 +181,14 @@ func TestChecksumsWhereTheyAreWanted(t *testing.T) {
 }
 
 // noChecksums is a store that takes no checksums.
-type noChecksums struct{ objstore.Store }
+type noChecksums struct {
+	objstore.Store
+	refused *int
+}
 
 func (n noChecksums) PutIfAbsent(ctx context.Context, path string, data []byte) error {
 	if strings.HasSuffix(path, ".crc") {
+		*n.refused++
 		return errors.New("no")
 	}
 	return n.Store.PutIfAbsent(ctx, path, data)

@@ -46,7 +46,7 @@ func (t *Transaction) Commit(ctx context.Context) (*Snapshot, error) {
 		return nil, fmt.Errorf("%s: %w", t.place(), err)
 	}
 	crashpoint.At(crashpoint.AfterCommit)
-	writeChecksum(ctx, t.loc, st)
+	writeChecksum(ctx, t.loc, st, t.before)
 	return newSnapshot(t.loc, st, t.base)
 }
 
@@ -72,6 +72,7 @@ func (t *Transaction) commit(ctx context.Context) (*state, error) {
 			return nil, err
 		}
 		if winner == nil {
+			t.before = st.info
 			return next, nil
 		}
 		if reason, detail := conflict(mine, winner.actions); reason != "" {

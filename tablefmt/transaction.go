@@ -29,6 +29,7 @@ type Transaction struct {
 	reads    Reads
 	restores bool // it makes the table what it was: all its files were written under the metadata that it sets
 	done     bool
+	before   *CommitInfo // of the version that the commit followed, once it is done
 }
 
 // Begin starts a transaction that follows a snapshot; with a nil one, a

@@ -40,7 +40,7 @@ func TestChecksumsForSpark(t *testing.T) {
 	require.NoError(t, err)
 	loc := tablefmt.Location{Data: store}
 	schema := &tablefmt.Schema{Fields: []tablefmt.Field{{Name: "id", Type: tablefmt.Long, Nullable: true}}}
-	m := &tablefmt.Metadata{Name: "n", Description: "d", Configuration: map[string]string{tablefmt.PropDeletionVectors: "true", tablefmt.PropInCommitTimestamps: "true"}}
+	m := &tablefmt.Metadata{Name: "n", Description: "d", Configuration: map[string]string{tablefmt.PropDeletionVectors: "true", tablefmt.PropInCommitTimestamps: "true", tablefmt.PropChecksums: "true"}}
 	require.NoError(t, m.SetSchema(schema))
 	tx := tablefmt.Begin(loc, nil)
 	p, err := tablefmt.MirrorProtocol(tablefmt.ProtocolOptions{DomainMetadata: true}).With("inCommitTimestamp")
