@@ -3,6 +3,8 @@ without its build: what each is about is the same, the rows are fewer.
 
     make.py FOLDER [NAME ...]     FOLDER/NAME/delta is the table, FOLDER/NAME/expected/VERSION what Spark reads of a version, as Parquet
 
+Without names it makes those of KEPT, which are checked in; integration/formats makes all of TABLES.
+
 It wants what ../spark/make.py wants. Those golden tables whose point is a log that is wrong are written by hand, in golden_test.go.
 """
 
@@ -296,12 +298,34 @@ TABLES = {
 }
 
 
+KEPT = [
+    "data-reader", "partition-values", "partition-oddities", "escaped-chars", "empty-files", "timestamp-INT96", "timestamp-TIMESTAMP_MILLIS", "zones",
+    "all-types-legacy-format", "decimals-legacy", "decimal-types", "decimal-dictionaries-v1", "decimal-dictionaries-v2", "vectors-mapped", "v2-checkpoint-json",
+    "multi-part-checkpoint", "inserts-deletes", "life", "skipping",
+]
+
+
+def prune(home, name, glob):
+    """Takes away what is large and there more than once."""
+    log = os.path.join(home, "delta", "_delta_log")
+    gone = glob.glob(os.path.join(home, "**", ".*.crc"), recursive=True, include_hidden=True)  # of Hadoop's local file system
+    gone += glob.glob(os.path.join(home, "**", "_SUCCESS"), recursive=True)
+    if name != "inserts-deletes":
+        gone += glob.glob(os.path.join(log, "*.crc"))
+    if name in ("skipping", "v2-checkpoint-json"):  # all but the last checkpoint
+        found = glob.glob(os.path.join(log, "*.checkpoint.*")) + glob.glob(os.path.join(log, "_sidecars", "*.checkpoint.*"))
+        newest = max(os.path.basename(path)[:20] for path in found)
+        gone += [path for path in found if os.path.basename(path)[:20] != newest]
+    for path in set(gone):
+        os.remove(path)
+
+
 def main(folder, *names):
     import glob
     import shutil
 
     spark = spark_make().session()
-    for name in names or TABLES:
+    for name in names or KEPT:
         home = os.path.join(os.path.abspath(folder), name)
         shutil.rmtree(home, ignore_errors=True)
         table = os.path.join(home, "delta")
@@ -311,9 +335,7 @@ def main(folder, *names):
         for version in range(last + 1) if versions == ALL else [last]:
             frame = spark.read.format("delta").option("versionAsOf", version).load(table)
             frame.coalesce(1).write.parquet(os.path.join(home, "expected", str(version)))
-        for pattern in (".*.crc", "_SUCCESS"):  # of Hadoop's local file system; Delta's own .crc stay
-            for path in glob.glob(os.path.join(home, "**", pattern), recursive=True, include_hidden=True):
-                os.remove(path)
+        prune(home, name, glob)
         print(name, last, flush=True)
 
 
