@@ -60,8 +60,11 @@ func TestChecksums(t *testing.T) {
 	report, _ := faultsOf(t, loc, CheckOptions{})
 	require.Equal(t, report.Commits, report.Checksums)
 	for _, f := range [][2]string{
-		{`"numFiles":`, `"numFiles":1`}, {`"appId":"a","version":2`, `"appId":"a","version":3`}, {`"minReaderVersion":3`, `"minReaderVersion":2`},
-		{`"tableSizeBytes":`, `"tableSizeBytes":9`}, {`"numFiles"`, `numFiles`},
+		{`"numFiles":`, `"numFiles":1`},
+		{`"appId":"a","version":2`, `"appId":"a","version":3`},
+		{`"minReaderVersion":3`, `"minReaderVersion":2`},
+		{`"tableSizeBytes":`, `"tableSizeBytes":9`},
+		{`"numFiles"`, `numFiles`},
 	} {
 		data := must(loc.log().Get(ctx, checksumName(s.Version())))
 		wrong := strings.Replace(string(data), f[0], f[1], 1)
