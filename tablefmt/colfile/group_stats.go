@@ -29,8 +29,8 @@ func (f *File) GroupStats(group int, schema *arrow.Schema, byID bool, path []str
 	g := &f.meta.RowGroups[group]
 	s = GroupStats{Rows: g.NumRows, Nulls: -1}
 	at := schema.FieldIndices(path[0])
-	if len(at) == 0 {
-		return s, false
+	if len(at) == 0 || byID && f.checkIDs() != nil {
+		return s, false // reading tells what is wrong
 	}
 	field := schema.Field(at[0])
 	n, err := f.root.match(&field, byID)

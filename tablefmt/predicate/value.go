@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 )
 
@@ -253,4 +254,40 @@ func typeName(t arrow.DataType) string {
 		return t.Name()
 	}
 	return fmt.Sprint(t)
+}
+
+// ValueAt gives the value of row i of a column, which is not null; ok is false
+// for types whose values do not compare.
+func ValueAt(a arrow.Array, i int) (v Value, ok bool) {
+	switch a := a.(type) {
+	case *array.Int64:
+		v.n = a.Value(i)
+	case *array.Int32:
+		v.n = int64(a.Value(i))
+	case *array.Int16:
+		v.n = int64(a.Value(i))
+	case *array.Int8:
+		v.n = int64(a.Value(i))
+	case *array.Date32:
+		v.n = int64(a.Value(i))
+	case *array.Timestamp:
+		v.n = int64(a.Value(i))
+	case *array.Boolean:
+		if a.Value(i) {
+			v.n = 1
+		}
+	case *array.Float64:
+		v.f = a.Value(i)
+	case *array.Float32:
+		v.f = float64(a.Value(i))
+	case *array.Decimal128:
+		v.d = a.Value(i)
+	case *array.String:
+		v.s = strings.Clone(a.Value(i))
+	case *array.Binary:
+		v.s = string(a.Value(i))
+	default:
+		return v, false
+	}
+	return v, kindOf(a.DataType()) != kindNone
 }
