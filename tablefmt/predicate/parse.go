@@ -323,7 +323,7 @@ func (p *parser) column() (Column, error) {
 	var c Column
 	for {
 		t := p.take()
-		if t.kind != tokName && (t.kind != tokWord || reserved[t.word]) {
+		if t.kind != tokName && (t.kind != tokWord || len(c) == 0 && reserved[t.word]) {
 			return nil, &Error{t.at, fmt.Sprintf("a column is expected, and there is %q: compare a column with a literal, as in status = 'open'", t.text)}
 		}
 		c = append(c, Name{t.text, t.kind == tokName})

@@ -126,6 +126,9 @@ type Literal struct {
 	Text string // without quotes
 }
 
+// Null is NULL.
+func Null() Literal { return Literal{} }
+
 // Int is a whole number.
 func Int(v int64) Literal { return Literal{NumberLiteral, strconv.FormatInt(v, 10)} }
 

@@ -179,8 +179,8 @@ func (k kind) literal(l Literal, t arrow.DataType) (cut, error) {
 	return c, nil
 }
 
-// maxExponent bounds the numbers that a literal may stand for.
-const maxExponent = 20_000
+// maxExponent bounds the digits of literals, and the numbers that they stand for.
+const maxExponent = 400
 
 // cutNumber places a number among those of a scale. fit gives the value, and
 // whether there is one, of a number without its point.
