@@ -227,6 +227,24 @@ func asOthersDo(t *rapid.T, s *Snapshot, a *AddFile, rec arrow.RecordBatch) {
 			low = json.RawMessage(time.UnixMilli(least / 1000).UTC().Format(layout)) // towards 1970
 			high = json.RawMessage(time.UnixMilli(floorOf(most, 1000)).UTC().Format(layout))
 		}
+		if fs, ok := rec.Column(i).(*array.Float64); ok && rapid.Bool().Draw(t, "as if there were no NaN") {
+			low, high = nil, nil
+			for j, v := range fs.Float64Values() {
+				if fs.IsValid(j) && !math.IsNaN(v) && !math.IsInf(v, 0) {
+					low, high = json.RawMessage(strconv.FormatFloat(v, 'g', -1, 64)), json.RawMessage(strconv.FormatFloat(v, 'g', -1, 64))
+				}
+			}
+			for j, v := range fs.Float64Values() {
+				if fs.IsValid(j) && low != nil && !math.IsNaN(v) {
+					l, _ := strconv.ParseFloat(string(low), 64)
+					h, _ := strconv.ParseFloat(string(high), 64)
+					low, high = json.RawMessage(strconv.FormatFloat(min(l, v), 'g', -1, 64)), json.RawMessage(strconv.FormatFloat(max(h, v), 'g', -1, 64))
+				}
+			}
+			if strings.Contains(string(low)+string(high), "Inf") {
+				low, high = nil, nil
+			}
+		}
 		if f.Type.ID() == arrow.DECIMAL128 && low != nil && rapid.Bool().Draw(t, "doubles") {
 			for _, bound := range []*json.RawMessage{&low, &high} {
 				r, _ := new(big.Rat).SetString(string(*bound))
