@@ -197,13 +197,13 @@ func decimalBound(t Decimal, s string, up bool) *predicate.Value {
 // Arrow type in the table, in a row group.
 func groupRange(g colfile.GroupStats, want arrow.DataType) predicate.Range {
 	var r predicate.Range
-	switch {
-	case g.Nulls == g.Rows:
+	switch g.Nulls {
+	case g.Rows:
 		if g.Min == nil && g.Max == nil {
 			r.Nulls = predicate.AllNulls
 		}
 		return r
-	case g.Nulls == 0:
+	case 0:
 		r.Nulls = predicate.NoNulls
 	}
 	r.Min, r.Max = groupBound(g.Min, g.Type, want), groupBound(g.Max, g.Type, want)

@@ -176,6 +176,9 @@ result = []`, []string{path})
 func TestScansOfSparksTables(t *testing.T) {
 	spark := readers.Get(t, readers.Spark)
 	for mode, n := range map[string]int{"none": 100, "name": 40} {
+		if !wanted(mode, "none") {
+			continue
+		}
 		path := filepath.Join(t.TempDir(), mode)
 		for i, span := range [][2]int{{0, 35}, {35, 100}, {100, 200}} {
 			verb := "INSERT INTO " + readers.SparkTable(path, nil)

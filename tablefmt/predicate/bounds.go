@@ -108,7 +108,7 @@ func (t *test) ofNull() Truth {
 
 // ofValues is what values within a range may come to.
 func (t *test) ofValues(r *Range) Outcomes {
-	if r.Min != nil && r.Max != nil && t.kind.compare(r.Min, r.Max) > 0 && !(r.Prefix && strings.HasPrefix(r.Min.s, r.Max.s)) {
+	if r.Min != nil && r.Max != nil && t.kind.compare(r.Min, r.Max) > 0 && (!r.Prefix || !strings.HasPrefix(r.Min.s, r.Max.s)) {
 		r.Min, r.Max = nil, nil
 	}
 	switch {
@@ -194,7 +194,7 @@ func ofPrefix(p string, r *Range) Outcomes {
 	if r.Min != nil && !lowHas && r.Min.s > p {
 		return only(No) // all are greater than what begins with p
 	}
-	if r.Max != nil && r.Max.s < p && !(r.Prefix && strings.HasPrefix(p, r.Max.s)) {
+	if r.Max != nil && r.Max.s < p && (!r.Prefix || !strings.HasPrefix(p, r.Max.s)) {
 		return only(No)
 	}
 	if lowHas && r.Max != nil && strings.HasPrefix(r.Max.s, p) {

@@ -456,7 +456,8 @@ func TestRefused(t *testing.T) {
 		require.ErrorContains(t, err, says, text)
 	}
 	for _, e := range []*Expr{
-		{Op: Not}, Test(nil, Equal, Int(1)), Test(Col("n"), Equal), Test(Col("n"), IsNull, Int(1)), Test(Col("n"), Op(99), Int(1)),
+		{Op: Not},
+		Test(nil, Equal, Int(1)), Test(Col("n"), Equal), Test(Col("n"), IsNull, Int(1)), Test(Col("n"), Op(99), Int(1)),
 		Test(Col("n"), StartsWith, Null()), Test(Col("l"), Less, Null()),
 	} {
 		_, err := Bind(e, testSchema)
