@@ -104,6 +104,9 @@ func TestWhatStatisticsProve(t *testing.T) {
 		{String, quoted(a), quoted(a), "c like '" + a + "z%'", true},
 		{String, quoted(a), quoted(a), "c = 'b'", false},
 		{String, quoted(a), quoted(strings.Repeat("ä", 32)), "c = '" + strings.Repeat("ä", 32) + "z'", true},
+		{String, quoted(a), quoted(strings.Repeat(face, 32)), "c = '" + strings.Repeat(face, 32) + "z'", true},
+		{String, quoted(a), quoted(strings.Repeat("ä", 16)), "c = '" + strings.Repeat("ä", 16) + "z'", true},
+		{String, quoted(a), quoted(strings.Repeat("ä", 15)), "c = '" + strings.Repeat("ä", 15) + "z'", false},
 		{String, quoted(a), quoted(a + "\x7f"), "c = '" + a + "z'", true},
 		{String, quoted(a), quoted(a + "\x7f"), "c = '" + a + "\u0080'", false},
 		{String, quoted(a), quoted(a + "\uFFFD"), "c = '" + a + face + "'", true}, // which is greater, in UTF-8
@@ -145,6 +148,7 @@ func TestWhatStatisticsProve(t *testing.T) {
 	}
 	ten := int64(10)
 	require.True(t, mayHold(t, Long, &ten, "1", "2", "10", "c = 1"), "bounds of what are all nulls")
+	require.True(t, mayHold(t, Long, &ten, "1", "2", "11", "c = 9"), "more nulls than rows")
 }
 
 // TestDecimalsAsDoubles: whatever value a bound was, it is not beyond the bound
