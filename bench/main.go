@@ -37,6 +37,7 @@ var benchmarks = []benchmark{
 	{"copy", "initial copy of a 12-column table, against DuckDB's PostgreSQL scanner writing the same to Parquet", initialCopy},
 	{"steady", "reading a mirror of 10 million rows with DuckDB after a million random upserts and deletes at 20,000 a second, against the same table freshly written", steady},
 	{"log", "a table's log opened, its files listed, a commit added, against delta-rs", tableLog},
+	{"scan", "two of ten columns of a table of 5 million rows read: all rows, and selective conditions; against DuckDB's delta_scan", tableScan},
 	{"merge", "upserts that are in memory, into a mirror of 5 million rows, against delta-rs' merge", merge},
 }
 
@@ -47,6 +48,9 @@ func main() {
 	}
 	if what := os.Getenv(logEnv); what != "" {
 		run = func() error { return logProcess(context.Background(), what) }
+	}
+	if what := os.Getenv(scanEnv); what != "" {
+		run = func() error { return scanProcess(context.Background(), what) }
 	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -64,13 +64,7 @@ type span struct{ from, to int64 }
 // readFile is ReadFile with whole batches and the spans of them that are not
 // deleted, at least one.
 func (s *Snapshot) readFile(ctx context.Context, a *AddFile, o ReadOptions, emit func(rec arrow.RecordBatch, firstRow int64, live []span) error) error {
-	fail := func(err error) error {
-		var e *emitError
-		if errors.As(err, &e) {
-			return e.err
-		}
-		return fmt.Errorf("reading %s of table %s, version %d: %w", a.Path, s.loc, s.Version(), err)
-	}
+	fail := func(err error) error { return s.readFailure(a, err) }
 	store, path, err := s.loc.find(a.Path)
 	if err != nil {
 		return fail(unfound(a.Path, err))
@@ -105,12 +99,28 @@ func (s *Snapshot) readFile(ctx context.Context, a *AddFile, o ReadOptions, emit
 		return nil
 	})
 	if err != nil {
-		if errors.Is(err, errBadParquet) || errors.Is(err, objstore.ErrNotFound) {
-			err = corrupt(path, -1, err)
-		}
-		return fail(err)
+		return fail(damagedFile(path, err))
 	}
 	return nil
+}
+
+// readFailure says which file could not be read. An error of emit stays what it
+// is.
+func (s *Snapshot) readFailure(a *AddFile, err error) error {
+	var e *emitError
+	if errors.As(err, &e) {
+		return e.err
+	}
+	return fmt.Errorf("reading %s of table %s, version %d: %w", a.Path, s.loc, s.Version(), err)
+}
+
+// damagedFile makes ErrCorrupt of what shows that a data file is not what the
+// log says.
+func damagedFile(path string, err error) error {
+	if errors.Is(err, errBadParquet) || errors.Is(err, objstore.ErrNotFound) {
+		return corrupt(path, -1, err)
+	}
+	return err
 }
 
 // liveSpans gives what is left of rows first to first+n without the deleted.
@@ -143,6 +153,12 @@ type projection struct {
 
 // project plans the reading of some columns of a file.
 func (s *Snapshot) project(a *AddFile, columns []string) (*projection, error) {
+	return s.projectParts(a, columns, nil)
+}
+
+// projectParts is project with some fields only of columns that are structs: by
+// the column, the paths within it.
+func (s *Snapshot) projectParts(a *AddFile, columns []string, parts map[string][][]string) (*projection, error) {
 	if columns == nil && len(s.PartitionColumns()) == 0 && s.st.mapping == MappingNone {
 		return &projection{data: s.arrow, schema: s.arrow}, nil
 	}
@@ -162,11 +178,14 @@ func (s *Snapshot) project(a *AddFile, columns []string) (*projection, error) {
 		if at < 0 {
 			return nil, fmt.Errorf("the table has no column %q", name)
 		}
-		f := s.arrow.Field(at)
+		f, file := s.arrow.Field(at), s.files.Field(at)
+		if paths := parts[name]; paths != nil {
+			f, file = partOf(f, paths), partOf(file, paths)
+		}
 		out = append(out, f)
 		p.fill[i] = func(n int) arrow.Array { return array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, n) }
 		if !partition[name] {
-			data = append(data, s.files.Field(at))
+			data = append(data, file)
 			continue
 		}
 		text, err := s.partitionText(a, at)
@@ -186,6 +205,29 @@ func (s *Snapshot) project(a *AddFile, columns []string) (*projection, error) {
 	}
 	p.data, p.schema = arrow.NewSchema(data, nil), arrow.NewSchema(out, nil)
 	return p, nil
+}
+
+// partOf is a field with those fields of its structs only that are at some paths
+// within it, or on the way to them.
+func partOf(f arrow.Field, paths [][]string) arrow.Field {
+	t, ok := f.Type.(*arrow.StructType)
+	if !ok || slices.ContainsFunc(paths, func(p []string) bool { return len(p) == 0 }) {
+		return f
+	}
+	var fields []arrow.Field
+	for _, inner := range t.Fields() {
+		var below [][]string
+		for _, p := range paths {
+			if p[0] == inner.Name {
+				below = append(below, p[1:])
+			}
+		}
+		if below != nil {
+			fields = append(fields, partOf(inner, below))
+		}
+	}
+	f.Type = arrow.StructOf(fields...)
+	return f
 }
 
 // batch gives the table's rows for a batch of the file, which may lack
@@ -209,75 +251,4 @@ func (p *projection) batch(in arrow.RecordBatch) arrow.RecordBatch {
 		c.Release() // the batch holds it
 	}
 	return out
-}
-
-// ScanOptions says what to read of a table. The zero value is everything.
-type ScanOptions struct {
-	// Columns are columns of the table, in the order wanted; nil is all.
-	Columns []string
-	// Keep chooses files; nil is all.
-	Keep func(*AddFile) bool
-	// BatchRows is the greatest number of rows of a batch; 0 is a default.
-	BatchRows int
-}
-
-// Scan gives the table's rows as record batches, file after file, as ReadFile
-// does: columns as asked for, without deleted rows. Their order has no
-// meaning. A batch is released when emit returns; who keeps it retains it. An
-// error of emit ends the scan and is returned as it is.
-func (s *Snapshot) Scan(ctx context.Context, o ScanOptions, emit func(rec arrow.RecordBatch) error) error {
-	for a := range s.Files() {
-		if o.Keep != nil && !o.Keep(a) {
-			continue
-		}
-		err := s.readFile(ctx, a, ReadOptions{Columns: o.Columns, BatchRows: o.BatchRows}, func(rec arrow.RecordBatch, _ int64, live []span) error {
-			part, err := pick(rec, live)
-			if err != nil {
-				return err
-			}
-			defer part.Release()
-			return emit(part)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// pick gives the spans of a batch as one batch.
-func pick(rec arrow.RecordBatch, live []span) (arrow.RecordBatch, error) {
-	if len(live) == 1 {
-		return rec.NewSlice(live[0].from, live[0].to), nil
-	}
-	cols := make([]arrow.Array, rec.NumCols())
-	defer func() {
-		for _, c := range cols {
-			if c != nil {
-				c.Release()
-			}
-		}
-	}()
-	var n int64
-	for _, r := range live {
-		n += r.to - r.from
-	}
-	if n > math.MaxInt32 {
-		return nil, fmt.Errorf("a batch of %d rows is too large", n)
-	}
-	for i, c := range rec.Columns() {
-		parts := make([]arrow.Array, len(live))
-		for j, r := range live {
-			parts[j] = array.NewSlice(c, r.from, r.to)
-		}
-		var err error
-		cols[i], err = array.Concatenate(parts, memory.DefaultAllocator)
-		for _, p := range parts {
-			p.Release()
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return array.NewRecordBatch(rec.Schema(), cols, n), nil
 }

@@ -9,7 +9,8 @@
 // [Load] gives a table's newest snapshot, [LoadAt] and [LoadAsOf] an older
 // one, [Snapshot.Update] follows newer commits at the price of those commits
 // alone. A snapshot never changes; any number of goroutines may use it.
-// [Snapshot.Scan] gives its rows, [Snapshot.ReadFile] one file's.
+// [Snapshot.Scan] gives its rows, or those that a condition of package predicate
+// holds for, [Snapshot.ReadFile] one file's.
 //
 // [PlanChanges] and [ChangePlan.Read], or [Changes] for both, give the rows that
 // changed in a range of versions: as the change data feed tells them, or derived

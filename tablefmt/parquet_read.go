@@ -39,8 +39,13 @@ func readParquet(ctx context.Context, store objstore.Store, path string, r parqu
 		}
 		err = f.Read(ctx, colfile.ReadOptions{Schema: r.want, ByFieldID: r.byID, BatchRows: r.batchRows, Rows: r.rows}, emit)
 	}
+	return badParquet(err)
+}
+
+// badParquet adds errBadParquet to an error of package colfile that means it.
+func badParquet(err error) error {
 	if errors.Is(err, colfile.ErrCorrupt) || errors.Is(err, colfile.ErrNoFieldIDs) {
-		err = fmt.Errorf("%w: %w", errBadParquet, err)
+		return fmt.Errorf("%w: %w", errBadParquet, err)
 	}
 	return err
 }

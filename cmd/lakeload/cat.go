@@ -11,6 +11,7 @@ import (
 	"github.com/lakeload/lakeload/cmd/lakeload/rows"
 	"github.com/lakeload/lakeload/lakehouse"
 	"github.com/lakeload/lakeload/tablefmt"
+	"github.com/lakeload/lakeload/tablefmt/predicate"
 )
 
 // The formats of rows beside formatTable.
@@ -25,6 +26,7 @@ type catFlags struct {
 	lake    lakeFlags
 	moment  atFlags
 	columns []string
+	where   string
 	limit   int64
 	format  format
 }
@@ -39,6 +41,11 @@ func newCatCommand(c *console) *cobra.Command {
 --as-of, --lsn and --epoch are moments of the source: all tables read at the
 same one show the same state that the source had. --version and --timestamp are
 the table's own.
+
+--where 'status = ''open'' AND total > 5' prints some rows only: comparisons of
+columns with literals, BETWEEN, IN, LIKE 'prefix%', IS NULL, AND, OR, NOT.
+A field of a struct is written with points. Files that cannot have such rows, by
+their partition and their statistics, are not read.
 
 Times are RFC 3339, as 2026-11-23T18:04:32Z, or 2026-11-23 18:04:32 in UTC.`,
 		Args: exactly("TABLE"),
@@ -55,12 +62,23 @@ Times are RFC 3339, as 2026-11-23T18:04:32Z, or 2026-11-23 18:04:32 in UTC.`,
 	f.lake.registerClones(flags)
 	f.moment.register(flags)
 	flags.StringSliceVar(&f.columns, "columns", nil, "these columns only, in this order")
+	flags.StringVar(&f.where, "where", "", "only the rows for which this holds, as \"id BETWEEN 5 AND 9 AND state <> 'done'\"")
 	flags.Int64Var(&f.limit, "limit", -1, "at most this many rows; -1 is all")
 	flags.Var(newChoice(&f.format, formatTable, formatJSONLines, formatCSV, formatParquet), "format", "how the rows are written")
 	return cmd
 }
 
 func (f *catFlags) run(ctx context.Context, c *console, name string, at lakehouse.At) error {
+	o := tablefmt.ScanOptions{Limit: max(f.limit, 0)}
+	if len(f.columns) > 0 {
+		o.Columns = f.columns
+	}
+	if f.where != "" {
+		var err error
+		if o.Where, err = predicate.Parse(f.where); err != nil {
+			return wrongWhere(err)
+		}
+	}
 	t, err := f.lake.target(ctx, name)
 	if err != nil {
 		return err
@@ -74,15 +92,26 @@ func (f *catFlags) run(ctx context.Context, c *console, name string, at lakehous
 	if err != nil {
 		return err
 	}
+	if o.Where != nil { // said before anything is written
+		if _, err := predicate.Bind(o.Where, snap.Arrow()); err != nil {
+			return wrongWhere(err)
+		}
+	}
 	w, err := rowsWriter(c, "cat", f.format, schema)
 	if err != nil {
 		return err
 	}
-	err = scan(ctx, snap, f.columns, f.limit, w.Write)
+	if f.limit != 0 {
+		err = snap.Scan(ctx, o, w.Write)
+	}
 	if err = errors.Join(err, w.Close()); err != nil {
 		return t.explain(ctx, snap, fmt.Errorf("printing the rows of %s: %w", t.name, err))
 	}
 	return nil
+}
+
+func wrongWhere(err error) error {
+	return usageErrorf("compare columns, as `lakeload describe` lists them, with literals, as in: id BETWEEN 5 AND 9 AND state <> 'done'", "--where: %w", err)
 }
 
 // projected is the schema of the columns asked for.
@@ -99,35 +128,6 @@ func projected(snap *tablefmt.Snapshot, columns []string) (*arrow.Schema, error)
 		fields = append(fields, snap.Arrow().Field(i[0]))
 	}
 	return arrow.NewSchema(fields, nil), nil
-}
-
-// errEnough ends a scan at its limit.
-var errEnough = errors.New("enough rows")
-
-// scan gives at most limit rows, all where it is negative.
-func scan(ctx context.Context, snap *tablefmt.Snapshot, columns []string, limit int64, emit func(arrow.RecordBatch) error) error {
-	if limit == 0 {
-		return nil
-	}
-	left := limit
-	err := snap.Scan(ctx, tablefmt.ScanOptions{Columns: columns}, func(rec arrow.RecordBatch) error {
-		if limit < 0 {
-			return emit(rec)
-		}
-		part := rec.NewSlice(0, min(left, rec.NumRows()))
-		defer part.Release()
-		if err := emit(part); err != nil {
-			return err
-		}
-		if left -= part.NumRows(); left == 0 {
-			return errEnough
-		}
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		return nil
-	}
-	return err
 }
 
 // rowsWriter writes rows to standard output in a format. command is who asks.

@@ -18,9 +18,10 @@ var arrows = []arrow{
 	{"cdc/cdctest/...", []string{"cdc"}},
 	{"cdc/postgres/...", []string{"cdc"}},
 
-	{"tablefmt", []string{"tablefmt/colfile", "tablefmt/dv", "tablefmt/objstore"}},
+	{"tablefmt", []string{"tablefmt/colfile", "tablefmt/dv", "tablefmt/objstore", "tablefmt/predicate"}},
 	{"tablefmt/colfile/...", nil},
 	{"tablefmt/dv/...", nil},
+	{"tablefmt/predicate/...", nil},
 	{"tablefmt/objstore", nil},
 	{"tablefmt/objstore/...", []string{"tablefmt/objstore"}},
 

@@ -3,8 +3,11 @@ package where
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/lakeload/lakeload/tablefmt/predicate"
 )
 
 // Column is a column that a condition may ask for.
@@ -28,7 +31,7 @@ func (c *Condition) Bind(columns []Column) (*Filter, error) {
 	for _, name := range c.Columns() {
 		i := slices.IndexFunc(columns, func(c Column) bool { return c.Name == name })
 		if i < 0 {
-			return nil, &Error{-1, fmt.Sprintf("there is no column %q", name)}
+			return nil, &Error{At: -1, What: fmt.Sprintf("there is no column %q", name)}
 		}
 		f.columns = append(f.columns, columns[i])
 	}
@@ -53,19 +56,22 @@ func (f *Filter) bind(n *node) (*node, error) {
 	b.at = slices.IndexFunc(f.columns, func(c Column) bool { return c.Name == n.column })
 	c := &f.columns[b.at]
 	b.kind = kindOf(c)
-	if n.op == opNull {
+	if n.op == predicate.IsNull {
 		return &b, nil
 	}
 	if b.kind == kindNone {
-		return nil, &Error{-1, fmt.Sprintf("the column %q is of type %s: of its values only IS NULL can be asked", n.column, typeName(c))}
+		return nil, &Error{At: -1, What: fmt.Sprintf("the column %q is of type %s: of its values only IS NULL can be asked", n.column, typeName(c))}
 	}
-	if b.kind == kindText && n.cmp != "" && n.cmp != "=" && n.cmp != "<>" && !ordered(c) {
-		return nil, &Error{-1, fmt.Sprintf("the column %q is of type %s, whose order is another than that of its texts: only =, <>, IN and IS NULL can be asked", n.column, typeName(c))}
+	if b.kind == kindText && byOrder(n.op) && !ordered(c) {
+		return nil, &Error{At: -1, What: fmt.Sprintf("the column %q is of type %s, whose order is another than that of its texts: only =, <>, IN and IS NULL can be asked", n.column, typeName(c))}
+	}
+	if n.op == predicate.StartsWith && b.kind != kindText {
+		return nil, &Error{At: -1, What: fmt.Sprintf("the column %q is of type %s: only texts are asked for by LIKE", n.column, typeName(c))}
 	}
 	for _, l := range n.lits {
-		v, err := l.parse(b.kind)
+		v, err := parseLiteral(l, b.kind)
 		if err != nil {
-			return nil, &Error{-1, fmt.Sprintf("the column %q is of type %s: %v", n.column, typeName(c), err)}
+			return nil, &Error{At: -1, What: fmt.Sprintf("the column %q is of type %s: %v", n.column, typeName(c), err)}
 		}
 		b.values = append(b.values, v)
 	}
@@ -124,9 +130,9 @@ func (f *Filter) Match(r *Rows, row int) (bool, error) {
 
 func (f *Filter) eval(n *node, r *Rows, row int) (truth, error) {
 	switch n.op {
-	case opAnd, opOr:
+	case predicate.And, predicate.Or:
 		result, ends := yes, no
-		if n.op == opOr {
+		if n.op == predicate.Or {
 			result, ends = no, yes
 		}
 		for _, a := range n.args {
@@ -139,7 +145,7 @@ func (f *Filter) eval(n *node, r *Rows, row int) (truth, error) {
 			}
 		}
 		return result, nil
-	case opNot:
+	case predicate.Not:
 		t, err := f.eval(n.args[0], r, row)
 		return yes - t, err
 	}
@@ -149,11 +155,15 @@ func (f *Filter) eval(n *node, r *Rows, row int) (truth, error) {
 		return no, fmt.Errorf("the condition %q cannot be decided for a row: column %q: %w", f, n.column, err)
 	}
 	switch {
-	case n.op == opNull:
+	case n.op == predicate.IsNull:
 		return truthOf(null), nil
+	case n.op == predicate.NullSafeEqual:
+		return truthOf(!null && compare(n.kind, &v, &n.values[0]) == 0), nil
 	case null:
 		return unknown, nil
-	case n.op == opIn:
+	case n.op == predicate.StartsWith:
+		return truthOf(strings.HasPrefix(v.s, n.values[0].s)), nil
+	case n.op == predicate.In:
 		for i := range n.values {
 			if compare(n.kind, &v, &n.values[i]) == 0 {
 				return yes, nil
@@ -161,20 +171,29 @@ func (f *Filter) eval(n *node, r *Rows, row int) (truth, error) {
 		}
 		return no, nil
 	}
-	return truthOf(holds(n.cmp, compare(n.kind, &v, &n.values[0]))), nil
+	return truthOf(holds(n.op, compare(n.kind, &v, &n.values[0]))), nil
 }
 
-func holds(op string, c int) bool {
+// byOrder reports whether a test means something only where values have an order.
+func byOrder(op predicate.Op) bool {
 	switch op {
-	case "=":
+	case predicate.Equal, predicate.NotEqual, predicate.NullSafeEqual, predicate.In:
+		return false
+	}
+	return true
+}
+
+func holds(op predicate.Op, c int) bool {
+	switch op {
+	case predicate.Equal:
 		return c == 0
-	case "<>":
+	case predicate.NotEqual:
 		return c != 0
-	case "<":
+	case predicate.Less:
 		return c < 0
-	case "<=":
+	case predicate.LessEqual:
 		return c <= 0
-	case ">":
+	case predicate.Greater:
 		return c > 0
 	}
 	return c >= 0
@@ -191,12 +210,12 @@ func (f *Filter) value(n *node, r *Rows, row int, into *value) (null bool, err e
 		if r.Exact != nil {
 			text, ok = r.Exact(row, n.at)
 		}
-		if !ok || n.op == opNull {
+		if !ok || n.op == predicate.IsNull {
 			return !ok, nil
 		}
 		return false, exactValue(n.kind, text, into)
 	}
-	if n.op == opNull {
+	if n.op == predicate.IsNull {
 		return false, nil
 	}
 	return false, valueAt(n.kind, a, row, into)

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lakeload/lakeload/tablefmt/predicate"
 )
 
 // SQL is a condition for PostgreSQL that holds for every row for which the
@@ -16,10 +18,10 @@ func (f *Filter) SQL() string { return f.sql(f.root, false) }
 // sql is a condition that holds where n does, or where NOT n does.
 func (f *Filter) sql(n *node, not bool) string {
 	switch n.op {
-	case opNot:
+	case predicate.Not:
 		return f.sql(n.args[0], !not)
-	case opAnd, opOr:
-		all := (n.op == opAnd) != not // of all, else of any
+	case predicate.And, predicate.Or:
+		all := (n.op == predicate.And) != not // of all, else of any
 		var parts []string
 		for _, a := range n.args {
 			s := f.sql(a, not)
@@ -39,7 +41,7 @@ func (f *Filter) sql(n *node, not bool) string {
 			word = " AND "
 		}
 		return "(" + strings.Join(parts, word) + ")"
-	case opNull:
+	case predicate.IsNull:
 		// A row of nulls IS NULL, though it is a value.
 		if not {
 			return quoteName(n.column) + " IS DISTINCT FROM NULL"
@@ -49,7 +51,10 @@ func (f *Filter) sql(n *node, not bool) string {
 	return f.test(n, not)
 }
 
-var opposite = map[string]string{"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+var opposite = map[predicate.Op]predicate.Op{
+	predicate.Equal: predicate.NotEqual, predicate.NotEqual: predicate.Equal, predicate.Less: predicate.GreaterEqual,
+	predicate.GreaterEqual: predicate.Less, predicate.Greater: predicate.LessEqual, predicate.LessEqual: predicate.Greater,
+}
 
 func (f *Filter) test(n *node, not bool) string {
 	c := &f.columns[n.at]
@@ -61,18 +66,21 @@ func (f *Filter) test(n *node, not bool) string {
 			return ""
 		}
 	}
-	if n.op == opIn {
+	if n.op == predicate.In {
 		word := " IN ("
 		if not {
 			word = " NOT IN ("
 		}
 		return name + word + strings.Join(lits, ", ") + ")"
 	}
-	op := n.cmp
+	op := n.op
+	if opposite[op] == 0 {
+		return "" // of prefixes, and of nulls that are equal, the server is not asked
+	}
 	if not {
 		op = opposite[op]
 	}
-	return name + " OPERATOR(pg_catalog." + op + ") " + lits[0]
+	return name + " OPERATOR(pg_catalog." + op.String() + ") " + lits[0]
 }
 
 // sqlLiteral writes a literal of a test so that the server compares as we do;
@@ -86,11 +94,11 @@ func sqlLiteral(n *node, i int, source string) (string, bool) {
 	case n.kind == kindFloat && (source == "double precision" || source == "real"):
 		return "'" + floatText(v.f) + "'::pg_catalog.float8", true
 	case n.kind == kindExact && source == "numeric" && v.edge == 0: // before PostgreSQL 14 it has no infinity
-		return "'" + strings.TrimPrefix(l.text, "+") + "'::pg_catalog.numeric", true
+		return "'" + strings.TrimPrefix(l.Text, "+") + "'::pg_catalog.numeric", true
 	case n.kind == kindBool && source == "boolean":
-		return l.text, true
-	case n.kind == kindText && source == "text" && (n.op == opIn || n.cmp == "=" || n.cmp == "<>") && ascii(l.text):
-		return quoteText(l.text) + ` COLLATE pg_catalog."C"`, true
+		return l.Text, true
+	case n.kind == kindText && source == "text" && !byOrder(n.op) && ascii(l.Text):
+		return quoteText(l.Text) + ` COLLATE pg_catalog."C"`, true
 	}
 	return momentLiteral(n, v, source)
 }

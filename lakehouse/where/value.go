@@ -12,6 +12,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/lakeload/lakeload/tablefmt/predicate"
 )
 
 // kind is how the values of a column compare.
@@ -122,7 +124,7 @@ func parseNumber(s string) (value, bool) {
 	case "-infinity", "-inf":
 		return value{edge: -1}, true
 	}
-	if s == "" || numberLength(s) != len(s) {
+	if !predicate.IsNumber(s) {
 		return value{}, false
 	}
 	if i := strings.LastIndexAny(s, "eE"); i >= 0 {
@@ -154,46 +156,49 @@ func parseEdge(s string) (value, bool) {
 	return value{}, false
 }
 
-// parse reads a literal as a value of a kind.
-func (l literal) parse(k kind) (v value, err error) {
+// parseLiteral reads a literal as a value of a kind.
+func parseLiteral(l predicate.Literal, k kind) (v value, err error) {
 	ok := false
+	quoted, number := l.Kind == predicate.TextLiteral, l.Kind == predicate.NumberLiteral
 	switch k {
 	case kindInt:
-		if !l.quoted && !l.truth {
-			v.n, err = strconv.ParseInt(strings.TrimPrefix(l.text, "+"), 10, 64)
+		if number {
+			v.n, err = strconv.ParseInt(strings.TrimPrefix(l.Text, "+"), 10, 64)
 			ok = err == nil
 		}
 	case kindFloat:
-		if v, ok = parseNumber(l.text); ok && !l.truth {
+		if v, ok = parseNumber(l.Text); ok && (number || quoted) {
 			switch v.edge {
 			case 2:
 				v.f = math.NaN()
 			case 1, -1:
 				v.f = math.Inf(int(v.edge))
 			default:
-				v.f, err = strconv.ParseFloat(l.text, 64)
+				v.f, err = strconv.ParseFloat(l.Text, 64)
 				ok = err == nil
 			}
 		}
 	case kindExact:
-		v, ok = parseNumber(l.text)
+		if v, ok = parseNumber(l.Text); ok {
+			ok = number || quoted
+		}
 	case kindText:
-		v, ok = value{s: l.text}, l.quoted
+		v, ok = value{s: l.Text}, quoted
 	case kindBool:
-		if ok = l.truth; l.text == "true" {
+		if ok = l.Kind == predicate.BoolLiteral; l.Text == "true" {
 			v.n = 1
 		}
 	case kindDate, kindTime, kindZoned:
-		if v, ok = parseEdge(l.text); !ok && l.quoted {
-			v.n, ok = parseMoment(l.text, layouts[k]...)
+		if v, ok = parseEdge(l.Text); !ok && quoted {
+			v.n, ok = parseMoment(l.Text, layouts[k]...)
 			if k == kindDate {
 				v.n = floorDiv(v.n, 86_400_000_000)
 			}
 		}
-		ok = ok && l.quoted
+		ok = ok && quoted
 	}
 	if !ok {
-		return v, &Error{-1, fmt.Sprintf("%s is not %s", l, k)}
+		return v, &Error{At: -1, What: fmt.Sprintf("%s is not %s", l, k)}
 	}
 	return v, nil
 }

@@ -1,15 +1,13 @@
-// Package where is a small language of conditions on a row's columns, which has
-// one meaning wherever the row is read from: comparisons (=, <>, <, <=, >, >=,
-// BETWEEN, IN, IS [NOT] NULL) of columns with literals, AND, OR, NOT. It is a
-// part of SQL, with SQL's three truth values, but with rules of order that do
-// not depend on a server: texts compare by their bytes, NaN equals itself and is
-// greater than any number, as PostgreSQL has it. It is pure.
+// Package where gives the conditions of package predicate one meaning for the
+// rows of a source and of its mirror, wherever they are read from: with the
+// source's types, for values that a column of the lake cannot hold, and as SQL
+// that saves a server from sending rows. It is pure.
 package where
 
 import (
-	"fmt"
 	"slices"
-	"strings"
+
+	"github.com/lakeload/lakeload/tablefmt/predicate"
 )
 
 // Condition is a condition that was read and not yet told what its columns are.
@@ -21,40 +19,63 @@ type Condition struct {
 
 // node is a condition; op says which fields count.
 type node struct {
-	op   nodeOp
+	op   predicate.Op
 	args []*node // of and, or (two or more) and not (one)
 
 	column string
-	cmp    string    // of compare: "=", "<>", "<", "<=", ">", ">="
-	lits   []literal // of compare: one; of in: one or more
-	kind   kind      // of the column, once bound
-	at     int       // of the column in Filter.columns, once bound
-	values []value   // of the literals, once bound
+	lits   []predicate.Literal // of in: one or more; of others: one
+	kind   kind                // of the column, once bound
+	at     int                 // of the column in Filter.columns, once bound
+	values []value             // of the literals, once bound
 }
 
-type nodeOp byte
+// Error is what is wrong with a condition.
+type Error = predicate.Error
 
-const (
-	opAnd nodeOp = iota
-	opOr
-	opNot
-	opCompare
-	opIn
-	opNull // IS NULL
-)
-
-// literal is a literal as it was written.
-type literal struct {
-	text   string // without quotes
-	quoted bool
-	truth  bool // TRUE or FALSE, text says which
-}
-
-func (l literal) String() string {
-	if l.quoted {
-		return "'" + strings.ReplaceAll(l.text, "'", "''") + "'"
+// Parse reads a condition, see [predicate.Parse]. Names without quotes are folded
+// to lower case, as PostgreSQL does. The error is an *Error.
+func Parse(text string) (*Condition, error) {
+	e, err := predicate.Parse(text)
+	if err != nil {
+		return nil, err
 	}
-	return l.text
+	root, err := nodeOf(e)
+	if err != nil {
+		return nil, err
+	}
+	return &Condition{text: text, root: root}, nil
+}
+
+func nodeOf(e *predicate.Expr) (*node, error) {
+	n := &node{op: e.Op, lits: e.Literals}
+	for _, a := range e.Args {
+		arg, err := nodeOf(a)
+		if err != nil {
+			return nil, err
+		}
+		n.args = append(n.args, arg)
+	}
+	switch len(e.Column) {
+	case 0:
+	case 1:
+		if n.column = e.Column[0].Text; !e.Column[0].Exact {
+			n.column = lower(n.column)
+		}
+	default:
+		return nil, &Error{At: -1, What: e.Column.String() + " is a field of a column, and only whole columns can be asked for here; a name with a point in it is written in double quotes"}
+	}
+	return n, nil
+}
+
+// lower folds ASCII, as PostgreSQL does with names in UTF-8.
+func lower(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c | 0x20
+		}
+	}
+	return string(b)
 }
 
 // String is the text that was read.
@@ -76,17 +97,4 @@ func (n *node) each(f func(*node)) {
 	for _, a := range n.args {
 		a.each(f)
 	}
-}
-
-// Error is what is wrong with a condition.
-type Error struct {
-	At   int    // byte of the text, from 0; -1 where no place is meant
-	What string // "a literal is expected, as 5 or 'text'"
-}
-
-func (e *Error) Error() string {
-	if e.At < 0 {
-		return e.What
-	}
-	return fmt.Sprintf("at character %d: %s", e.At+1, e.What)
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/stretchr/testify/require"
+
+	"github.com/lakeload/lakeload/tablefmt/predicate"
 )
 
 var columns = []Column{
@@ -139,6 +141,16 @@ func TestWhatHolds(t *testing.T) {
 		"z = '2023-11-15 03:43:20.000001+05:30'": "a",
 		"z > '2023-11-14T22:13:20Z'":             "ae",
 		"list is null":                           "ane",
+		"s like 'Ze%'":                           "a",
+		"s not like 'Ze%'":                       "e",
+		"s like 'Zebra'":                         "a",
+		"s like '%'":                             "ae",
+		"n is not distinct from 5":               "a",
+		"n is distinct from 5":                   "ne",
+		"n <=> 5":                                "a",
+		"not n <=> 5":                            "ne",
+		"f <=> 'NaN'":                            "e",
+		"day = DATE '2022-01-08'":                "a",
 		`"n" = +5 and "s" <> 'it''s'`:            "a",
 	} {
 		require.Equal(t, want, match(t, text), text)
@@ -160,12 +172,20 @@ func TestWhatIsRefused(t *testing.T) {
 		"s = 'x":                            "not closed",
 		"n = 5x":                            "no number",
 		"lower(s) = 'x'":                    "no comparison",
-		"s like 'x%'":                       "no comparison",
+		"s like '%x'":                       "only 'prefix%'",
+		"s like 'x_'":                       "only 'prefix%'",
+		"s like x":                          "pattern in quotes",
+		"n like '5%'":                       "only texts",
+		"mood like 's%'":                    "order is another",
+		"n.m = 5":                           "field of a column",
+		"n is distinct 5":                   "followed by FROM",
+		"s = x'0g'":                         "two digits",
+		"s = X'00'":                         "not a text",
 		"n between 1":                       "AND between",
 		"n in ()":                           "a literal is expected",
 		"n in (1":                           "the end of the list",
 		"n is 5":                            "NULL or NOT NULL",
-		"n not = 5":                         "IN or BETWEEN",
+		"n not = 5":                         "IN, BETWEEN or LIKE",
 		"s = 'a\x00'":                       "no text",
 		strings.Repeat("(", 200):            "nested more",
 		strings.Repeat("not ", 200):         "nested more",
@@ -210,6 +230,8 @@ func TestWhatTheServerIsAsked(t *testing.T) {
 		`s in ('a', 'b\''')`:       `"s" IN ('a' COLLATE pg_catalog."C", E'b\\''' COLLATE pg_catalog."C")`,
 		"s = 'ä'":                  "",
 		"mood = 'sad'":             "",
+		"s like 'a%' and n = 1":    `"n" OPERATOR(pg_catalog.=) '1'::pg_catalog.int8`,
+		"n <=> 1 or n = 1":         "",
 		"f > 'Infinity'":           `"f" OPERATOR(pg_catalog.>) 'Infinity'::pg_catalog.float8`,
 		"f <> 0.1":                 `"f" OPERATOR(pg_catalog.<>) '0.1'::pg_catalog.float8`,
 		"d > +1.50":                `"d" OPERATOR(pg_catalog.>) '1.50'::pg_catalog.numeric`,
@@ -263,7 +285,7 @@ func FuzzParse(f *testing.F) {
 				}
 			}
 		}
-		negated := &Filter{condition: c, root: &node{op: opNot, args: []*node{filter.root}}, columns: filter.columns}
+		negated := &Filter{condition: c, root: &node{op: predicate.Not, args: []*node{filter.root}}, columns: filter.columns}
 		for row := range 3 {
 			a, err := filter.Match(r, row)
 			require.NoError(t, err)

@@ -7,7 +7,7 @@ import (
 )
 
 // readFileMetaData decodes a footer, as far as reading the file needs it:
-// statistics, encodings and paths are passed over. Opening many small files is
+// encodings and paths are passed over, bounds are left where they are in b. Opening many small files is
 // mostly this, so it is done by hand; a general decoder takes five times as long.
 // What is required of the fields below must be there.
 func readFileMetaData(b []byte, m *format.FileMetaData) error {
@@ -22,6 +22,8 @@ func readFileMetaData(b []byte, m *format.FileMetaData) error {
 			m.RowGroups = readList(&r, typ, r.rowGroup)
 		case id == 5:
 			m.KeyValueMetadata = readList(&r, typ, r.keyValue)
+		case id == 7:
+			m.ColumnOrders = readList(&r, typ, r.columnOrder)
 		case id == 8 && typ == tStruct:
 			m.EncryptionAlgorithm.Value = &format.AesGcmV1{} // which of them does not matter
 			fallthrough
@@ -155,7 +157,12 @@ func (r *thriftReader) columnChunk(c *format.ColumnChunk) {
 }
 
 func (r *thriftReader) columnMetaData(m *format.ColumnMetaData) {
+	m.Statistics.NullCount = -1 // not told
 	r.fields(1<<1|1<<4|1<<7|1<<9, func(id int16, typ byte) {
+		if id == 12 && typ == tStruct {
+			r.statistics(&m.Statistics)
+			return
+		}
 		switch id {
 		case 1:
 			m.Type = format.Type(r.i32Of(typ))
@@ -174,6 +181,43 @@ func (r *thriftReader) columnMetaData(m *format.ColumnMetaData) {
 		default:
 			r.skip(typ, 5, id, nil)
 		}
+	})
+}
+
+// statistics reads the bounds that have an order; the older ones, whose order was
+// not defined, are passed over.
+func (r *thriftReader) statistics(s *format.Statistics) {
+	r.fields(0, func(id int16, typ byte) {
+		switch {
+		case id == 3 && typ == tI64:
+			s.NullCount = r.varint()
+		case id == 5 && typ == tBinary:
+			s.MaxValue = r.bytes()
+		case id == 6 && typ == tBinary:
+			s.MinValue = r.bytes()
+		default:
+			r.skip(typ, 6, id, nil)
+		}
+	})
+}
+
+// bytes reads a binary value; it is not nil, and shares memory with what is read.
+func (r *thriftReader) bytes() []byte {
+	n := r.uvarint()
+	r.advance(n)
+	if r.bad {
+		return nil
+	}
+	return r.b[r.pos-int(n) : r.pos : r.pos]
+}
+
+// columnOrder reads a union that has a field for each order.
+func (r *thriftReader) columnOrder(o *format.ColumnOrder) {
+	r.fields(0, func(id int16, typ byte) {
+		if id == 1 {
+			o.Value = &format.TypeDefinedOrder{}
+		}
+		r.skip(typ, 2, id, nil)
 	})
 }
 

@@ -37,6 +37,7 @@ func TestFootersAsTheGeneralDecoderHasThem(t *testing.T) {
 		require.Equal(t, want.Schema, got.Schema)
 		require.Equal(t, want.NumRows, got.NumRows)
 		require.Equal(t, want.KeyValueMetadata, got.KeyValueMetadata)
+		require.Equal(t, want.ColumnOrders, got.ColumnOrders)
 		require.Len(t, got.RowGroups, len(want.RowGroups))
 		for i, g := range want.RowGroups {
 			is := got.RowGroups[i]
@@ -44,9 +45,13 @@ func TestFootersAsTheGeneralDecoderHasThem(t *testing.T) {
 			require.Len(t, is.Columns, len(g.Columns))
 			for j, c := range g.Columns {
 				m := &c.MetaData
+				// The general decoder does not tell a count of none from none.
+				nulls := is.Columns[j].MetaData.Statistics.NullCount
+				require.True(t, nulls == m.Statistics.NullCount || nulls == -1 && m.Statistics.NullCount == 0)
 				require.Equal(t, format.ColumnMetaData{
 					Type: m.Type, Codec: m.Codec, NumValues: m.NumValues, TotalUncompressedSize: m.TotalUncompressedSize,
 					TotalCompressedSize: m.TotalCompressedSize, DataPageOffset: m.DataPageOffset, DictionaryPageOffset: m.DictionaryPageOffset,
+					Statistics: format.Statistics{NullCount: nulls, MinValue: m.Statistics.MinValue, MaxValue: m.Statistics.MaxValue},
 				}, is.Columns[j].MetaData)
 			}
 		}

@@ -44,6 +44,9 @@ type ReadOptions struct {
 	// and an empty slice none. Pages that hold none of them are not decoded,
 	// as far as columns outside of lists go.
 	Rows []int64
+	// RowGroups are the row groups to read, ascending, without duplicates; nil
+	// is all and an empty slice none. Not to be set together with Rows.
+	RowGroups []int
 	// BatchRows is the greatest number of rows of a batch, 0 is
 	// DefaultBatchRows. A batch never spans row groups.
 	BatchRows int
@@ -118,6 +121,14 @@ func (f *File) newReader(opt ReadOptions) (_ *reader, err error) {
 	for i, row := range opt.Rows {
 		if row < 0 || row >= f.meta.NumRows || i > 0 && row <= opt.Rows[i-1] {
 			return nil, unsupportedf("row %d of %d, or out of order", row, f.meta.NumRows)
+		}
+	}
+	if opt.RowGroups != nil && opt.Rows != nil {
+		return nil, unsupportedf("both rows and row groups")
+	}
+	for i, g := range opt.RowGroups {
+		if g < 0 || g >= len(f.meta.RowGroups) || i > 0 && g <= opt.RowGroups[i-1] {
+			return nil, unsupportedf("row group %d of %d, or out of order", g, len(f.meta.RowGroups))
 		}
 	}
 	if r.schema, err = f.resultSchema(&opt); err != nil {
@@ -292,6 +303,10 @@ func (r *reader) openGroup() (bool, error) {
 		g := &r.f.meta.RowGroups[r.group]
 		r.group++
 		r.rows, r.at = g.NumRows, 0
+		if r.opt.RowGroups != nil && !slices.Contains(r.opt.RowGroups, r.group-1) {
+			r.at = r.rows
+			continue
+		}
 		if !r.moreRows() {
 			continue
 		}
