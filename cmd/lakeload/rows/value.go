@@ -14,6 +14,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/lakeload/lakeload/tablefmt/variant"
 )
 
 const (
@@ -38,6 +40,9 @@ func appendJSON(b []byte, a arrow.Array, i int) ([]byte, error) {
 		return appendMap(b, v, i)
 	case *array.Struct:
 		return appendStruct(b, v, i)
+	case *variant.Array:
+		metadata, value := v.Parts(i)
+		return variant.AppendJSON(b, metadata, value)
 	}
 	text, literal, err := scalar(a, i)
 	if err != nil {
@@ -56,7 +61,7 @@ func appendText(b []byte, a arrow.Array, i int) ([]byte, error) {
 		return b, nil
 	}
 	switch a.(type) {
-	case *array.List, *array.LargeList, *array.Map, *array.Struct:
+	case *array.List, *array.LargeList, *array.Map, *array.Struct, *variant.Array:
 		return appendJSON(b, a, i)
 	}
 	text, _, err := scalar(a, i)
