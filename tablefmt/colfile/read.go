@@ -27,8 +27,8 @@ type ReadOptions struct {
 	// set together with Schema.
 	Columns []string
 	// Schema is what the result is to look like, if not nil. Its columns, and
-	// the fields of its structs, are found in the file by name, exactly; one
-	// that the file does not have is null in every row. A type that differs
+	// the fields of its structs, are found in the file by name, or by one that
+	// differs by case alone; one that the file does not have is null in every row. A type that differs
 	// from the file's is converted where no value is lost: integers and
 	// floats to wider ones (to narrower integers too, if each value fits),
 	// integers to double and decimal, decimals to more digits, date to

@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -194,6 +195,9 @@ func appendFloat(b []byte, f float64, bits int) []byte {
 		return b
 	}
 	text := strconv.FormatFloat(f, 'e', -1, bits) // d.ddde+dd
+	if !strings.Contains(text, ".") {
+		text = strconv.FormatFloat(f, 'e', 1, bits) // two digits at least, those that come closest
+	}
 	e := len(text) - 1
 	for text[e] != 'e' {
 		e--
@@ -203,9 +207,6 @@ func appendFloat(b []byte, f float64, bits int) []byte {
 		return append(b, text...)
 	}
 	b = append(b, text[:e]...)
-	if !slices.Contains([]byte(text[:e]), '.') {
-		b = append(b, ".0"...)
-	}
 	return strconv.AppendInt(append(b, 'E'), int64(exp), 10)
 }
 
