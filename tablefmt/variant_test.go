@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -132,11 +133,24 @@ func TestVariantsOfSpark(t *testing.T) {
 			loc := variantTable(t, name)
 			want := linesOf(t, "testdata", "variant", name, "expected.jsonl")
 			require.NotEmpty(t, want)
+			if name == "shredded_object" {
+				want = byteOrder(want)
+			}
 			require.Equal(t, want, sparkJSON(t, must(Load(context.Background(), loc))))
 			_, faults := faultsOf(t, loc, CheckOptions{Rows: true})
 			require.Empty(t, faults)
 		})
 	}
+}
+
+// byteOrder puts the names of the one object that Spark has in the order of
+// UTF-16 into that of the format, in which we put objects together.
+func byteOrder(lines []string) []string {
+	out := slices.Clone(lines)
+	for i, line := range out {
+		out[i] = strings.ReplaceAll(line, "\"😀\":2,\"\ufffd\":1", "\"\ufffd\":1,\"😀\":2")
+	}
+	return out
 }
 
 // TestPartsOfVariants: where Spark did not shred, the bytes are the very ones;
