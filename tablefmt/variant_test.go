@@ -308,8 +308,10 @@ func TestDamagedVariantNamesItsFile(t *testing.T) {
 	require.ErrorContains(t, err, add.Path)
 
 	// It is not written as what it is not, either.
-	own := array.NewRecordBatch(s.DataArrow(), []arrow.Array{rec.Column(0),
-		array.NewExtensionArrayWithStorage(variant.NewType(), rec.Column(1))}, 1)
+	own := array.NewRecordBatch(s.DataArrow(), []arrow.Array{
+		rec.Column(0),
+		array.NewExtensionArrayWithStorage(variant.NewType(), rec.Column(1)),
+	}, 1)
 	w, err = s.NewFileWriter(ctx, FileOptions{})
 	require.NoError(t, err)
 	defer w.Abort()
@@ -367,9 +369,12 @@ func TestStatisticsOfVariants(t *testing.T) {
 	with.Stats = strings.Replace(with.Stats, `"maxValues":{`, `"maxValues":{"v":"0rr910rr91",`, 1)
 	require.NotEqual(t, a.Stats, with.Stats)
 	x := Begin(loc, s)
-	x.Remove(*a.Remove(time.Now().UnixMilli(), false))
-	x.Add(with)
+	x.Remove(*a.Remove(time.Now().UnixMilli(), true))
 	s, err := x.Commit(ctx)
+	require.NoError(t, err)
+	x = Begin(loc, s)
+	x.Add(with)
+	s, err = x.Commit(ctx)
 	require.NoError(t, err)
 	require.NoError(t, Checkpoint(ctx, s))
 	_, faults := faultsOf(t, loc, CheckOptions{Rows: true})

@@ -30,7 +30,8 @@ func shaped(t *testing.T, root []schema.Node, columns []column, opts ...parquet.
 	require.NoError(t, err)
 	var buf bytes.Buffer
 	w := pqfile.NewParquetWriter(&buf, group, pqfile.WithWriterProps(parquet.NewWriterProperties(opts...)))
-	g := w.AppendRowGroup()
+	g, err := w.AppendRowGroupChecked()
+	require.NoError(t, err)
 	for _, c := range columns {
 		cw, err := g.NextColumn()
 		require.NoError(t, err)
@@ -191,7 +192,8 @@ func TestTimesOfEveryUnit(t *testing.T) {
 	}
 	require.Equal(t, [][]string{
 		{"0001-01-01 00:00:00Z", "1970-01-01 00:00:00.000001Z", "1969-12-31 23:59:59.999999Z", "9999-12-31 23:59:59.999999Z"},
-		zoned(millis), {"0001-01-01 00:00:00", "1969-12-31 23:59:59.999999", "1970-01-01 00:00:00.000001", "9999-12-31 23:59:59.999999"},
+		zoned(millis),
+		{"0001-01-01 00:00:00", "1969-12-31 23:59:59.999999", "1970-01-01 00:00:00.000001", "9999-12-31 23:59:59.999999"},
 		zoned(nanos), millis, nanos, zoned(millis),
 		{"0001-01-01", "1582-10-14", "1969-12-31", "9999-12-31"},
 	}, got)
@@ -207,7 +209,8 @@ func TestDecimalsOfEveryForm(t *testing.T) {
 		dec("i32", parquet.Types.Int32, 0, 9), dec("i64", parquet.Types.Int64, 0, 18),
 		dec("fixed", parquet.Types.FixedLenByteArray, 16, 38), dec("long", parquet.Types.FixedLenByteArray, 20, 38), dec("bytes", parquet.Types.ByteArray, 0, 20),
 	}, []column{
-		{values: []int32{-12345, 999999999}}, {values: []int64{-12345, 999999999999999999}},
+		{values: []int32{-12345, 999999999}},
+		{values: []int64{-12345, 999999999999999999}},
 		{values: []parquet.FixedLenByteArray{append(bytes.Repeat([]byte{0xff}, 14), 0xcf, 0xc7), append(make([]byte, 14), 0x30, 0x39)}},
 		{values: []parquet.FixedLenByteArray{append(bytes.Repeat([]byte{0xff}, 18), 0xcf, 0xc7), append(make([]byte, 18), 0x30, 0x39)}},
 		{values: []parquet.ByteArray{{0xcf, 0xc7}, {0, 0, 0x30, 0x39}}},
@@ -216,8 +219,10 @@ func TestDecimalsOfEveryForm(t *testing.T) {
 		arrow.Field{Name: "i32", Type: &arrow.Decimal128Type{Precision: 12, Scale: 3}}, arrow.Field{Name: "i64", Type: &arrow.Decimal128Type{Precision: 18, Scale: 2}},
 		arrow.Field{Name: "fixed", Type: &arrow.Decimal128Type{Precision: 38, Scale: 2}}, arrow.Field{Name: "long", Type: &arrow.Decimal128Type{Precision: 38, Scale: 2}},
 		arrow.Field{Name: "bytes", Type: &arrow.Decimal128Type{Precision: 20, Scale: 2}}) {
-		require.Equal(t, []string{[]string{"-123.45", "-123.45", "-123.45", "-123.45", "-123.45"}[i],
-			[]string{"9999999.99", "9999999999999999.99", "123.45", "123.45", "123.45"}[i]}, got)
+		require.Equal(t, []string{
+			[]string{"-123.45", "-123.45", "-123.45", "-123.45", "-123.45"}[i],
+			[]string{"9999999.99", "9999999999999999.99", "123.45", "123.45", "123.45"}[i],
+		}, got)
 	}
 }
 
@@ -240,9 +245,11 @@ func TestDictionariesOfEveryType(t *testing.T) {
 			i32, i64, f32, f64 = append(i32, int32(k)), append(i64, int64(k)), append(f32, float32(k)/2), append(f64, float64(k)/2)
 			i96, text = append(i96, int96(2440588, uint64(k)*1000)), append(text, parquet.ByteArray(strings.Repeat("x", k)))
 			fixed, bools = append(fixed, parquet.FixedLenByteArray{byte(k), 1}), append(bools, k == 3)
-			for c, v := range []string{fmt.Sprint(k), fmt.Sprint(k), fmt.Sprint(float32(k) / 2), fmt.Sprint(float64(k) / 2),
+			for c, v := range []string{
+				fmt.Sprint(k), fmt.Sprint(k), fmt.Sprint(float32(k) / 2), fmt.Sprint(float64(k) / 2),
 				strings.TrimSuffix(fmt.Sprintf("1970-01-01 00:00:00.00000%dZ", k), map[bool]string{true: ".000000Z"}[k == 0]) + map[bool]string{true: "Z"}[k == 0],
-				strings.Repeat("x", k), string([]byte{byte(k), 1}), fmt.Sprint(k == 3)} {
+				strings.Repeat("x", k), string([]byte{byte(k), 1}), fmt.Sprint(k == 3),
+			} {
 				want[c] = append(want[c], v)
 			}
 		}
@@ -254,9 +261,14 @@ func TestDictionariesOfEveryType(t *testing.T) {
 		var got [8][]string
 		utc := &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}
 		fields := []arrow.Field{
-			{Name: "i32", Type: arrow.PrimitiveTypes.Int32}, {Name: "i64", Type: arrow.PrimitiveTypes.Int64}, {Name: "f32", Type: arrow.PrimitiveTypes.Float32},
-			{Name: "f64", Type: arrow.PrimitiveTypes.Float64}, {Name: "i96", Type: utc}, {Name: "text", Type: arrow.BinaryTypes.String},
-			{Name: "fixed", Type: arrow.BinaryTypes.String}, {Name: "bools", Type: arrow.FixedWidthTypes.Boolean},
+			{Name: "i32", Type: arrow.PrimitiveTypes.Int32},
+			{Name: "i64", Type: arrow.PrimitiveTypes.Int64},
+			{Name: "f32", Type: arrow.PrimitiveTypes.Float32},
+			{Name: "f64", Type: arrow.PrimitiveTypes.Float64},
+			{Name: "i96", Type: utc},
+			{Name: "text", Type: arrow.BinaryTypes.String},
+			{Name: "fixed", Type: arrow.BinaryTypes.String},
+			{Name: "bools", Type: arrow.FixedWidthTypes.Boolean},
 		}
 		copy(got[:], columnsAs(t, f, fields...))
 		require.Equal(t, want, got[:], "dictionary: %t", dict)
