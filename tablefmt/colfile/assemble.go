@@ -103,6 +103,9 @@ func (p *planNode) leafData() (arrow.ArrayData, error) {
 		bufs = []*memory.Buffer{buffer(bitmap), buffer(byteView(spreadOffsets(offsets, bitmap, n))), memory.NewBufferBytes(d.fixed)}
 	default:
 		vals, err := l.convert(d)
+		if err == nil && l.julian != nil {
+			vals, err = l.julian.toGregorian(l, vals)
+		}
 		if err != nil {
 			return nil, err
 		}

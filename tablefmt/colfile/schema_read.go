@@ -28,6 +28,7 @@ type readLeaf struct {
 	width          int // of physFixed
 	typ            arrow.DataType
 	conv           conversion // from the physical type to typ
+	julian         *julian    // nil: the values are by the Gregorian calendar
 	logical        any        // the *format.XType of its annotation, nil for none
 	maxDef, maxRep uint8
 }
@@ -70,6 +71,12 @@ func (f *File) bindSchema() error {
 		return unsupportedf("Parquet file with row groups and without columns")
 	}
 	f.root, f.leaves, f.fields = root, r.leaves, fields
+	calendar := julianOf(f.meta.KeyValueMetadata)
+	for _, l := range f.leaves {
+		if calendar.applies(l) {
+			l.julian = &calendar
+		}
+	}
 	return nil
 }
 

@@ -192,7 +192,7 @@ func (s *shredded) scalar(l *readLeaf) error {
 			if t.IsAdjustedToUTC {
 				s.kind = shreddedNanosInUTC
 			}
-			l.typ, l.conv = arrow.PrimitiveTypes.Int64, convNone
+			l.typ, l.conv, l.julian = arrow.PrimitiveTypes.Int64, convNone, nil
 			return nil
 		}
 	case *format.IntType:

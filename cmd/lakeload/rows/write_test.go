@@ -214,8 +214,10 @@ func TestNested(t *testing.T) {
 // null in every row.
 func TestVariantsAndNulls(t *testing.T) {
 	schema := arrow.NewSchema([]arrow.Field{
-		{Name: "v", Type: variant.NewType(), Nullable: true}, {Name: "l", Type: arrow.ListOf(variant.NewType()), Nullable: true},
-		{Name: "n", Type: arrow.Null, Nullable: true}, {Name: "s", Type: arrow.StructOf(arrow.Field{Name: "z", Type: arrow.Null, Nullable: true})},
+		{Name: "v", Type: variant.NewType(), Nullable: true},
+		{Name: "l", Type: arrow.ListOf(variant.NewType()), Nullable: true},
+		{Name: "n", Type: arrow.Null, Nullable: true},
+		{Name: "s", Type: arrow.StructOf(arrow.Field{Name: "z", Type: arrow.Null, Nullable: true})},
 	}, nil)
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
 	defer b.Release()
