@@ -63,10 +63,11 @@ var features = []Feature{
 	{Name: "redirectReaderWriter-preview", Reader: true},
 	{Name: "typeWidening", Reader: true, Read: true, Write: true},
 	{Name: "typeWidening-preview", Reader: true, Read: true, Write: true},
-	{Name: "variantType", Reader: true},
-	{Name: "variantType-preview", Reader: true},
-	{Name: "variantShredding", Reader: true},
-	{Name: "variantShredding-preview", Reader: true},
+	{Name: "variantType", Reader: true, Read: true, Write: true},
+	{Name: "variantType-preview", Reader: true, Read: true, Write: true},
+	// A writer may shred, and we never do.
+	{Name: "variantShredding", Reader: true, Read: true, Write: true},
+	{Name: "variantShredding-preview", Reader: true, Read: true, Write: true},
 	{Name: "collations-preview", Reader: true},
 	{Name: "catalogManaged", Reader: true},
 	{Name: "catalogOwned-preview", Reader: true},
@@ -157,7 +158,7 @@ func checkRead(p *Protocol, m *Metadata, s *Schema) error {
 	if m.Format.Provider != "parquet" && m.Format.Provider != "" {
 		return &UnsupportedFeatureError{Feature: fmt.Sprintf("data files in %q", m.Format.Provider)}
 	}
-	return s.checkReadable()
+	return nil
 }
 
 // checkWrite refuses a table that cannot be written here. newRows says that

@@ -34,6 +34,7 @@ type ProtocolOptions struct {
 	DomainMetadata   bool // a domain is to be set
 	ColumnMapping    bool // PropMappingMode is to be set
 	TypeWidening     bool // PropTypeWidening is to be set
+	Variant          bool // a column is of type variant
 }
 
 // OptionsFor gives the options that a schema needs.
@@ -43,6 +44,7 @@ func OptionsFor(s *Schema) ProtocolOptions {
 		GeneratedColumns: columnsWith(MetaGenerationExpression)(nil, s),
 		ColumnMapping:    columnsWith(MetaPhysicalName)(nil, s),
 		TypeWidening:     columnsWith(metaTypeChanges)(nil, s),
+		Variant:          s.has(Variant),
 	}
 }
 
@@ -61,7 +63,7 @@ func (o ProtocolOptions) protocol(readers []string) *Protocol {
 	for _, f := range []struct {
 		name string
 		on   bool
-	}{{"timestampNtz", o.TimestampNTZ}, {"columnMapping", o.ColumnMapping}, {"typeWidening", o.TypeWidening}} {
+	}{{"timestampNtz", o.TimestampNTZ}, {"columnMapping", o.ColumnMapping}, {"typeWidening", o.TypeWidening}, {"variantType", o.Variant}} {
 		if f.on {
 			readers = append(readers, f.name)
 		}
@@ -131,6 +133,7 @@ func checkFeaturesListed(p *Protocol, m *Metadata, s *Schema) error {
 		used    bool
 	}{
 		{"timestampNtz", s.has(TimestampNTZ)},
+		{"variantType", s.has(Variant) && !p.Has("variantType-preview")},
 		{"deletionVectors", m.Property(PropDeletionVectors) == "true"},
 		{"appendOnly", m.Property(PropAppendOnly) == "true"},
 		{"changeDataFeed", m.Property(PropChangeDataFeed) == "true"},

@@ -15,8 +15,7 @@ type Type interface {
 // Primitive is a type without parameters, by its name in the protocol.
 type Primitive string
 
-// The primitive types. Void and Variant are known by name so that a table
-// that has them is refused by name; no column of theirs can be read.
+// The primitive types.
 const (
 	String       Primitive = "string"
 	Long         Primitive = "long"    // 8 bytes
@@ -30,8 +29,10 @@ const (
 	Date         Primitive = "date"
 	Timestamp    Primitive = "timestamp"     // microseconds, an instant
 	TimestampNTZ Primitive = "timestamp_ntz" // microseconds, a local date and time
-	Void         Primitive = "void"
-	Variant      Primitive = "variant"
+	// Void is the type of a column that is null in every row and in no file.
+	// The protocol does not have it; Spark's tables do.
+	Void    Primitive = "void"
+	Variant Primitive = "variant" // any value, see package variant
 )
 
 var primitives = map[Primitive]bool{
@@ -140,20 +141,6 @@ func (s *Struct) CheckNames(mapped bool) error {
 			if !mapped && strings.ContainsAny(f.Name, forbiddenInNames) {
 				return fmt.Errorf("column %q has one of the characters %q in its name", name, forbiddenInNames)
 			}
-		}
-		return nil
-	})
-}
-
-// checkReadable refuses types that no column can be read of.
-func (s *Struct) checkReadable() error {
-	return walkTypes(s, "", func(at string, t Type) error {
-		if t == Void || t == Variant {
-			feature := "variantType"
-			if t == Void {
-				feature = "void columns"
-			}
-			return &UnsupportedFeatureError{Feature: feature, Detail: fmt.Sprintf("column %q", at)}
 		}
 		return nil
 	})

@@ -7,13 +7,14 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/lakeload/lakeload/tablefmt/colfile"
+	"github.com/lakeload/lakeload/tablefmt/variant"
 )
 
 // Arrow gives the schema of the record batches that hold the table's rows: a
 // field a column, in the table's order, partition columns included.
 // timestamp is arrow's timestamp[us, UTC], timestamp_ntz timestamp[us].
 // Lists name their element "element", as the protocol's Parquet files do.
-// A type that cannot be read is an *[UnsupportedFeatureError].
+// variant is variant.Type, and void is arrow's null. A type that cannot be read is an *[UnsupportedFeatureError].
 func (s *Struct) Arrow() (*arrow.Schema, error) { return MappingNone.arrow(s) }
 
 // arrow is Struct.Arrow with what a mode of column mapping finds the columns
@@ -75,6 +76,7 @@ var arrowPrimitives = map[Primitive]arrow.DataType{
 	Boolean: arrow.FixedWidthTypes.Boolean, Date: arrow.FixedWidthTypes.Date32,
 	Timestamp:    &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"},
 	TimestampNTZ: &arrow.TimestampType{Unit: arrow.Microsecond},
+	Variant:      variant.NewType(), Void: arrow.Null,
 }
 
 // ArrowType gives the Arrow type of a Delta type. A type that cannot be read

@@ -18,8 +18,9 @@ var arrows = []arrow{
 	{"cdc/cdctest/...", []string{"cdc"}},
 	{"cdc/postgres/...", []string{"cdc"}},
 
-	{"tablefmt", []string{"tablefmt/colfile", "tablefmt/dv", "tablefmt/objstore", "tablefmt/predicate"}},
-	{"tablefmt/colfile/...", nil},
+	{"tablefmt", []string{"tablefmt/colfile", "tablefmt/dv", "tablefmt/objstore", "tablefmt/predicate", "tablefmt/variant"}},
+	{"tablefmt/colfile/...", []string{"tablefmt/variant"}},
+	{"tablefmt/variant", nil},
 	{"tablefmt/dv/...", nil},
 	{"tablefmt/predicate/...", nil},
 	{"tablefmt/objstore", nil},

@@ -15,6 +15,7 @@ type planNode struct {
 	typ      arrow.DataType // the result's
 	children []*planNode    // as typ has them; nil: not in the file
 	reader   *leafReader    // of a leaf below: it tells the structure
+	variant  *variantPlan   // of a variant, else nil
 }
 
 // assemble builds the array of a node from the batch that its readers hold.
@@ -28,6 +29,13 @@ func (p *planNode) assemble() (arrow.Array, error) {
 }
 
 func (p *planNode) data() (arrow.ArrayData, error) {
+	if p.variant != nil {
+		d, err := p.variantData()
+		if err != nil {
+			return nil, fmt.Errorf("variant %q: %w", p.reader.leaf.path, err)
+		}
+		return d, nil
+	}
 	switch p.node.shape {
 	case shapeLeaf:
 		d, err := p.leafData()
@@ -95,6 +103,9 @@ func (p *planNode) leafData() (arrow.ArrayData, error) {
 		bufs = []*memory.Buffer{buffer(bitmap), buffer(byteView(spreadOffsets(offsets, bitmap, n))), memory.NewBufferBytes(d.fixed)}
 	default:
 		vals, err := l.convert(d)
+		if err == nil && l.julian != nil {
+			vals, err = l.julian.toGregorian(l, vals)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -3,6 +3,7 @@ package colfile
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 )
@@ -38,7 +39,7 @@ func fieldID(f *arrow.Field) (id int32, ok bool, err error) {
 // lacks it. byID says that ids tell, else names do.
 func (n *readNode) match(f *arrow.Field, byID bool) (*readNode, error) {
 	if !byID {
-		return n.child(fileName(f)), nil
+		return n.named(fileName(f))
 	}
 	id, ok, err := fieldID(f)
 	if err != nil {
@@ -57,6 +58,26 @@ func (n *readNode) match(f *arrow.Field, byID bool) (*readNode, error) {
 		}
 		if found != nil {
 			return nil, corruptf("fields %q and %q both have the id %d", found.field.Name, c.field.Name, id)
+		}
+		found = c
+	}
+	return found, nil
+}
+
+// named finds the field of a struct by its name: the very one, or else one that
+// differs by case alone, as Delta's names do not differ by it. Two of those are
+// an error, for either could be meant.
+func (n *readNode) named(name string) (*readNode, error) {
+	if c := n.child(name); c != nil {
+		return c, nil
+	}
+	var found *readNode
+	for _, c := range n.children {
+		if !strings.EqualFold(c.field.Name, name) {
+			continue
+		}
+		if found != nil {
+			return nil, corruptf("fields %q and %q are both called %q but for case", found.field.Name, c.field.Name, name)
 		}
 		found = c
 	}

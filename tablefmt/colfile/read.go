@@ -8,6 +8,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/lakeload/lakeload/tablefmt/variant"
 )
 
 // Defaults of ReadOptions.
@@ -25,14 +27,16 @@ type ReadOptions struct {
 	// set together with Schema.
 	Columns []string
 	// Schema is what the result is to look like, if not nil. Its columns, and
-	// the fields of its structs, are found in the file by name, exactly; one
-	// that the file does not have is null in every row. A type that differs
+	// the fields of its structs, are found in the file by name, or by one that
+	// differs by case alone; one that the file does not have is null in every row. A type that differs
 	// from the file's is converted where no value is lost: integers and
 	// floats to wider ones (to narrower integers too, if each value fits),
 	// integers to double and decimal, decimals to more digits, date to
 	// timestamp, binary to and from string, timestamps with and without a
 	// zone as they are. Anything else gives an error that wraps
-	// ErrUnsupported. Only UTC and the empty zone are known.
+	// ErrUnsupported. Only UTC and the empty zone are known. A group of the file
+	// is read as a variant.Type where that is wanted, shredded or not. What is
+	// wanted as arrow.Null is null, whatever the file has.
 	// A field whose metadata has FileNameKey is found by that name.
 	Schema *arrow.Schema
 	// ByFieldID finds the fields of Schema by their ids (FieldIDKey) and not
@@ -147,7 +151,7 @@ func (f *File) newReader(opt ReadOptions) (_ *reader, err error) {
 		field := r.schema.Field(i)
 		var p *planNode
 		n, err := f.root.match(&field, opt.ByFieldID)
-		if err == nil && n != nil {
+		if err == nil && n != nil && field.Type.ID() != arrow.NULL {
 			p, err = r.plan(n, field.Type)
 		}
 		if err != nil {
@@ -192,6 +196,9 @@ func (n *readNode) child(name string) *readNode {
 
 // plan matches a node with the wanted type.
 func (r *reader) plan(n *readNode, want arrow.DataType) (*planNode, error) {
+	if _, ok := want.(*variant.Type); ok {
+		return r.planVariant(n, want)
+	}
 	p := &planNode{node: n, typ: want}
 	switch n.shape {
 	case shapeLeaf:
@@ -236,7 +243,7 @@ func (r *reader) planFields(p *planNode, n *readNode, t *arrow.StructType) error
 	for _, f := range t.Fields() {
 		var c *planNode
 		child, err := n.match(&f, r.opt.ByFieldID)
-		if err == nil && child != nil {
+		if err == nil && child != nil && f.Type.ID() != arrow.NULL {
 			c, err = r.plan(child, f.Type)
 		}
 		if err != nil {

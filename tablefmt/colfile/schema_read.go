@@ -28,6 +28,8 @@ type readLeaf struct {
 	width          int // of physFixed
 	typ            arrow.DataType
 	conv           conversion // from the physical type to typ
+	julian         *julian    // nil: the values are by the Gregorian calendar
+	logical        any        // the *format.XType of its annotation, nil for none
 	maxDef, maxRep uint8
 }
 
@@ -69,6 +71,12 @@ func (f *File) bindSchema() error {
 		return unsupportedf("Parquet file with row groups and without columns")
 	}
 	f.root, f.leaves, f.fields = root, r.leaves, fields
+	calendar := julianOf(f.meta.KeyValueMetadata)
+	for _, l := range f.leaves {
+		if calendar.applies(l) {
+			l.julian = &calendar
+		}
+	}
 	return nil
 }
 
@@ -121,7 +129,9 @@ func (r *schemaReader) body(el *format.SchemaElement, path string, slotDef, slot
 	if path != "" {
 		path += "."
 	}
-	path += el.Name
+	if path += el.Name; len(path) > maxPath { // or a footer's few bytes could ask for gigabytes
+		path = "..." + path[len(path)-maxPath:]
+	}
 	var err error
 	switch {
 	case !el.NumChildren.Valid || el.NumChildren.V == 0 && el.Type.Valid:
@@ -244,7 +254,7 @@ func (r *schemaReader) mapBody(n *readNode, el *format.SchemaElement, path strin
 }
 
 func (r *schemaReader) leafBody(n *readNode, el *format.SchemaElement, path string) error {
-	l := &readLeaf{index: len(r.leaves), path: path, maxDef: n.def, maxRep: n.slotRep}
+	l := &readLeaf{index: len(r.leaves), path: path, maxDef: n.def, maxRep: n.slotRep, logical: el.LogicalType.Value}
 	switch {
 	case !el.Type.Valid:
 		return corruptf("column %q without a type", path)
@@ -270,6 +280,9 @@ func (r *schemaReader) leafBody(n *readNode, el *format.SchemaElement, path stri
 	r.leaves = append(r.leaves, l)
 	return nil
 }
+
+// maxPath bounds the path of a column in messages.
+const maxPath = 1000
 
 // maxFixedWidth is the longest FIXED_LEN_BYTE_ARRAY that is taken for real.
 const maxFixedWidth = 1 << 20

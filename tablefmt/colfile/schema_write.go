@@ -8,6 +8,8 @@ import (
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/lakeload/lakeload/tablefmt/variant"
 )
 
 // FieldIDKey is the key of an Arrow field's metadata that holds its Parquet
@@ -61,6 +63,9 @@ const (
 // writeNode is a field of the written schema. Its levels are those of a value
 // that is present: def counts the optional and repeated ancestors and itself,
 // rep the repeated ones.
+//
+// A column, or a field of a struct, of arrow.Null is not written and has no
+// node: Parquet readers take what a file lacks for null.
 type writeNode struct {
 	name     string
 	shape    shape
@@ -68,7 +73,8 @@ type writeNode struct {
 	def, rep uint8
 	children []*writeNode // struct: fields; list: element; map: key, value
 	leaf     *leafWriter
-	track    *columnTracker // of a list or map: nil, or counts its nulls for Delta
+	track    *columnTracker // of a list, map or variant: nil, or counts its nulls for Delta
+	variant  bool           // a struct of a variant's parts
 }
 
 // schemaBuilder turns an Arrow schema into nodes, leaves and the footer's
@@ -81,13 +87,18 @@ type schemaBuilder struct {
 	maxStats int
 }
 
-// maxNesting bounds the depth of written and read schemas, far above what any
-// table has, and far below the 255 that the level arithmetic could do.
-const maxNesting = 64
+// maxNesting bounds the depth of written and read schemas: a list has three
+// levels, a field of a shredded variant two. It is below the 255 that the level
+// arithmetic could do.
+const maxNesting = 240
 
 func (b *schemaBuilder) build(schema *arrow.Schema) ([]*writeNode, error) {
+	written := writtenFields(schema.Fields())
+	if written == 0 && schema.NumFields() > 0 {
+		return nil, unsupportedf("a table none of whose columns can be in a file")
+	}
 	b.elements = append(b.elements, format.SchemaElement{
-		Name: "schema", NumChildren: thrift.New(int32(schema.NumFields())),
+		Name: "schema", NumChildren: thrift.New(int32(written)),
 	})
 	nodes := make([]*writeNode, schema.NumFields())
 	seen := make(map[string]bool, schema.NumFields())
@@ -96,6 +107,9 @@ func (b *schemaBuilder) build(schema *arrow.Schema) ([]*writeNode, error) {
 			return nil, unsupportedf("two columns are called %q", fileName(&f))
 		}
 		seen[fileName(&f)] = true
+		if f.Type.ID() == arrow.NULL {
+			continue
+		}
 		n, err := b.field(f, nil, 0, 0, true)
 		if err != nil {
 			return nil, fmt.Errorf("column %q: %w", f.Name, err)
@@ -103,6 +117,16 @@ func (b *schemaBuilder) build(schema *arrow.Schema) ([]*writeNode, error) {
 		nodes[i] = n
 	}
 	return nodes, nil
+}
+
+// writtenFields counts the fields that are written.
+func writtenFields(fields []arrow.Field) (n int) {
+	for _, f := range fields {
+		if f.Type.ID() != arrow.NULL {
+			n++
+		}
+	}
+	return n
 }
 
 // field adds the elements of f below path, whose parent has levels def and
@@ -126,6 +150,8 @@ func (b *schemaBuilder) field(f arrow.Field, path []string, def, rep uint8, stat
 	switch t := f.Type.(type) {
 	case *arrow.StructType:
 		return n, b.structNode(n, el, t, path, stats)
+	case *variant.Type:
+		return n, b.variantNode(n, el, path, stats)
 	case *arrow.MapType:
 		return n, b.mapNode(n, el, t, path, stats)
 	case *arrow.ListType:
@@ -154,16 +180,42 @@ func (b *schemaBuilder) wantStats() bool {
 }
 
 func (b *schemaBuilder) structNode(n *writeNode, el format.SchemaElement, t *arrow.StructType, path []string, stats bool) error {
-	if t.NumFields() == 0 {
+	written := writtenFields(t.Fields())
+	if written == 0 {
 		return unsupportedf("struct without fields, which Parquet cannot store")
 	}
 	n.shape = shapeStruct
-	el.NumChildren.Set(int32(t.NumFields()))
+	el.NumChildren.Set(int32(written))
 	b.elements = append(b.elements, el)
 	for _, f := range t.Fields() {
+		if f.Type.ID() == arrow.NULL {
+			n.children = append(n.children, nil)
+			continue
+		}
 		c, err := b.field(f, path, n.def, n.rep, stats)
 		if err != nil {
 			return fmt.Errorf("field %q: %w", f.Name, err)
+		}
+		n.children = append(n.children, c)
+	}
+	return nil
+}
+
+// variantNode adds the two parts of a variant, not shredded. (Variant in
+// Parquet) For Delta it is one column.
+func (b *schemaBuilder) variantNode(n *writeNode, el format.SchemaElement, path []string, stats bool) error {
+	n.shape, n.variant = shapeStruct, true
+	el.NumChildren.Set(2)
+	el.LogicalType.Value = &format.VariantType{SpecificationVersion: 1}
+	b.elements = append(b.elements, el)
+	if stats && b.wantStats() {
+		n.track = &columnTracker{path: path, typ: variant.NewType()}
+		b.columns = append(b.columns, n.track)
+	}
+	for _, name := range []string{variantMetadata, variantValue} {
+		c, err := b.field(arrow.Field{Name: name, Type: arrow.BinaryTypes.Binary}, path, n.def, n.rep, false)
+		if err != nil {
+			return err
 		}
 		n.children = append(n.children, c)
 	}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/lakeload/lakeload/tablefmt/variant"
 )
 
 // levels is one vector of a nested column's way down to its leaves: for each
@@ -34,6 +36,9 @@ func (s *scratch) level(depth int) *levels {
 
 // writeNested adds rows of a nested column, from the vector at depth.
 func (n *writeNode) writeNested(arr arrow.Array, s *scratch, depth int) error {
+	if e, ok := arr.(array.ExtensionArray); ok {
+		arr = e.Storage()
+	}
 	switch n.shape {
 	case shapeLeaf:
 		return n.shredLeaf(arr, s, depth)
@@ -123,15 +128,30 @@ func (n *writeNode) shredStruct(a *array.Struct, s *scratch, depth int) error {
 		}
 		if !ok {
 			p = -1
+			if n.track != nil {
+				n.track.nulls++
+			}
+		} else if n.variant {
+			if err := checkVariant(a, int(p)); err != nil {
+				return err
+			}
 		}
 		out.add(p, def, in.rep[i])
 	}
 	for i, c := range n.children {
+		if c == nil {
+			continue
+		}
 		if err := c.named(a.Field(i), s, depth+1); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkVariant refuses what no reader could make sense of.
+func checkVariant(a *array.Struct, i int) error {
+	return variant.Check(a.Field(0).(*array.Binary).Value(i), a.Field(1).(*array.Binary).Value(i))
 }
 
 // shredList makes the vector of the elements: one entry each, and one for

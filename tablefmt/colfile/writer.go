@@ -180,6 +180,9 @@ func (w *Writer) write(rec arrow.RecordBatch, n int, rows []int32) error {
 			sel = selection{pos: rows[at : at+k]}
 		}
 		w.err = w.eachColumn(len(w.nodes), k, func(i int, s *scratch) error {
+			if w.nodes[i] == nil {
+				return nil
+			}
 			if err := w.nodes[i].writeRows(rec.Column(i), sel, s); err != nil {
 				return fmt.Errorf("writing column %q: %w", w.nodes[i].name, err)
 			}
@@ -260,7 +263,7 @@ func dataBytes(d arrow.ArrayData) int64 {
 		if b := byteArrays(d); len(b.offsets) > 0 {
 			n = int64(b.offsets[len(b.offsets)-1] - b.offsets[0])
 		}
-	case arrow.STRUCT, arrow.LIST, arrow.MAP:
+	case arrow.STRUCT, arrow.LIST, arrow.MAP, arrow.EXTENSION:
 		for _, c := range d.Children() {
 			n += dataBytes(c)
 		}

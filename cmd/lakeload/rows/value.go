@@ -1,7 +1,8 @@
 // Package rows writes Arrow record batches for people and for other programs:
 // as a table of text, JSON lines or CSV. Values look as PostgreSQL's
 // row_to_json writes them: numbers with all their digits, times in ISO 8601,
-// NaN and infinities as strings, bytes as "\x" and hexadecimal digits.
+// NaN and infinities as strings, bytes as "\x" and hexadecimal digits. A
+// variant is JSON as Spark's to_json writes it, in every format.
 package rows
 
 import (
@@ -14,6 +15,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/lakeload/lakeload/tablefmt/variant"
 )
 
 const (
@@ -22,9 +25,13 @@ const (
 	layoutZone      = "-07:00"
 )
 
+// isNull says whether there is no value at i. Arrow's arrays of nulls say of
+// none that it is one.
+func isNull(a arrow.Array, i int) bool { return a.IsNull(i) || a.DataType().ID() == arrow.NULL }
+
 // appendJSON appends the value at i as JSON.
 func appendJSON(b []byte, a arrow.Array, i int) ([]byte, error) {
-	if a.IsNull(i) {
+	if isNull(a, i) {
 		return append(b, "null"...), nil
 	}
 	switch v := a.(type) {
@@ -38,6 +45,9 @@ func appendJSON(b []byte, a arrow.Array, i int) ([]byte, error) {
 		return appendMap(b, v, i)
 	case *array.Struct:
 		return appendStruct(b, v, i)
+	case *variant.Array:
+		metadata, value := v.Parts(i)
+		return variant.AppendJSON(b, metadata, value)
 	}
 	text, literal, err := scalar(a, i)
 	if err != nil {
@@ -52,11 +62,11 @@ func appendJSON(b []byte, a arrow.Array, i int) ([]byte, error) {
 // appendText appends the value at i as it looks outside of JSON: strings
 // bare, lists and the like as JSON. Nothing for null.
 func appendText(b []byte, a arrow.Array, i int) ([]byte, error) {
-	if a.IsNull(i) {
+	if isNull(a, i) {
 		return b, nil
 	}
 	switch a.(type) {
-	case *array.List, *array.LargeList, *array.Map, *array.Struct:
+	case *array.List, *array.LargeList, *array.Map, *array.Struct, *variant.Array:
 		return appendJSON(b, a, i)
 	}
 	text, _, err := scalar(a, i)
@@ -104,8 +114,6 @@ func scalar(a arrow.Array, i int) (text string, literal bool, err error) {
 		return v.Value(i).ToTime().Format(layoutDate), false, nil
 	case *array.Timestamp:
 		return timestamp(v, i), false, nil
-	case *array.Null:
-		return "null", true, nil
 	}
 	return "", false, fmt.Errorf("values of type %s cannot be written", a.DataType())
 }

@@ -101,7 +101,7 @@ func (l *lines) csvRow(b []byte, rec arrow.RecordBatch, i int) ([]byte, error) {
 		if j > 0 {
 			b = append(b, ',')
 		}
-		if rec.Column(j).IsNull(i) {
+		if isNull(rec.Column(j), i) {
 			continue
 		}
 		var err error
@@ -221,7 +221,7 @@ func (t *table) put(cells []string) {
 }
 
 func cell(a arrow.Array, i int) (string, error) {
-	if a.IsNull(i) {
+	if isNull(a, i) {
 		return "NULL", nil
 	}
 	s, err := Text(a, i)

@@ -16,6 +16,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/lakeload/lakeload/tablefmt/variant"
 )
 
 var everyType = arrow.NewSchema([]arrow.Field{
@@ -206,4 +208,48 @@ func TestNested(t *testing.T) {
 	require.Equal(t, "v\n[]\n\n\"[{\"\"r\"\":{\"\"lower\"\":null,\"\"empty\"\":true},\"\"m\"\":{},\"\"f\"\":0.5}]\"\n", out)
 	out = written(t, func(w *bytes.Buffer) Writer { return Table(w, schema) }, rec.NewSlice(1, 3))
 	require.Equal(t, "v\n────\n[]\nNULL\n", out)
+}
+
+// TestVariantsAndNulls: a variant is JSON everywhere, and a column of nothing is
+// null in every row.
+func TestVariantsAndNulls(t *testing.T) {
+	schema := arrow.NewSchema([]arrow.Field{
+		{Name: "v", Type: variant.NewType(), Nullable: true},
+		{Name: "l", Type: arrow.ListOf(variant.NewType()), Nullable: true},
+		{Name: "n", Type: arrow.Null, Nullable: true},
+		{Name: "s", Type: arrow.StructOf(arrow.Field{Name: "z", Type: arrow.Null, Nullable: true})},
+	}, nil)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	defer b.Release()
+	add := func(e array.Builder, value []byte) {
+		s := e.(*array.ExtensionBuilder).StorageBuilder().(*array.StructBuilder)
+		s.Append(true)
+		s.FieldBuilder(0).(*array.BinaryBuilder).Append([]byte{1, 1, 0, 1, 'k'})
+		s.FieldBuilder(1).(*array.BinaryBuilder).Append(value)
+	}
+	for _, v := range [][]byte{{2, 1, 0, 0, 2, 12, 5}, {9, 'h', 'i'}, {0}} { // {"k":5}, "hi", null
+		add(b.Field(0), v)
+		b.Field(1).(*array.ListBuilder).Append(true)
+		add(b.Field(1).(*array.ListBuilder).ValueBuilder(), v)
+		b.Field(2).AppendNull()
+		b.Field(3).(*array.StructBuilder).Append(true)
+		b.Field(3).(*array.StructBuilder).FieldBuilder(0).AppendNull()
+	}
+	b.Field(0).AppendNull()
+	b.Field(1).AppendNull()
+	b.Field(2).AppendNull()
+	b.Field(3).AppendNull()
+	rec := b.NewRecordBatch()
+	require.Equal(t, `{"v":{"k":5},"l":[{"k":5}],"n":null,"s":{"z":null}}
+{"v":"hi","l":["hi"],"n":null,"s":{"z":null}}
+{"v":null,"l":[null],"n":null,"s":{"z":null}}
+{"v":null,"l":null,"n":null,"s":null}
+`, written(t, func(w *bytes.Buffer) Writer { return JSONLines(w, schema) }, rec))
+	require.Equal(t, `v,l,n,s
+"{""k"":5}","[{""k"":5}]",,"{""z"":null}"
+"""hi""","[""hi""]",,"{""z"":null}"
+null,[null],,"{""z"":null}"
+,,,
+`, written(t, func(w *bytes.Buffer) Writer { return CSV(w, schema) }, rec))
+	require.Contains(t, written(t, func(w *bytes.Buffer) Writer { return Table(w, schema) }, rec), `{"k":5}  [{"k":5}]  NULL`)
 }
