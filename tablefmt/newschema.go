@@ -31,7 +31,7 @@ func (m *Metadata) SetSchema(s *Schema) error {
 	if err != nil {
 		return invalidf("%w", err)
 	}
-	b := bookkeeper{to: mode, widens: m.Property(PropTypeWidening) == "true"}
+	b := bookkeeper{to: mode, widens: m.isTrue(PropTypeWidening)}
 	old := new(Schema)
 	if m.SchemaString != "" {
 		if old, err = ParseSchema(m.SchemaString); err != nil {

@@ -27,7 +27,8 @@ type Transaction struct {
 	cdcs     []CDCFile
 	info     CommitInfo
 	reads    Reads
-	restores bool // it makes the table what it was: all its files were written under the metadata that it sets
+	proven   []rowRule // rules that are new, and that all rows keep
+	restores bool      // it makes the table what it was: all its files were written under the metadata that it sets
 	done     bool
 	before   *CommitInfo // of the version that the commit followed, once it is done
 }
@@ -110,7 +111,8 @@ func (t *Transaction) SetTxn(appID string, version int64) {
 	t.txns = append(t.txns, Txn{AppID: appID, Version: version, LastUpdated: &now})
 }
 
-// SetDomain sets a metadata domain. The protocol must list domainMetadata.
+// SetDomain sets a metadata domain. The protocol must list domainMetadata. Names
+// that begin with "delta." are the protocol's own, and refused.
 func (t *Transaction) SetDomain(domain, configuration string) {
 	t.domains = append(t.domains, DomainMetadata{Domain: domain, Configuration: configuration})
 }
