@@ -77,6 +77,61 @@ func parseClustering(configuration string) ([][]string, error) {
 	return out, nil
 }
 
+// placeClustering makes the domain of what SetClustering wants.
+func (t *Transaction) placeClustering(s *Schema, mode MappingMode) error {
+	if t.cluster == nil {
+		return nil
+	}
+	paths := make([][]string, len(t.cluster))
+	for i, names := range t.cluster {
+		st := s
+		for _, name := range names {
+			var f Field
+			ok := false
+			if st != nil {
+				f, ok = st.Field(name)
+			}
+			if !ok {
+				return invalidf("clustering by %q, which is no column", strings.Join(names, "."))
+			}
+			paths[i] = append(paths[i], mode.physicalName(&f))
+			st, _ = f.Type.(*Struct)
+		}
+		if st != nil || len(names) == 0 {
+			return invalidf("clustering by %q, which has no order", strings.Join(names, "."))
+		}
+	}
+	b, err := json.Marshal(struct {
+		Columns [][]string `json:"clusteringColumns"`
+		Name    string     `json:"domainName"`
+	}{paths, clusteringDomain})
+	if err != nil {
+		return invalidf("clustering: %w", err)
+	}
+	t.domains = append(t.domains, DomainMetadata{Domain: clusteringDomain, Configuration: string(b)})
+	return t.checkClusteredFiles(paths)
+}
+
+// checkClusteredFiles refuses clustering by a column of which a file that is
+// there has no statistics.
+func (t *Transaction) checkClusteredFiles(columns [][]string) error {
+	if t.base == nil {
+		return nil
+	}
+	for a := range t.base.Files() {
+		st, err := a.ParseStats()
+		if err != nil {
+			return invalidf("%w", err)
+		}
+		for _, path := range columns {
+			if !st.tells(path) {
+				return invalidf("clustering by %q: %s has no statistics of it", strings.Join(path, "."), a.Path)
+			}
+		}
+	}
+	return nil
+}
+
 // checkClustering refuses what a clustered table does not bear: partition
 // columns, a schema without a clustering column, and new files without
 // statistics of those columns. (Writer Requirements for Clustered Table)

@@ -43,7 +43,10 @@ type FileOptions struct {
 	// row a new one, or one that is written anew. Only [Snapshot.NewFileWriter]
 	// knows of them.
 	RowIDs bool
-	Tags   map[string]string // of the action; kept
+	// Computed says that the caller has computed the values of generated columns
+	// as their expressions say, and answers for them: they are not looked at.
+	Computed bool
+	Tags     map[string]string // of the action; kept
 
 	random int // characters of a folder by chance; 0 for none
 }

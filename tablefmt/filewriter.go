@@ -106,7 +106,7 @@ func (s *Snapshot) planWriter(o *FileOptions) (plan writerPlan, err error) {
 	data := s.DataArrow()
 	plan = writerPlan{schema: data, rowIDs: o.RowIDs, partitions: s.writesPartitions()}
 	if !o.Rearranges {
-		if plan.check, err = newChecker(s, data, constants); err != nil {
+		if plan.check, err = newChecker(s, data, constants, o.Computed); err != nil {
 			return plan, err
 		}
 	}

@@ -86,7 +86,7 @@ func (t *Transaction) checkNewRules(p *Protocol, m *Metadata, s *Schema) error {
 		return err
 	}
 	for _, r := range now {
-		if !known[r.name+"\x00"+r.expression] && !strings.HasPrefix(r.name, "the generated column") {
+		if !known[r.name+"\x00"+r.expression] && !r.generated {
 			return invalidf("%s (%s) is new, and the table's rows were not held against it; AddConstraint does so for CHECK constraints", r.name, r.expression)
 		}
 	}

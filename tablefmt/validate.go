@@ -48,6 +48,9 @@ func (t *Transaction) validate() error {
 	if err := checkWrite(p, m, s); err != nil {
 		return err
 	}
+	if err := t.placeClustering(s, mode); err != nil {
+		return err
+	}
 	if err := t.checkDomains(p); err != nil {
 		return err
 	}
@@ -97,7 +100,7 @@ func (t *Transaction) checkDomains(p *Protocol) error {
 			return invalidf("the metadata domain %q is set twice", name)
 		}
 		seen[name] = true
-		if strings.HasPrefix(name, "delta.") && !t.restores {
+		if strings.HasPrefix(name, "delta.") && !t.restores && (name != clusteringDomain || t.cluster == nil) {
 			return invalidf("the metadata domain %q is the protocol's, and not for callers to set", name)
 		}
 	}

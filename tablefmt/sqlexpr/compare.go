@@ -2,6 +2,7 @@ package sqlexpr
 
 import (
 	"cmp"
+	"math/big"
 	"strings"
 	"time"
 )
@@ -150,6 +151,9 @@ func numbers(a, b *node, refused error) (comparer, error) {
 	if x.kind == kindFloat || y.kind == kindFloat || x.kind == kindDouble || y.kind == kindDouble {
 		return func(a, b value) int { return compareDoubles(toDouble(a, x), toDouble(b, y)) }, nil
 	}
+	if x.integer() && beyondLong(b) || y.integer() && beyondLong(a) {
+		return nil, refused // Spark takes this for true or false, for nulls too
+	}
 	x, y = digitsOf(a), digitsOf(b)
 	scale := max(x.scale, y.scale)
 	if max(x.precision-x.scale, y.precision-y.scale)+scale > 38 {
@@ -157,6 +161,15 @@ func numbers(a, b *node, refused error) (comparer, error) {
 	}
 	x, y = a.typ, b.typ
 	return func(a, b value) int { return toDecimal(a, x, scale).Cmp(toDecimal(b, y, scale)) }, nil
+}
+
+// beyondLong reports whether a literal decimal is none that 64 bits could hold.
+func beyondLong(n *node) bool {
+	if n.literal == nil || n.typ.kind != kindDecimal || n.literal.null {
+		return false
+	}
+	whole := new(big.Int).Quo(n.literal.d, powers[n.typ.scale])
+	return !whole.IsInt64()
 }
 
 // digitsOf is the decimal type that Spark takes a number for.
