@@ -185,9 +185,9 @@ func keepIdentityMarks(m, now *Metadata) {
 		if !ok || f.Metadata[metaIdentityStart] == nil || g.Metadata[metaIdentityStart] == nil {
 			continue
 		}
-		mark, given := wholeNumber(g.Metadata[metaIdentityMark])
-		old, had := wholeNumber(f.Metadata[metaIdentityMark])
-		step, _ := wholeNumber(f.Metadata[metaIdentityStep])
+		mark, given := metadataNumber(g.Metadata[metaIdentityMark])
+		old, had := metadataNumber(f.Metadata[metaIdentityMark])
+		step, _ := metadataNumber(f.Metadata[metaIdentityStep])
 		if further := !had || step >= 0 && mark > old || step < 0 && mark < old; !given || !further {
 			continue
 		}
@@ -200,8 +200,8 @@ func keepIdentityMarks(m, now *Metadata) {
 	}
 }
 
-// wholeNumber reads a number of a column's metadata.
-func wholeNumber(v any) (int64, bool) {
+// metadataNumber reads a number of a column's metadata.
+func metadataNumber(v any) (int64, bool) {
 	n, ok := v.(json.Number)
 	if !ok {
 		return 0, false
