@@ -49,7 +49,7 @@ func (s *Snapshot) statsPaths(n int) (map[string]bool, error) {
 		}
 		for _, l := range leaves {
 			for _, name := range listed {
-				if within(l.names, name) {
+				if isOrIn(l.names, name) {
 					want[pathKey(l.files)] = true
 				}
 			}
@@ -95,8 +95,8 @@ func fileNameOf(f arrow.Field) string {
 	return f.Name
 }
 
-// within reports whether a column is the named one, or a field of it.
-func within(column, named []string) bool {
+// isOrIn reports whether a column is the named one, or a field of it.
+func isOrIn(column, named []string) bool {
 	if len(named) > len(column) {
 		return false
 	}

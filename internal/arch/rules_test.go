@@ -18,10 +18,11 @@ var arrows = []arrow{
 	{"cdc/cdctest/...", []string{"cdc"}},
 	{"cdc/postgres/...", []string{"cdc"}},
 
-	{"tablefmt", []string{"tablefmt/colfile", "tablefmt/dv", "tablefmt/objstore", "tablefmt/predicate"}},
+	{"tablefmt", []string{"tablefmt/colfile", "tablefmt/dv", "tablefmt/objstore", "tablefmt/predicate", "tablefmt/sqlexpr"}},
 	{"tablefmt/colfile/...", nil},
 	{"tablefmt/dv/...", nil},
 	{"tablefmt/predicate/...", nil},
+	{"tablefmt/sqlexpr/...", nil},
 	{"tablefmt/objstore", nil},
 	{"tablefmt/objstore/...", []string{"tablefmt/objstore"}},
 
