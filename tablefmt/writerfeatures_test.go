@@ -296,7 +296,7 @@ func TestIdentityColumns(t *testing.T) {
 	then := addAll(t, s, *a)
 	s, err = setMetadata(then, func(m *Metadata) { m.SchemaString = identity(true, "9").JSON() })
 	require.NoError(t, err)
-	s, err = setMetadata(s, func(m *Metadata) { m.Name = "other" })
+	_, err = setMetadata(s, func(m *Metadata) { m.Name = "other" })
 	require.NoError(t, err)
 	s, _, err = Restore(ctx, then, RestoreOptions{})
 	require.NoError(t, err)
@@ -344,7 +344,9 @@ func TestTimesInCommitsTurnedOn(t *testing.T) {
 func TestIcebergCompatibility(t *testing.T) {
 	list := func(e Type) Type { return &Array{Element: e, ContainsNull: true} }
 	schema := &Schema{Fields: []Field{
-		{Name: "id", Type: Long, Nullable: true}, {Name: "p", Type: String, Nullable: true}, {Name: "l", Type: list(list(Long)), Nullable: true},
+		{Name: "id", Type: Long, Nullable: true},
+		{Name: "p", Type: String, Nullable: true},
+		{Name: "l", Type: list(list(Long)), Nullable: true},
 		{Name: "m", Nullable: true, Type: &Map{Key: String, Value: &Struct{Fields: []Field{{Name: "x", Type: list(Integer), Nullable: true}}}, ValueContainsNull: true}},
 	}}
 	conf := map[string]string{PropMappingMode: "name", propIcebergV2: "true"}

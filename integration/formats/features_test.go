@@ -37,16 +37,20 @@ var writtenTables = map[string]written{
 		},
 	},
 	"iceberg 1": {
-		make: []string{"CREATE TABLE {t} (p STRING, id LONG, d DATE, ts TIMESTAMP, q INT) USING delta PARTITIONED BY (q, p) TBLPROPERTIES ('delta.columnMapping.mode' = 'name', 'delta.enableIcebergCompatV1' = 'true', 'delta.enableDeletionVectors' = 'false')",
-			"INSERT INTO {t} VALUES ('a', 1, DATE'2024-01-01', TIMESTAMP'2024-01-01 00:00:00.123456', 1), (null, 2, null, null, null)"},
+		make: []string{
+			"CREATE TABLE {t} (p STRING, id LONG, d DATE, ts TIMESTAMP, q INT) USING delta PARTITIONED BY (q, p) TBLPROPERTIES ('delta.columnMapping.mode' = 'name', 'delta.enableIcebergCompatV1' = 'true', 'delta.enableDeletionVectors' = 'false')",
+			"INSERT INTO {t} VALUES ('a', 1, DATE'2024-01-01', TIMESTAMP'2024-01-01 00:00:00.123456', 1), (null, 2, null, null, null)",
+		},
 		parts: map[string]*string{"p": ptr("a"), "q": ptr("1")},
 		lines: `{"id":7,"d":"2024-02-29","ts":"2024-02-29T01:02:03.456789Z"}`,
 		spark: []string{"UPDATE {t} SET id = 8 WHERE id = 7", "INSERT INTO {t} (p, id, q) VALUES ('b', 9, 4)"},
 		check: sameParquet,
 	},
 	"iceberg 2": {
-		make: []string{"CREATE TABLE {t} (id LONG, l ARRAY<ARRAY<INT>>, p DATE, m MAP<STRING, STRUCT<a: INT, b: ARRAY<STRING>>>) USING delta PARTITIONED BY (p) TBLPROPERTIES ('delta.columnMapping.mode' = 'id', 'delta.enableIcebergCompatV2' = 'true', 'delta.enableDeletionVectors' = 'false')",
-			"INSERT INTO {t} VALUES (1, array(array(1, null)), DATE'2024-01-01', map('k', struct(1, array('x', null)))), (2, null, null, null)"},
+		make: []string{
+			"CREATE TABLE {t} (id LONG, l ARRAY<ARRAY<INT>>, p DATE, m MAP<STRING, STRUCT<a: INT, b: ARRAY<STRING>>>) USING delta PARTITIONED BY (p) TBLPROPERTIES ('delta.columnMapping.mode' = 'id', 'delta.enableIcebergCompatV2' = 'true', 'delta.enableDeletionVectors' = 'false')",
+			"INSERT INTO {t} VALUES (1, array(array(1, null)), DATE'2024-01-01', map('k', struct(1, array('x', null)))), (2, null, null, null)",
+		},
 		parts: map[string]*string{"p": ptr("2024-01-01")},
 		lines: `{"id":7,"l":[[1,2],null],"m":[{"key":"k","value":{"a":1,"b":["x"]}}]}`,
 		spark: []string{"ALTER TABLE {t} RENAME COLUMN ours TO theirs", "UPDATE {t} SET theirs = array(id) WHERE id = 7", "INSERT INTO {t} (id, p) VALUES (9, null)"},

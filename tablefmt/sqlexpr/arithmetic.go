@@ -101,7 +101,7 @@ func decimalResult(op string, x, y typ) (typ, bool) {
 
 func integers(op string, v, w int64, t typ) (value, error) {
 	var r int64
-	exact := true
+	var exact bool
 	switch op {
 	case "+":
 		r = v + w
