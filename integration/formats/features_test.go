@@ -1,9 +1,7 @@
 package formats_test
 
 import (
-	"fmt"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -164,10 +162,10 @@ func TestTimesAreTurnedOn(t *testing.T) {
 	got, err := readers.Get(t, readers.Spark).SQL(t.Context(), "SELECT CAST(count(*) AS STRING) FROM delta.`"+path+"` TIMESTAMP AS OF '"+text+"'")
 	require.NoError(t, err)
 	require.Equal(t, [][]string{{"2"}}, got)
-	history, err := readers.Get(t, readers.Spark).SQL(t.Context(), "SELECT CAST(version AS STRING), CAST(unix_millis(timestamp) AS STRING) FROM (DESCRIBE HISTORY delta.`"+path+"`) ORDER BY version")
+	history, err := readers.Get(t, readers.Spark).Python(t.Context(),
+		`result = [[str(r.version), r.timestamp.isoformat(timespec="milliseconds")] for r in spark.sql(args).collect()]`, "DESCRIBE HISTORY "+readers.SparkTable(path, nil))
 	require.NoError(t, err)
-	require.Len(t, history, 5)
-	require.Equal(t, []string{"3", strconv.FormatInt(at, 10)}, history[3], fmt.Sprint(history))
+	require.Contains(t, history, []string{"3", time.UnixMilli(at).UTC().Format("2006-01-02T15:04:05.000")})
 }
 
 // TestConstraintsOfDeltaRS: a table of delta-rs with a constraint.
@@ -188,7 +186,7 @@ deltalake.DeltaTable(args).alter.add_constraint({"positive": "id > 0 AND (v IS N
 	_, err = rs.Python(t.Context(), `deltalake.write_deltalake(args, pa.table({"id": pa.array([4], pa.int64()), "v": pa.array(["x"])}), mode="append")`, path)
 	require.NoError(t, err)
 	_, err = rs.Python(t.Context(), `deltalake.write_deltalake(args, pa.table({"id": pa.array([-4], pa.int64()), "v": pa.array(["x"])}), mode="append")`, path)
-	require.ErrorContains(t, err, "positive")
+	require.ErrorContains(t, err, "failed validation check")
 	got, err := rs.Rows(t.Context(), path, nil, nil)
 	require.NoError(t, err)
 	readers.Same(t, rows(t, load(t, path)), got)

@@ -2,6 +2,8 @@ package formats_test
 
 import (
 	"encoding/json"
+	"math/big"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,12 +40,29 @@ var statsRows = map[string][]string{
 	"small instants": {`(1, 1, 1Y, 1S, 1, 1, 1, 1, 1, 'a', true, null, TIMESTAMP_NTZ'2024-01-01 00:00:00.000001', TIMESTAMP'2024-01-01 00:00:00.000999Z', null, null, null, null, null)`},
 }
 
-// known says where our statistics are others than Spark's on purpose: JSON has no infinity, and a greatest instant that is cut to
-// milliseconds is less than what is in the file, which Spark's own reader knows and others do not.
-func known(place, theirs, ours string) bool {
+// known says where our statistics are others than Spark's: numbers may be written in other ways. On purpose: JSON has no infinity and no NaN,
+// and without the one bound we do not tell the other one; a greatest instant that is cut to milliseconds is less than what is in the file, which
+// Spark's own reader knows and others do not; of texts beyond the basic plane Spark keeps half as much.
+func known(set, place, theirs, ours string) bool {
+	a, ok1 := new(big.Rat).SetString(theirs)
+	b, ok2 := new(big.Rat).SetString(ours)
 	switch {
-	case strings.Contains(theirs, "Infinity"):
+	case ok1 && ok2 && a.Cmp(b) == 0:
+		return true
+	case ok1 && ok2 && strings.HasSuffix(place, "d"):
+		x, err1 := strconv.ParseFloat(theirs, 64)
+		y, err2 := strconv.ParseFloat(ours, 64)
+		return err1 == nil && err2 == nil && x == y
+	case ok1 && ok2 && strings.HasSuffix(place, "f"):
+		x, err1 := strconv.ParseFloat(theirs, 32)
+		y, err2 := strconv.ParseFloat(ours, 32)
+		return err1 == nil && err2 == nil && x == y
+	case strings.Contains(theirs, "Infinity"), set == "not a number" && (strings.HasSuffix(place, "/f") || strings.HasSuffix(place, "/d")):
 		return ours == ""
+	case set == "extreme" && (place == "/maxValues/ts" || place == "/maxValues/ntz"): // there is no year 10000
+		return ours == ""
+	case set == "surrogates" && place == "/maxValues/s":
+		return len(ours) > len(theirs)
 	case place == "/maxValues/ts" || place == "/maxValues/ntz":
 		layout := "2006-01-02T15:04:05.000"
 		t1, err1 := time.Parse(layout, strings.Trim(theirs, `"Z`))
@@ -107,7 +126,7 @@ func compareStats(t *testing.T, set, theirs, ours string) {
 	flatten(t, "", json.RawMessage(theirs), want)
 	flatten(t, "", json.RawMessage(ours), got)
 	for place, value := range want {
-		if got[place] != value && !known(place, value, got[place]) {
+		if got[place] != value && !known(set, place, value, got[place]) {
 			t.Errorf("%s: %s is %s in Spark's statistics and %q in ours", set, place, value, got[place])
 		}
 	}
