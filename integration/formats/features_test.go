@@ -79,7 +79,7 @@ var writtenTables = map[string]written{
 // a restore, by turns with Spark.
 func TestWriteTablesWithFeatures(t *testing.T) {
 	for name, c := range writtenTables {
-		if !wanted(name, "clustered", "iceberg 2") {
+		if !wanted(name, "iceberg 2") {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
@@ -142,6 +142,7 @@ result = [["; ".join(line for f in pq.ParquetFile(p).schema_arrow for line in wa
 
 // TestTimesAreTurnedOn: we turn in-commit timestamps on for a table with a history; Spark goes on and reads by time.
 func TestTimesAreTurnedOn(t *testing.T) {
+	onlyWithAll(t)
 	path := sparkMade(t, "CREATE TABLE {t} (id LONG, v STRING) USING delta", "INSERT INTO {t} VALUES (1, 'a')")
 	s := load(t, path)
 	p, err := s.Protocol().With("inCommitTimestamp")

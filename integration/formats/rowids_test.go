@@ -17,6 +17,14 @@ import (
 	"github.com/lakeload/lakeload/tablefmt"
 )
 
+// onlyWithAll leaves a test to `make formats`, as wanted does with tables.
+func onlyWithAll(t *testing.T) {
+	t.Helper()
+	if !wanted("") {
+		t.Skip("left out: Spark takes long for it; make formats has it")
+	}
+}
+
 // sparkMade has Spark run the statements that make a table and gives its path.
 func sparkMade(t *testing.T, statements ...string) string {
 	t.Helper()
@@ -178,6 +186,7 @@ func rewriteKeepingIDs(t *testing.T, s *tablefmt.Snapshot) *tablefmt.Snapshot {
 
 // TestRowTrackingIsTurnedOn for a table with rows, by us; Spark goes on.
 func TestRowTrackingIsTurnedOn(t *testing.T) {
+	onlyWithAll(t)
 	path := sparkMade(t, "CREATE TABLE {t} (id LONG, v STRING) USING delta TBLPROPERTIES ('delta.enableRowTracking' = 'false', 'delta.feature.rowTracking' = 'supported')",
 		"INSERT INTO {t} SELECT id, 'a' FROM range(3)")
 	plain := sparkMade(t, "CREATE TABLE {t} (id LONG, v STRING) USING delta TBLPROPERTIES ('delta.enableRowTracking' = 'false')", "INSERT INTO {t} SELECT id, 'a' FROM range(3)", "INSERT INTO {t} VALUES (7, 'q')")

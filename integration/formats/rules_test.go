@@ -37,6 +37,7 @@ var conditions = []string{
 
 // TestConditionsAreSparks evaluates conditions over rows of extreme values, and has Spark do so, too.
 func TestConditionsAreSparks(t *testing.T) {
+	onlyWithAll(t)
 	path := sparkMade(t,
 		`CREATE TABLE {t} (id INT, i INT, l LONG, b BYTE, sh SHORT, f FLOAT, d DOUBLE, dec DECIMAL(10,2), big DECIMAL(38,10), s STRING, nullable STRING, t BOOLEAN, day DATE, ntz TIMESTAMP_NTZ, ts TIMESTAMP,
 			st STRUCT<x: INT, y: STRING>, ar ARRAY<INT>, bin BINARY) USING delta`,
@@ -134,6 +135,7 @@ func TestConditionsAreSparks(t *testing.T) {
 
 // TestRulesOfSparksTables writes to tables with constraints, invariants, generated columns and defaults, by turns with Spark.
 func TestRulesOfSparksTables(t *testing.T) {
+	onlyWithAll(t)
 	path := sparkMade(t,
 		`CREATE TABLE {t} (id INT NOT NULL, v STRING, n INT GENERATED ALWAYS AS (id * 2), p STRING, q INT DEFAULT 7, r DECIMAL(6,2) DEFAULT 1.5) USING delta PARTITIONED BY (p)
 			TBLPROPERTIES ('delta.enableDeletionVectors' = 'true', 'delta.feature.allowColumnDefaults' = 'supported')`,

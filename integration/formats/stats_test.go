@@ -79,7 +79,7 @@ func TestStatisticsAreSparks(t *testing.T) {
 		"all": ", 'delta.dataSkippingNumIndexedCols' = '-1'", "named": ", 'delta.dataSkippingStatsColumns' = 'st.z.w, day, `s`, st.x'", "struct": ", 'delta.dataSkippingStatsColumns' = 'st,id'",
 		"mapped": ", 'delta.columnMapping.mode' = 'name', 'delta.dataSkippingStatsColumns' = 'st.y, l, dec'",
 	} {
-		if !wanted(name, "default", "mapped") {
+		if !wanted(name, "mapped") {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
