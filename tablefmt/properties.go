@@ -79,11 +79,11 @@ func oneOf(values ...string) propertyRule {
 
 // checkProperties refuses malformed values of known properties that a commit
 // sets or changes. What is there stays, and so do properties that are not
-// known: they are others'.
+// known: they are others'. An empty value is as none.
 func (t *Transaction) checkProperties(m *Metadata, s *Schema) error {
 	for key, value := range m.Configuration {
 		rule, known := propertyRules[key]
-		if !known || t.base != nil && t.base.Property(key) == value || t.restores {
+		if !known || value == "" || t.base != nil && t.base.Property(key) == value || t.restores {
 			continue
 		}
 		if err := rule(value); err != nil {

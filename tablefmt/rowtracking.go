@@ -87,12 +87,12 @@ func (t *Transaction) numberRows(st *state, actions []Action) ([]Action, error) 
 	for i, a := range actions {
 		switch {
 		case a.Add != nil:
-			named[a.Add.Path] = true
+			named[canonicalPath(a.Add.Path)] = true
 			if a.Add, err = n.number(a.Add); err != nil {
 				return nil, err
 			}
 		case a.Remove != nil:
-			named[a.Remove.Path] = true
+			named[canonicalPath(a.Remove.Path)] = true
 		}
 		out[i] = a
 	}
@@ -158,8 +158,8 @@ func (n *numberer) fresh(a *AddFile) (*AddFile, error) {
 // backfill adds the files again that are there without row ids, which changes
 // no row.
 func (n *numberer) backfill(named map[string]bool) (out []Action, err error) {
-	for path, a := range n.st.files.all() {
-		if named[path] || a.BaseRowID != nil && a.DefaultRowCommitVersion != nil {
+	for _, a := range n.st.files.all() {
+		if named[canonicalPath(a.Path)] || a.BaseRowID != nil && a.DefaultRowCommitVersion != nil {
 			continue
 		}
 		c := *a

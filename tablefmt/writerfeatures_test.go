@@ -20,8 +20,8 @@ import (
 	"github.com/lakeload/lakeload/tablefmt/colfile"
 )
 
-// lines writes rows of JSON by the table's own writer.
-func lines(t *testing.T, s *Snapshot, o FileOptions, rows string) (*AddFile, error) {
+// writeJSON writes rows of JSON by the table's own writer.
+func writeJSON(t *testing.T, s *Snapshot, o FileOptions, rows string) (*AddFile, error) {
 	t.Helper()
 	w, err := s.NewFileWriter(context.Background(), o)
 	if err != nil {
@@ -91,7 +91,7 @@ func TestFilesAreAsPropertiesWant(t *testing.T) {
 	size, ok := s.TargetFileSize()
 	require.True(t, ok)
 	require.Equal(t, int64(3<<20), size)
-	a, err := lines(t, s, FileOptions{PartitionValues: map[string]*string{"p": ptr("x")}}, `[{"id":1},{"id":2}]`)
+	a, err := writeJSON(t, s, FileOptions{PartitionValues: map[string]*string{"p": ptr("x")}}, `[{"id":1},{"id":2}]`)
 	require.NoError(t, err)
 	require.Regexp(t, `^[A-Za-z0-9]{5}/part-.*\.gz\.parquet$`, a.Path)
 	require.NotContains(t, a.Stats, `"p"`, "partition columns have no statistics")
@@ -109,7 +109,7 @@ func TestFilesAreAsPropertiesWant(t *testing.T) {
 
 	s, err = setMetadata(s, func(m *Metadata) { m.Configuration[PropCodec] = "lz4_raw" })
 	require.NoError(t, err)
-	_, err = lines(t, s, FileOptions{PartitionValues: map[string]*string{"p": nil}}, `[{"id":1}]`)
+	_, err = writeJSON(t, s, FileOptions{PartitionValues: map[string]*string{"p": nil}}, `[{"id":1}]`)
 	var u *UnsupportedFeatureError
 	require.ErrorAs(t, err, &u)
 	require.ErrorContains(t, err, "lz4_raw")
@@ -140,9 +140,9 @@ func TestPartitionColumnsStandInFilesWhereTheyMust(t *testing.T) {
 	tx.SetMetadata(&Metadata{SchemaString: schema.JSON(), PartitionColumns: []string{"p"}})
 	s := must(tx.Commit(context.Background()))
 	day := ptr("2024-02-29")
-	a, err := lines(t, s, FileOptions{PartitionValues: map[string]*string{"p": day}}, `[{"id":1}]`)
+	a, err := writeJSON(t, s, FileOptions{PartitionValues: map[string]*string{"p": day}}, `[{"id":1}]`)
 	require.NoError(t, err)
-	b, err := lines(t, s, FileOptions{PartitionValues: map[string]*string{"p": nil}}, `[{"id":2}]`)
+	b, err := writeJSON(t, s, FileOptions{PartitionValues: map[string]*string{"p": nil}}, `[{"id":2}]`)
 	require.NoError(t, err)
 	s = addAll(t, s, *a, *b)
 	require.Equal(t, []string{"(null)|2", "2024-02-29|1"}, pipes(t, s))
@@ -175,7 +175,7 @@ func TestClusteredTables(t *testing.T) {
 	columns, err := s.ClusteringColumns()
 	require.NoError(t, err)
 	require.Equal(t, [][]string{{"c39"}, {"s", "x"}}, columns)
-	a, err := lines(t, s, FileOptions{}, `[{"c0":1,"c39":2,"s":{"x":3}}]`)
+	a, err := writeJSON(t, s, FileOptions{}, `[{"c0":1,"c39":2,"s":{"x":3}}]`)
 	require.NoError(t, err)
 	require.Equal(t, `{"numRecords":1,"minValues":{"c0":1,"c39":2,"s":{"x":3}},"maxValues":{"c0":1,"c39":2,"s":{"x":3}},"nullCount":{"c0":0,"c39":0,"s":{"x":0}},"tightBounds":true}`, a.Stats)
 	a.ClusteringProvider = "liquid"
@@ -220,14 +220,14 @@ func TestRulesWithoutSpark(t *testing.T) {
 	tx.SetProtocol(&Protocol{MinReaderVersion: 1, MinWriterVersion: 3})
 	tx.SetMetadata(&Metadata{SchemaString: schema.JSON(), Configuration: map[string]string{"delta.constraints.low": "y < 10 OR y IS NULL"}})
 	s := must(tx.Commit(ctx))
-	good, err := lines(t, s, FileOptions{}, `[{"x":4},{"x":5,"y":9}]`)
+	good, err := writeJSON(t, s, FileOptions{}, `[{"x":4},{"x":5,"y":9}]`)
 	require.NoError(t, err)
 	for rows, want := range map[string]string{
 		`[{"x":3}]`:        `the invariant of column "x" (x > 3) does not hold for a row with x = 3`,
 		`[{}]`:             "x = null",
 		`[{"x":4,"y":10}]`: `the CHECK constraint "low" (y < 10 OR y IS NULL) does not hold for a row with y = 10`,
 	} {
-		_, err := lines(t, s, FileOptions{}, rows)
+		_, err := writeJSON(t, s, FileOptions{}, rows)
 		var broken *ConstraintError
 		require.ErrorAs(t, err, &broken)
 		require.ErrorContains(t, err, want)
@@ -251,7 +251,7 @@ func TestRulesWithoutSpark(t *testing.T) {
 	s = addAll(t, s, *good, *more)
 
 	// Rules that came after the rows were written.
-	late, err := lines(t, s, FileOptions{}, `[{"x":9}]`)
+	late, err := writeJSON(t, s, FileOptions{}, `[{"x":9}]`)
 	require.NoError(t, err)
 	s, err = AddConstraint(ctx, s, "Small", "x < 100")
 	require.NoError(t, err)
@@ -284,14 +284,14 @@ func TestIdentityColumns(t *testing.T) {
 		}}
 	}
 	s := createWith(t, identity(false, "3"), map[string]string{PropDeletionVectors: "true"}, "identityColumns")
-	_, err := lines(t, s, FileOptions{}, `[{"id":1}]`)
+	_, err := writeJSON(t, s, FileOptions{}, `[{"id":1}]`)
 	var u *UnsupportedFeatureError
 	require.ErrorAs(t, err, &u)
 	require.ErrorContains(t, err, "identity")
 	s = createWith(t, identity(true, "3"), map[string]string{PropDeletionVectors: "true"}, "identityColumns")
-	_, err = lines(t, s, FileOptions{}, `[{"v":1}]`)
+	_, err = writeJSON(t, s, FileOptions{}, `[{"v":1}]`)
 	require.ErrorContains(t, err, "identity column")
-	a, err := lines(t, s, FileOptions{}, `[{"id":7}]`)
+	a, err := writeJSON(t, s, FileOptions{}, `[{"id":7}]`)
 	require.NoError(t, err)
 	then := addAll(t, s, *a)
 	s, err = setMetadata(then, func(m *Metadata) { m.SchemaString = identity(true, "9").JSON() })
@@ -378,7 +378,7 @@ func TestIcebergCompatibility(t *testing.T) {
 	}))
 	require.Len(t, ids, 5+5)
 	require.Equal(t, "10", s.Property(PropMaxColumnID))
-	a, err := lines(t, s, FileOptions{PartitionValues: map[string]*string{"p": ptr("q")}}, `[{"id":1,"l":[[1]],"m":[{"key":"k","value":{"x":[1]}}]}]`)
+	a, err := writeJSON(t, s, FileOptions{PartitionValues: map[string]*string{"p": ptr("q")}}, `[{"id":1,"l":[[1]],"m":[{"key":"k","value":{"x":[1]}}]}]`)
 	require.NoError(t, err)
 	s = addAll(t, s, *a)
 	require.Equal(t, 1, s.NumFiles())
