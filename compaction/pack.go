@@ -49,13 +49,13 @@ func Pack(ctx context.Context, s *tablefmt.Snapshot, p Plan) (*tablefmt.Snapshot
 }
 
 func rewrite(ctx context.Context, s *tablefmt.Snapshot, p Plan) (*tablefmt.AddFile, error) {
-	w, err := tablefmt.NewFileWriter(ctx, s.Location(), s.DataArrow(), tablefmt.FileOptions{Rearranges: true})
+	w, err := s.NewFileWriter(ctx, tablefmt.FileOptions{Rearranges: true, RowIDs: s.TracksRows()})
 	if err != nil {
 		return nil, err
 	}
 	defer w.Abort()
 	for _, f := range p.Files {
-		err := s.ReadFile(ctx, f, tablefmt.ReadOptions{}, func(rec arrow.RecordBatch, _ int64) error {
+		err := s.ReadFile(ctx, f, tablefmt.ReadOptions{RowIDs: s.TracksRows()}, func(rec arrow.RecordBatch, _ int64) error {
 			_, err := w.Write(rec)
 			return err
 		})

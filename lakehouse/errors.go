@@ -132,6 +132,8 @@ func tableFault(err error) error {
 		e           *Error
 		stop        *stopError
 		unsupported *tablefmt.UnsupportedFeatureError
+		broken      *tablefmt.ConstraintError
+		unknown     *tablefmt.ExpressionError
 	)
 	switch {
 	case err == nil, errors.As(err, &stop):
@@ -144,10 +146,14 @@ func tableFault(err error) error {
 			remedy = remedyResync
 		}
 		return &stopError{reason: err.Error(), remedy: remedy, recopy: true}
+	case errors.As(err, &broken), errors.As(err, &unknown):
+		return &stopError{reason: err.Error(), remedy: remedyConstraint, recopy: true}
 	case errors.Is(err, tablefmt.ErrCorrupt), errors.Is(err, tablefmt.ErrInvalid), errors.Is(err, tablefmt.ErrConflict), errors.As(err, &unsupported):
 		return &stopError{reason: err.Error(), remedy: remedyResync, recopy: true}
 	}
 	return err
 }
+
+const remedyConstraint = "drop the constraint from the lake's table (ALTER TABLE ... DROP CONSTRAINT), or mend the row in the source, and copy the table again: `lakeload resync SCHEMA.TABLE`"
 
 const remedyResync = "copy the table again: `lakeload resync SCHEMA.TABLE`; the old content stays readable until the new copy is published"

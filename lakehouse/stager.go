@@ -68,7 +68,7 @@ func (s *stager) write(rec arrow.RecordBatch, rows []int32, told placed) error {
 func (s *stager) put(to **openFile, rec arrow.RecordBatch, rows []int32, o tablefmt.FileOptions) (place, error) {
 	if *to == nil {
 		o.Prefix = s.folder
-		w, err := tablefmt.NewFileWriter(s.ctx, s.t.spec.loc, s.t.added.data, o)
+		w, err := s.t.newFile(s.ctx, o)
 		if err != nil {
 			return place{}, fmt.Errorf("writing rows of %s: %w", &s.t.spec, err)
 		}
@@ -87,6 +87,23 @@ func (s *stager) put(to **openFile, rec arrow.RecordBatch, rows []int32, o table
 		err = s.finishFile(to)
 	}
 	return at, err
+}
+
+// newFile begins a data file: by the table's own writer, which knows what others
+// may have asked of the table, unless the file is none of the table's rows.
+func (t *table) newFile(ctx context.Context, o tablefmt.FileOptions) (*tablefmt.FileWriter, error) {
+	if t.snap == nil || o.Prefix != "" {
+		return tablefmt.NewFileWriter(ctx, t.spec.loc, t.added.data, o)
+	}
+	as := t.snap
+	if as.Schema() != t.schema { // columns are staged
+		var err error
+		if as, err = as.WithSchema(t.schema); err != nil {
+			return nil, err
+		}
+	}
+	o.Computed = true
+	return as.NewFileWriter(ctx, o)
 }
 
 // dataOf gives the columns of rows that stand in files. The caller releases it.

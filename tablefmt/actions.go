@@ -122,6 +122,10 @@ type AddFile struct {
 	BaseRowID               *int64            `json:"baseRowId,omitempty"`
 	DefaultRowCommitVersion *int64            `json:"defaultRowCommitVersion,omitempty"`
 	ClusteringProvider      string            `json:"clusteringProvider,omitempty"`
+
+	// made is what our writer vouches for of a file that it has just written; nil
+	// for one of the log.
+	made *madeFile
 }
 
 // DataPath is the data file's path in the table's store: Path decoded and
@@ -184,16 +188,17 @@ type DomainMetadata struct {
 // CommitInfo says who made a commit and why. (Commit Provenance Information)
 type CommitInfo struct {
 	// InCommitTimestamp is set where the table's property asks for it.
-	InCommitTimestamp   *int64         `json:"inCommitTimestamp,omitempty"` // milliseconds since 1970
-	Timestamp           int64          `json:"timestamp,omitempty"`         // milliseconds since 1970
-	Operation           string         `json:"operation,omitempty"`
-	OperationParameters map[string]any `json:"operationParameters,omitempty"`
-	ReadVersion         *int64         `json:"readVersion,omitempty"`
-	IsolationLevel      string         `json:"isolationLevel,omitempty"`
-	IsBlindAppend       *bool          `json:"isBlindAppend,omitempty"`
-	OperationMetrics    map[string]any `json:"operationMetrics,omitempty"`
-	UserMetadata        string         `json:"userMetadata,omitempty"`
-	EngineInfo          string         `json:"engineInfo,omitempty"`
+	InCommitTimestamp   *int64            `json:"inCommitTimestamp,omitempty"` // milliseconds since 1970
+	Timestamp           int64             `json:"timestamp,omitempty"`         // milliseconds since 1970
+	Operation           string            `json:"operation,omitempty"`
+	OperationParameters map[string]any    `json:"operationParameters,omitempty"`
+	ReadVersion         *int64            `json:"readVersion,omitempty"`
+	IsolationLevel      string            `json:"isolationLevel,omitempty"`
+	IsBlindAppend       *bool             `json:"isBlindAppend,omitempty"`
+	OperationMetrics    map[string]any    `json:"operationMetrics,omitempty"`
+	UserMetadata        string            `json:"userMetadata,omitempty"`
+	EngineInfo          string            `json:"engineInfo,omitempty"`
+	Tags                map[string]string `json:"tags,omitempty"`
 	// TxnID is unique to the attempt to commit: by it a commit whose outcome
 	// was unknown is recognised.
 	TxnID string `json:"txnId,omitempty"`

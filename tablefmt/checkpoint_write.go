@@ -55,7 +55,7 @@ func MaybeCheckpoint(ctx context.Context, s *Snapshot, p CheckpointPolicy) (bool
 }
 
 func (s *Snapshot) checkpoint(ctx context.Context) error {
-	if err := checkWrite(s.st.protocol, s.st.metadata, s.st.schema, false); err != nil {
+	if err := checkWrite(s.st.protocol, s.st.metadata, s.st.schema); err != nil {
 		return err
 	}
 	if strings.EqualFold(s.Property("delta.checkpoint.writeStatsAsStruct"), "true") {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/lakeload/lakeload/internal/crashpoint"
@@ -38,6 +40,7 @@ func (t *Transaction) Commit(ctx context.Context) (*Snapshot, error) {
 	if t.info.TxnID == "" {
 		return nil, fmt.Errorf("%s: %w", t.place(), invalidf("the commit has no id"))
 	}
+	t.nameRowColumns()
 	if err := t.validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", t.place(), err)
 	}
@@ -63,7 +66,11 @@ func (t *Transaction) commit(ctx context.Context) (*state, error) {
 				return nil, err
 			}
 		}
-		next, body, err := t.attempt(st, rest)
+		clock, err := t.clock(ctx, st)
+		if err != nil {
+			return nil, err
+		}
+		next, body, err := t.attempt(st, rest, clock)
 		if err != nil {
 			return nil, err
 		}
@@ -87,18 +94,29 @@ func (t *Transaction) commit(ctx context.Context) (*state, error) {
 
 // attempt gives the state and the file that the commit makes right after st.
 // That the state can be made is the last check before a byte is written.
-func (t *Transaction) attempt(st *state, rest []Action) (*state, []byte, error) {
+func (t *Transaction) attempt(st *state, rest []Action, clock commitClock) (*state, []byte, error) {
 	info := t.info
 	info.Timestamp = time.Now().UnixMilli()
 	blind := t.blind()
 	info.IsBlindAppend = &blind
-	if m := t.metadata; m != nil && m.Property(PropInCommitTimestamps) == "true" ||
-		m == nil && st.metadata != nil && st.metadata.Property(PropInCommitTimestamps) == "true" {
-		at := info.Timestamp // never goes back, whatever the clocks say
-		if st.info != nil && st.info.InCommitTimestamp != nil {
-			at = max(at, *st.info.InCommitTimestamp+1)
+	p, m := t.effective(st)
+	at, changed := clock.stamp(st, m, info.Timestamp)
+	info.InCommitTimestamp = at
+	if changed != nil {
+		m = changed
+		rest = slices.Clone(rest)
+		for i := range rest {
+			if rest[i].Metadata != nil {
+				rest[i].Metadata = changed
+			}
 		}
-		info.InCommitTimestamp = &at
+	}
+	if tracksRows(p, m) {
+		info.Tags = map[string]string{tagRowsPreserved: strconv.FormatBool(t.keepsRows())}
+	}
+	rest, err := t.numberRows(st, rest)
+	if err != nil {
+		return nil, nil, err
 	}
 	actions := append([]Action{{CommitInfo: &info}}, rest...)
 	body, err := encodeActions(actions)

@@ -31,6 +31,10 @@ type ReadOptions struct {
 	// BatchRows is the greatest number of rows of a batch; 0 is the default of
 	// package colfile.
 	BatchRows int
+	// RowIDs gives two more columns, the last ones, of type long and never null:
+	// the row's id and the version in which it was written last, under the names
+	// that a writer with FileOptions.RowIDs wants. It needs [Snapshot.TracksRows].
+	RowIDs bool
 }
 
 // ReadFile gives the rows of a logical file as record batches: the columns
@@ -69,9 +73,19 @@ func (s *Snapshot) readFile(ctx context.Context, a *AddFile, o ReadOptions, emit
 	if err != nil {
 		return fail(unfound(a.Path, err))
 	}
+	if o.RowIDs && o.Columns == nil {
+		o.Columns = fieldNames(s.arrow)
+	}
 	p, err := s.project(a, o.Columns)
 	if err != nil {
 		return fail(err)
+	}
+	var ids *rowIDs
+	if o.RowIDs {
+		if ids, err = s.rowIDsOf(a, o.Rows); err != nil {
+			return fail(err)
+		}
+		p.data = arrow.NewSchema(append(p.data.Fields(), ids.fields...), nil)
 	}
 	deleted := o.Deleted
 	switch {
@@ -92,6 +106,11 @@ func (s *Snapshot) readFile(ctx context.Context, a *AddFile, o ReadOptions, emit
 			return nil
 		}
 		out := p.batch(in)
+		if ids != nil {
+			plain := out
+			out = ids.batch(plain, in, firstRow)
+			plain.Release()
+		}
 		defer out.Release()
 		if err := emit(out, firstRow, live); err != nil {
 			return &emitError{err}
@@ -163,9 +182,7 @@ func (s *Snapshot) projectParts(a *AddFile, columns []string, parts map[string][
 		return &projection{data: s.arrow, schema: s.arrow}, nil
 	}
 	if columns == nil {
-		for _, f := range s.arrow.Fields() {
-			columns = append(columns, f.Name)
-		}
+		columns = fieldNames(s.arrow)
 	}
 	p := &projection{columns: columns, fill: make([]func(int) arrow.Array, len(columns))}
 	partition := make(map[string]bool)
@@ -228,6 +245,14 @@ func partOf(f arrow.Field, paths [][]string) arrow.Field {
 	}
 	f.Type = arrow.StructOf(fields...)
 	return f
+}
+
+func fieldNames(s *arrow.Schema) []string {
+	names := make([]string, s.NumFields())
+	for i, f := range s.Fields() {
+		names[i] = f.Name
+	}
+	return names
 }
 
 // batch gives the table's rows for a batch of the file, which may lack

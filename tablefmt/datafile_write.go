@@ -38,7 +38,17 @@ type FileOptions struct {
 	// Rearranges says that the rows were in the table already: DataChange of
 	// the action is false.
 	Rearranges bool
-	Tags       map[string]string // of the action; kept
+	// RowIDs says that the rows come with two more columns, the last ones, as
+	// ReadOptions.RowIDs gives them: they keep their ids. A null there makes the
+	// row a new one, or one that is written anew. Only [Snapshot.NewFileWriter]
+	// knows of them.
+	RowIDs bool
+	// Computed says that the caller has computed the values of generated columns
+	// as their expressions say, and answers for them: they are not looked at.
+	Computed bool
+	Tags     map[string]string // of the action; kept
+
+	random int // characters of a folder by chance; 0 for none
 }
 
 // FileWriter writes one data file of a table. It is used by one goroutine.
@@ -50,50 +60,37 @@ type FileWriter struct {
 	w    *colfile.Writer
 	opts FileOptions
 	done bool
+	plan writerPlan
 }
 
 // NewFileWriter begins a data file in the table's folder, of the given
 // columns, which are the table's without its partition columns
 // ([Snapshot.DataArrow]). ctx covers the whole of the writing.
+//
+// It knows of no table: rules of one that every row must keep are not looked
+// at, and a table that has such rules does not take the file. Values of
+// generated columns are the caller's to compute.
 func NewFileWriter(ctx context.Context, loc Location, schema *arrow.Schema, o FileOptions) (*FileWriter, error) {
+	if o.RowIDs {
+		return nil, fmt.Errorf("creating a data file of table %s: %w", loc, invalidf("row ids are written by the table's own writer (Snapshot.NewFileWriter)"))
+	}
+	return newFileWriter(ctx, loc, writerPlan{schema: schema}, o)
+}
+
+func newFileWriter(ctx context.Context, loc Location, plan writerPlan, o FileOptions) (*FileWriter, error) {
 	path := dataFilePath(o)
 	out, err := loc.Data.Create(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("creating data file %s of table %s: %w", path, loc, err)
 	}
-	w, err := colfile.NewWriter(out, schema, colfile.WriterOptions{
-		Codec: o.Codec, StatsColumns: o.StatsColumns, RowGroupRows: o.RowGroupRows, RowGroupBytes: o.RowGroupBytes,
+	w, err := colfile.NewWriter(out, plan.schema, colfile.WriterOptions{
+		Codec: o.Codec, StatsColumns: o.StatsColumns, StatsOf: plan.statsOf, RowGroupRows: o.RowGroupRows, RowGroupBytes: o.RowGroupBytes,
 	})
 	if err != nil {
 		out.Abort()
 		return nil, fmt.Errorf("creating data file %s of table %s: %w", path, loc, err)
 	}
-	return &FileWriter{path: path, out: out, w: w, opts: o}, nil
-}
-
-// NewFileWriter begins a data file of the table, of all its columns but the
-// partition columns. PartitionValues and PartitionColumns are by the names of
-// the schema's columns, whatever files call them. ctx covers the whole of the
-// writing.
-func (s *Snapshot) NewFileWriter(ctx context.Context, o FileOptions) (*FileWriter, error) {
-	values := make(map[string]*string, len(o.PartitionValues))
-	for name, v := range o.PartitionValues {
-		physical, ok := s.PhysicalName(name)
-		if !ok {
-			return nil, fmt.Errorf("creating a data file of table %s: %w", s.loc, invalidf("it has no partition column %q", name))
-		}
-		values[physical] = v
-	}
-	columns := o.PartitionColumns
-	if columns == nil {
-		columns = s.PartitionColumns()
-	}
-	o.PartitionValues, o.PartitionColumns = values, make([]string, 0, len(columns))
-	for _, name := range columns {
-		physical, _ := s.PhysicalName(name)
-		o.PartitionColumns = append(o.PartitionColumns, physical)
-	}
-	return NewFileWriter(ctx, s.loc, s.DataArrow(), o)
+	return &FileWriter{path: path, out: out, w: w, opts: o, plan: plan}, nil
 }
 
 // dataFilePath makes a unique path as Spark's are, folders included.
@@ -105,6 +102,9 @@ func dataFilePath(o FileOptions) string {
 	var parts []string
 	if o.Prefix != "" {
 		parts = append(parts, o.Prefix)
+	}
+	if o.random > 0 { // as Spark does: instead of the partition's folders
+		parts, columns = append(parts, randomPrefix(o.random)), nil
 	}
 	for _, c := range columns {
 		parts = append(parts, partitionFolder(c, o.PartitionValues[c]))
@@ -123,18 +123,34 @@ func dataFilePath(o FileOptions) string {
 // Write appends all rows of a record batch and gives the physical number of
 // the first. The batch is not kept.
 func (f *FileWriter) Write(rec arrow.RecordBatch) (firstRow int64, err error) {
-	firstRow = f.w.Rows()
-	if err := f.w.Write(rec); err != nil {
-		return 0, fmt.Errorf("writing data file %s: %w", f.path, err)
-	}
-	return firstRow, nil
+	return f.write(rec, func(rec arrow.RecordBatch) error { return f.w.Write(rec) }, nil)
 }
 
 // WriteRows appends the given rows of a record batch in the given order, and
 // gives the physical number of the first. Nothing is kept.
 func (f *FileWriter) WriteRows(rec arrow.RecordBatch, rows []int32) (firstRow int64, err error) {
+	if rows == nil {
+		return f.w.Rows(), nil
+	}
+	return f.write(rec, func(rec arrow.RecordBatch) error { return f.w.WriteRows(rec, rows) }, rows)
+}
+
+// write holds rows against the table's rules before it writes them.
+func (f *FileWriter) write(rec arrow.RecordBatch, put func(arrow.RecordBatch) error, rows []int32) (firstRow int64, err error) {
 	firstRow = f.w.Rows()
-	if err := f.w.WriteRows(rec, rows); err != nil {
+	full, err := f.plan.complete(rec)
+	if err == nil {
+		defer full.Release()
+		if f.plan.check != nil {
+			if err = f.w.Fits(full); err == nil {
+				err = f.plan.check.check(rec, rows)
+			}
+		}
+	}
+	if err == nil {
+		err = put(full)
+	}
+	if err != nil {
 		return 0, fmt.Errorf("writing data file %s: %w", f.path, err)
 	}
 	return firstRow, nil
@@ -164,7 +180,7 @@ func (f *FileWriter) Close() (*AddFile, error) {
 	a := &AddFile{
 		Path: encodePath(f.path), PartitionValues: f.opts.PartitionValues, Size: st.Bytes,
 		ModificationTime: time.Now().UnixMilli(), DataChange: !f.opts.Rearranges,
-		Stats: statsJSON(st), Tags: f.opts.Tags,
+		Stats: statsJSON(st), Tags: f.opts.Tags, made: f.plan.made(),
 	}
 	if a.PartitionValues == nil {
 		a.PartitionValues = map[string]*string{}

@@ -18,7 +18,9 @@
 //
 // # Writing
 //
-// [NewFileWriter] makes data files, [WriteDeletionVectors] deletion vectors;
+// [Snapshot.NewFileWriter] makes data files as a table's properties, features and
+// rules want them, [NewFileWriter] such as know of no table; [WriteDeletionVectors]
+// makes deletion vectors;
 // neither is part of the table until a commit names it. [NewChangeFileWriter]
 // makes the files of a change data feed, which [Transaction.AddCDC] names. [Begin] starts a
 // transaction, [Transaction.Commit] adds it to the log with one put-if-absent

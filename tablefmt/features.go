@@ -27,38 +27,40 @@ type Feature struct {
 	// active tells whether a table that lists the feature makes use of it:
 	// one that does not needs no support. Nil: listing it is using it.
 	active func(*Metadata, *Schema) bool
-	// dataOnly says that the feature constrains new rows alone, so that a
-	// commit which only rearranges rows needs no support for it.
-	dataOnly bool
 }
 
 // features is every feature of the protocol, by name.
 var features = []Feature{
 	{Name: "appendOnly", Read: true, Write: true, legacyWriter: 2},
-	{Name: "invariants", Read: true, legacyWriter: 2, active: columnsWith("delta.invariants"), dataOnly: true},
-	{Name: "checkConstraints", Read: true, legacyWriter: 3, active: propertiesWith("delta.constraints."), dataOnly: true},
+	// Rows are held against invariants and constraints by the table's own writer;
+	// the commit refuses others that were not.
+	{Name: "invariants", Read: true, Write: true, legacyWriter: 2, active: columnsWith(metaInvariants)},
+	{Name: "checkConstraints", Read: true, Write: true, legacyWriter: 3, active: propertiesWith(constraintPrefix)},
 	{Name: "changeDataFeed", Read: true, Write: true, legacyWriter: 4},
 	// Whoever writes rows into a generated column computes its values.
 	{Name: "generatedColumns", Read: true, Write: true, legacyWriter: 4},
 	{Name: "columnMapping", Reader: true, Read: true, Write: true, legacyReader: 2, legacyWriter: 5},
-	{Name: "identityColumns", Read: true, legacyWriter: 6, active: columnsWith("delta.identity.start"), dataOnly: true},
+	// Values that the table would have to give are refused, by the same writer.
+	{Name: "identityColumns", Read: true, Write: true, legacyWriter: 6, active: columnsWith(metaIdentityStart)},
 	{Name: "deletionVectors", Reader: true, Read: true, Write: true},
 	{Name: "timestampNtz", Reader: true, Read: true, Write: true},
 	{Name: "vacuumProtocolCheck", Reader: true, Read: true, Write: true},
 	{Name: "v2Checkpoint", Reader: true, Read: true, Write: true},
 	{Name: "domainMetadata", Read: true, Write: true},
 	{Name: "inCommitTimestamp", Read: true, Write: true},
-	// A default matters where a writer lets a column out; we never do.
+	// A default matters where a writer lets a column out: see Snapshot.Fill.
 	{Name: "allowColumnDefaults", Read: true, Write: true},
-	{Name: "rowTracking", Read: true},
-	{Name: "clustering", Read: true},
-	{Name: "icebergCompatV1", Read: true},
-	{Name: "icebergCompatV2", Read: true},
-	{Name: "icebergCompatV3", Read: true},
-	{Name: "icebergWriterCompatV1", Read: true},
-	{Name: "icebergWriterCompatV3", Read: true},
-	{Name: "checkpointProtection", Read: true},
-	{Name: "materializePartitionColumns", Read: true},
+	{Name: "rowTracking", Read: true, Write: true},
+	{Name: "clustering", Read: true, Write: true},
+	{Name: "icebergCompatV1", Read: true, Write: true, active: propertyIsTrue(propIcebergV1)},
+	{Name: "icebergCompatV2", Read: true, Write: true, active: propertyIsTrue(propIcebergV2)},
+	{Name: "icebergCompatV3", Read: true, active: propertyIsTrue(propIcebergV3)},
+	{Name: "icebergWriterCompatV1", Read: true, active: propertyIsTrue(propIcebergWriterV1)},
+	{Name: "icebergWriterCompatV3", Read: true, active: propertyIsTrue(propIcebergWriterV3)},
+	// CleanLog writes no checkpoint and removes none after the one that it keeps,
+	// which the feature allows.
+	{Name: "checkpointProtection", Read: true, Write: true},
+	{Name: "materializePartitionColumns", Read: true, Write: true},
 	{Name: "redirectWriterOnly-preview", Read: true},
 	{Name: "redirectReaderWriter-preview", Reader: true},
 	{Name: "typeWidening", Reader: true, Read: true, Write: true},
@@ -161,9 +163,8 @@ func checkRead(p *Protocol, m *Metadata, s *Schema) error {
 	return nil
 }
 
-// checkWrite refuses a table that cannot be written here. newRows says that
-// rows are added, not only rearranged or removed.
-func checkWrite(p *Protocol, m *Metadata, s *Schema, newRows bool) error {
+// checkWrite refuses a table that cannot be written here.
+func checkWrite(p *Protocol, m *Metadata, s *Schema) error {
 	if err := checkRead(p, m, s); err != nil {
 		return err
 	}
@@ -171,7 +172,7 @@ func checkWrite(p *Protocol, m *Metadata, s *Schema, newRows bool) error {
 		return &UnsupportedFeatureError{Feature: fmt.Sprintf("writer version %d", p.MinWriterVersion), Writing: true}
 	}
 	needs := func(f Feature) bool {
-		return !f.Write && (f.active == nil || f.active(m, s)) && (newRows || !f.dataOnly)
+		return !f.Write && (f.active == nil || f.active(m, s))
 	}
 	for _, name := range p.WriterFeatures {
 		f, known := featureByName(name)

@@ -82,7 +82,13 @@ func TestFileBlock(t *testing.T) {
 		}
 		require.Equal(t, got, b.unpack())
 	}
-	require.Len(t, set, reflect.TypeFor[AddFile]().NumField(), "a field that is new is to be packed")
+	fields := 0
+	for f := range reflect.TypeFor[AddFile]().NumField() {
+		if reflect.TypeFor[AddFile]().Field(f).IsExported() { // what is not is of files that no snapshot has yet
+			fields++
+		}
+	}
+	require.Len(t, set, fields, "a field that is new is to be packed")
 }
 
 func TestFileBlockCutShort(t *testing.T) {

@@ -14,7 +14,8 @@ import (
 //
 //   - Where the property [PropMappingMode] maps columns, each column that has no
 //     id or physical name gets them, and [PropMaxColumnID] grows. (Writer
-//     Requirements for Column Mapping)
+//     Requirements for Column Mapping) Where the table is kept compatible with
+//     Iceberg, what is inside of lists and maps gets ids, too.
 //   - Where the property [PropTypeWidening] allows that types widen, types that
 //     do are recorded. (Writer Requirements for Type Widening)
 //
@@ -31,7 +32,7 @@ func (m *Metadata) SetSchema(s *Schema) error {
 	if err != nil {
 		return invalidf("%w", err)
 	}
-	b := bookkeeper{to: mode, widens: m.Property(PropTypeWidening) == "true"}
+	b := bookkeeper{to: mode, nested: m.isTrue(propIcebergV2), widens: m.isTrue(PropTypeWidening)}
 	old := new(Schema)
 	if m.SchemaString != "" {
 		if old, err = ParseSchema(m.SchemaString); err != nil {
@@ -96,6 +97,7 @@ func lastColumnID(m *Metadata, schemas ...*Schema) (last int32, err error) {
 type bookkeeper struct {
 	from, to MappingMode
 	widens   bool
+	nested   bool  // elements of lists, keys and values of maps have ids, too
 	last     int32 // the greatest id given
 }
 
@@ -151,6 +153,9 @@ func (b *bookkeeper) field(was, wanted *Field) (Field, error) {
 		return f, err
 	}
 	f.Type = t
+	if b.nested && b.to != MappingNone {
+		b.identifyNested(&f, set)
+	}
 	if was == nil {
 		return f, nil
 	}
@@ -177,6 +182,25 @@ func (b *bookkeeper) identify(was, f *Field, set func(string, any)) {
 		set(MetaPhysicalName, b.from.physicalName(was))
 	} else {
 		set(MetaPhysicalName, "col-"+uuid.NewString())
+	}
+}
+
+// identifyNested gives what is inside of a field its ids. (Writer Requirements
+// for IcebergCompatV2)
+func (b *bookkeeper) identifyNested(f *Field, set func(string, any)) {
+	ids := maps.Clone(nestedIDs(f))
+	for _, path := range nestedPaths(b.to.physicalName(f), f.Type) {
+		if _, ok := idOf(ids[path]); ok {
+			continue
+		}
+		if ids == nil {
+			ids = make(map[string]any)
+		}
+		b.last++
+		ids[path] = b.last
+	}
+	if len(ids) > 0 {
+		set(metaNestedIDs, ids)
 	}
 }
 

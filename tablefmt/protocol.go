@@ -134,12 +134,12 @@ func checkFeaturesListed(p *Protocol, m *Metadata, s *Schema) error {
 	}{
 		{"timestampNtz", s.has(TimestampNTZ)},
 		{"variantType", s.has(Variant) && !p.Has("variantType-preview")},
-		{"deletionVectors", m.Property(PropDeletionVectors) == "true"},
-		{"appendOnly", m.Property(PropAppendOnly) == "true"},
-		{"changeDataFeed", m.Property(PropChangeDataFeed) == "true"},
-		{"inCommitTimestamp", m.Property(PropInCommitTimestamps) == "true"},
+		{"deletionVectors", m.isTrue(PropDeletionVectors)},
+		{"appendOnly", m.isTrue(PropAppendOnly)},
+		{"changeDataFeed", m.isTrue(PropChangeDataFeed)},
+		{"inCommitTimestamp", m.isTrue(PropInCommitTimestamps)},
 		{"columnMapping", maps != MappingNone},
-		{"typeWidening", !widensTypes(p) && (m.Property(PropTypeWidening) == "true" || columnsWith(metaTypeChanges)(m, s))},
+		{"typeWidening", !widensTypes(p) && (m.isTrue(PropTypeWidening) || columnsWith(metaTypeChanges)(m, s))},
 		{"generatedColumns", columnsWith(MetaGenerationExpression)(m, s)},
 	} {
 		if u.used && !p.Has(u.feature) {

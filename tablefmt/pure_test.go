@@ -305,7 +305,6 @@ func TestWriteSupport(t *testing.T) {
 		}
 		return &Metadata{Configuration: c}
 	}
-	invariant := &Schema{Fields: []Field{{Name: "x", Type: Long, Metadata: map[string]any{"delta.invariants": "{}"}}}}
 	features := func(f ...string) *Protocol {
 		return &Protocol{MinReaderVersion: 1, MinWriterVersion: 7, WriterFeatures: f}
 	}
@@ -313,23 +312,18 @@ func TestWriteSupport(t *testing.T) {
 		p    *Protocol
 		m    *Metadata
 		s    *Schema
-		rows bool
 		want string
 	}{
-		{features("appendOnly", "invariants"), m(), idSchema, true, ""},
-		{features("invariants"), m(), invariant, true, "invariants"},
-		{features("invariants"), m(), invariant, false, ""},
-		{&Protocol{MinReaderVersion: 1, MinWriterVersion: 2}, m(), invariant, true, "invariants"},
-		{&Protocol{MinReaderVersion: 1, MinWriterVersion: 3}, m("delta.constraints.c", "x > 1"), idSchema, true, "checkConstraints"},
-		{&Protocol{MinReaderVersion: 1, MinWriterVersion: 3}, m(), idSchema, true, ""},
-		{features("rowTracking"), m(), idSchema, false, "rowTracking"},
-		{features("clustering", "domainMetadata"), m(), idSchema, false, "clustering"},
-		{features("hyperdrive"), m(), idSchema, false, "hyperdrive"},
-		{&Protocol{MinReaderVersion: 1, MinWriterVersion: 8}, m(), idSchema, false, "writer version 8"},
-		{&Protocol{MinReaderVersion: 2, MinWriterVersion: 5}, m(), idSchema, true, ""},
-		{&Protocol{MinReaderVersion: 2, MinWriterVersion: 5}, m("delta.columnMapping.mode", "id"), idSchema, true, ""},
+		{features("appendOnly", "invariants"), m(), idSchema, ""},
+		{features("rowTracking", "domainMetadata"), m(PropRowTracking, "true"), idSchema, ""},
+		{features("icebergCompatV3"), m(), idSchema, ""},
+		{features("icebergCompatV3"), m(propIcebergV3, "True"), idSchema, "icebergCompatV3"},
+		{features("hyperdrive"), m(), idSchema, "hyperdrive"},
+		{&Protocol{MinReaderVersion: 1, MinWriterVersion: 8}, m(), idSchema, "writer version 8"},
+		{&Protocol{MinReaderVersion: 2, MinWriterVersion: 5}, m(), idSchema, ""},
+		{&Protocol{MinReaderVersion: 2, MinWriterVersion: 5}, m("delta.columnMapping.mode", "id"), idSchema, ""},
 	} {
-		err := checkWrite(c.p, c.m, c.s, c.rows)
+		err := checkWrite(c.p, c.m, c.s)
 		if c.want == "" {
 			require.NoError(t, err)
 			continue

@@ -2,6 +2,7 @@ package tablefmt
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -165,7 +166,48 @@ func restoredMetadata(now, then *Metadata) *Metadata {
 		}
 	}
 	m.CreatedTime = now.CreatedTime
+	keepIdentityMarks(m, now)
 	return m
+}
+
+// keepIdentityMarks gives identity columns of m the last values that the table
+// has given, which never go back either. (Identity Columns)
+func keepIdentityMarks(m, now *Metadata) {
+	was, err1 := ParseSchema(m.SchemaString)
+	is, err2 := ParseSchema(now.SchemaString)
+	if err1 != nil || err2 != nil {
+		return // what cannot be read is refused elsewhere
+	}
+	changed := false
+	for i := range was.Fields {
+		f := &was.Fields[i]
+		g, ok := is.Field(f.Name)
+		if !ok || f.Metadata[metaIdentityStart] == nil || g.Metadata[metaIdentityStart] == nil {
+			continue
+		}
+		mark, given := metadataNumber(g.Metadata[metaIdentityMark])
+		old, had := metadataNumber(f.Metadata[metaIdentityMark])
+		step, _ := metadataNumber(f.Metadata[metaIdentityStep])
+		if further := !had || step >= 0 && mark > old || step < 0 && mark < old; !given || !further {
+			continue
+		}
+		f.Metadata = maps.Clone(f.Metadata)
+		f.Metadata[metaIdentityMark] = g.Metadata[metaIdentityMark]
+		changed = true
+	}
+	if changed {
+		m.SchemaString = was.JSON()
+	}
+}
+
+// metadataNumber reads a number of a column's metadata.
+func metadataNumber(v any) (int64, bool) {
+	n, ok := v.(json.Number)
+	if !ok {
+		return 0, false
+	}
+	i, err := n.Int64()
+	return i, err == nil
 }
 
 func sameMetadata(a, b *Metadata) bool {

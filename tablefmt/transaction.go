@@ -27,7 +27,9 @@ type Transaction struct {
 	cdcs     []CDCFile
 	info     CommitInfo
 	reads    Reads
-	restores bool // it makes the table what it was: all its files were written under the metadata that it sets
+	cluster  [][]string // nil: as it is
+	proven   []rowRule  // rules that are new, and that all rows keep
+	restores bool       // it makes the table what it was: all its files were written under the metadata that it sets
 	done     bool
 	before   *CommitInfo // of the version that the commit followed, once it is done
 }
@@ -110,7 +112,8 @@ func (t *Transaction) SetTxn(appID string, version int64) {
 	t.txns = append(t.txns, Txn{AppID: appID, Version: version, LastUpdated: &now})
 }
 
-// SetDomain sets a metadata domain. The protocol must list domainMetadata.
+// SetDomain sets a metadata domain. The protocol must list domainMetadata. Names
+// that begin with "delta." are the protocol's own, and refused.
 func (t *Transaction) SetDomain(domain, configuration string) {
 	t.domains = append(t.domains, DomainMetadata{Domain: domain, Configuration: configuration})
 }
@@ -122,6 +125,14 @@ func (t *Transaction) RemoveDomain(domain string) {
 		d.Configuration, _ = t.base.DomainMetadata(domain)
 	}
 	t.domains = append(t.domains, d)
+}
+
+// SetClustering says by which columns the table is clustered, the weightiest
+// first, by their paths in the schema; an empty list ends it. (Clustered Table)
+// The protocol must list clustering and domainMetadata, and every file that is
+// there must have statistics of the columns.
+func (t *Transaction) SetClustering(columns [][]string) {
+	t.cluster = append([][]string{}, columns...)
 }
 
 // SetInfo says what the commit is, for people: an operation in Delta's words

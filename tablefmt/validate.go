@@ -45,13 +45,22 @@ func (t *Transaction) validate() error {
 	if err := checkFeaturesListed(p, m, s); err != nil {
 		return err
 	}
-	// What a restore brings back are no new rows.
-	newRows := !t.restores && slices.ContainsFunc(t.adds, func(a AddFile) bool { return a.DataChange })
-	if err := checkWrite(p, m, s, newRows); err != nil {
+	if err := checkWrite(p, m, s); err != nil {
 		return err
 	}
-	if len(t.domains) > 0 && !p.Has("domainMetadata") {
-		return invalidf("the table's protocol does not list domainMetadata")
+	if err := t.placeClustering(s, mode); err != nil {
+		return err
+	}
+	if err := t.checkDomains(p); err != nil {
+		return err
+	}
+	if t.metadata != nil {
+		if err := t.checkProperties(m, s); err != nil {
+			return err
+		}
+		if err := t.checkRowTracking(p, m, s, mode); err != nil {
+			return err
+		}
 	}
 	for i := range t.adds {
 		if _, err := t.adds[i].DataPath(); err != nil && !t.isThere(&t.adds[i], err) {
@@ -64,7 +73,38 @@ func (t *Transaction) validate() error {
 	if err := t.checkRemoves(p, m); err != nil {
 		return err
 	}
+	for _, check := range []func() error{
+		func() error { return t.checkRules(p, m, s) },
+		func() error { return t.checkRowIDsKept(p, m) },
+		func() error { return t.checkClustering(p, m, s, mode) },
+		func() error { return t.checkIceberg(p, m, s, mode) },
+		func() error { return t.checkLayout(p, m) },
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
 	return t.checkChangeFeed(m)
+}
+
+// checkDomains refuses metadata domains that the table cannot have, or that are
+// not the caller's to set. (Domain Metadata)
+func (t *Transaction) checkDomains(p *Protocol) error {
+	if len(t.domains) > 0 && !p.Has("domainMetadata") {
+		return invalidf("the table's protocol does not list domainMetadata")
+	}
+	seen := make(map[string]bool)
+	for i := range t.domains {
+		name := t.domains[i].Domain
+		if seen[name] {
+			return invalidf("the metadata domain %q is set twice", name)
+		}
+		seen[name] = true
+		if strings.HasPrefix(name, "delta.") && !t.restores && (name != clusteringDomain || t.cluster == nil) {
+			return invalidf("the metadata domain %q is the protocol's, and not for callers to set", name)
+		}
+	}
+	return nil
 }
 
 // checkNewMetadata looks at a schema that is about to become the table's.
@@ -98,7 +138,7 @@ func (t *Transaction) checkNewMetadata(p *Protocol, m *Metadata, s *Schema) erro
 		return nil
 	}
 	was := base.Mapping()
-	e := evolution{from: was, to: mode, widens: widensTypes(p) && m.Property(PropTypeWidening) == "true"}
+	e := evolution{from: was, to: mode, widens: widensTypes(p) && m.isTrue(PropTypeWidening)}
 	if err := e.checkExpressions(base.Schema(), m, s); err != nil {
 		return err
 	}
@@ -188,7 +228,7 @@ func (t *Transaction) checkRemoves(p *Protocol, m *Metadata) error {
 		if vectorID(a.DeletionVector) != vectorID(r.DeletionVector) {
 			return invalidf("removing %s: version %d has it with another deletion vector", r.Path, t.base.Version())
 		}
-		if r.DataChange && p.Has("appendOnly") && strings.EqualFold(m.Property(PropAppendOnly), "true") {
+		if r.DataChange && p.Has("appendOnly") && m.isTrue(PropAppendOnly) {
 			return invalidf("removing %s: the table is append-only (%s)", r.Path, PropAppendOnly)
 		}
 	}
@@ -200,7 +240,7 @@ func (t *Transaction) checkRemoves(p *Protocol, m *Metadata) error {
 // derived from whole files, which is right only where all files go and others
 // come.
 func (t *Transaction) checkChangeFeed(m *Metadata) error {
-	if m.Property(PropChangeDataFeed) != "true" || len(t.cdcs) > 0 {
+	if !m.isTrue(PropChangeDataFeed) || len(t.cdcs) > 0 {
 		return nil
 	}
 	if t.restores {

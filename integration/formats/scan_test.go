@@ -27,7 +27,7 @@ var asked = []string{
 	"day > DATE '2026-06-01'", "ok = TRUE", "ok IS NULL", "st.n > 100", "st.s LIKE '1%'", "st.n IS NULL", "st IS NULL", "id IS NOT DISTINCT FROM 5", "p IS DISTINCT FROM 1", "id < 30", "id >= 170",
 }
 
-func conditions(n int) []string {
+func conditionsOf(n int) []string {
 	list := slices.Clone(asked)
 	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same each time
 	var draw func(depth int) string
@@ -130,7 +130,7 @@ for lo, hi in [(0, 35), (35, 70), (70, 100), (100, 150), (150, 200)]:
     deltalake.write_deltalake(path, table, mode="append", partition_by=["p"])
 result = []`, []string{path})
 	require.NoError(t, err)
-	list := conditions(150)
+	list := conditionsOf(150)
 	counts := askOfAll(t, path, list)
 	t.Logf("delta-rs: %+v", counts)
 	require.Positive(t, counts.SkippedByPartition)
@@ -188,7 +188,7 @@ func TestScansOfSparksTables(t *testing.T) {
 			require.NoError(t, spark.Exec(t.Context(), verb+" "+fmt.Sprintf(askedRows, span[0], span[1])))
 		}
 		exec(t, path, "DELETE FROM {t} WHERE id % 10 = 3")
-		list := conditions(n)
+		list := conditionsOf(n)
 		// One statement for all of them: each would take Spark seconds.
 		columns := make([]string, len(list))
 		for i, where := range list {
@@ -215,7 +215,7 @@ func TestScansOfSparksTables(t *testing.T) {
 		require.Positive(t, total.SkippedByPartition)
 		require.Positive(t, total.SkippedByStats)
 		if mode == "none" {
-			askOfAll(t, path, conditions(150)) // DuckDB does not read partition columns by mapped names
+			askOfAll(t, path, conditionsOf(150)) // DuckDB does not read partition columns by mapped names
 		}
 	}
 }

@@ -257,13 +257,3 @@ func readFromCheckpoint(t *testing.T, path string, s *tablefmt.Snapshot) {
 	readers.Same(t, got, rows(t, s))
 	readers.Same(t, rows(t, load(t, dir)), got)
 }
-
-// TestIcebergTablesAreNotWritten: what they ask of writers is not done here.
-func TestIcebergTablesAreNotWritten(t *testing.T) {
-	s := load(t, fixture(t, "nested_ids"))
-	x := tablefmt.Begin(s.Location(), s)
-	_, err := x.Commit(t.Context())
-	var unsupported *tablefmt.UnsupportedFeatureError
-	require.ErrorAs(t, err, &unsupported)
-	require.ErrorContains(t, err, "icebergCompatV2")
-}

@@ -18,11 +18,12 @@ var arrows = []arrow{
 	{"cdc/cdctest/...", []string{"cdc"}},
 	{"cdc/postgres/...", []string{"cdc"}},
 
-	{"tablefmt", []string{"tablefmt/colfile", "tablefmt/dv", "tablefmt/objstore", "tablefmt/predicate", "tablefmt/variant"}},
+	{"tablefmt", []string{"tablefmt/colfile", "tablefmt/dv", "tablefmt/objstore", "tablefmt/predicate", "tablefmt/sqlexpr", "tablefmt/variant"}},
 	{"tablefmt/colfile/...", []string{"tablefmt/variant"}},
 	{"tablefmt/variant", nil},
 	{"tablefmt/dv/...", nil},
 	{"tablefmt/predicate/...", nil},
+	{"tablefmt/sqlexpr/...", nil},
 	{"tablefmt/objstore", nil},
 	{"tablefmt/objstore/...", []string{"tablefmt/objstore"}},
 

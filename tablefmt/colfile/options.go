@@ -102,6 +102,10 @@ type WriterOptions struct {
 	// DefaultStatsColumns, -1 is all, -2 is none. Null counts are kept for
 	// the same columns.
 	StatsColumns int
+	// StatsOf, where it is set, says instead of StatsColumns which columns get
+	// them: it is asked with each one's path of names in the file, of a list or
+	// map its own.
+	StatsOf func(path []string) bool
 	// NoDictionary turns dictionary encoding off. Otherwise each column
 	// starts every row group with a dictionary and gives it up when more
 	// than half of its first values are distinct, or when the dictionary

@@ -85,6 +85,7 @@ type schemaBuilder struct {
 	columns  []*columnTracker
 	nStats   int // Delta leaf columns met so far
 	maxStats int
+	statsOf  func(path []string) bool // nil: the first maxStats
 }
 
 // maxNesting bounds the depth of written and read schemas: a list has three
@@ -163,7 +164,7 @@ func (b *schemaBuilder) field(f arrow.Field, path []string, def, rep uint8, stat
 	}
 	b.elements = append(b.elements, el)
 	l.path, l.maxDef, l.maxRep, l.nested = path, n.def, n.rep, len(path) > 1
-	if stats && b.wantStats() {
+	if stats && b.wantStats(path) {
 		l.track = &columnTracker{path: path, typ: f.Type}
 		b.columns = append(b.columns, l.track)
 	}
@@ -174,7 +175,10 @@ func (b *schemaBuilder) field(f arrow.Field, path []string, def, rep uint8, stat
 
 // wantStats counts one more of Delta's leaf columns and says whether it is
 // among the first that get statistics.
-func (b *schemaBuilder) wantStats() bool {
+func (b *schemaBuilder) wantStats(path []string) bool {
+	if b.statsOf != nil {
+		return b.statsOf(path)
+	}
 	b.nStats++
 	return b.maxStats == -1 || b.nStats <= b.maxStats
 }
@@ -208,7 +212,7 @@ func (b *schemaBuilder) variantNode(n *writeNode, el format.SchemaElement, path 
 	el.NumChildren.Set(2)
 	el.LogicalType.Value = &format.VariantType{SpecificationVersion: 1}
 	b.elements = append(b.elements, el)
-	if stats && b.wantStats() {
+	if stats && b.wantStats(path) {
 		n.track = &columnTracker{path: path, typ: variant.NewType()}
 		b.columns = append(b.columns, n.track)
 	}
@@ -228,7 +232,7 @@ func (b *schemaBuilder) repeatedGroup(n *writeNode, el format.SchemaElement, inn
 	b.elements = append(b.elements, el, format.SchemaElement{
 		Name: inner, RepetitionType: thrift.New(format.Repeated), NumChildren: thrift.New(children),
 	})
-	if stats && b.wantStats() {
+	if stats && b.wantStats(path) {
 		c := &columnTracker{path: path, typ: t}
 		n.track = c
 		b.columns = append(b.columns, c)

@@ -81,7 +81,7 @@ func NewWriter(w io.Writer, schema *arrow.Schema, opt WriterOptions) (*Writer, e
 	if err != nil {
 		return nil, fmt.Errorf("beginning a Parquet file: %w", err)
 	}
-	b := schemaBuilder{maxStats: checked.StatsColumns}
+	b := schemaBuilder{maxStats: checked.StatsColumns, statsOf: checked.StatsOf}
 	nodes, err := b.build(schema)
 	if err != nil {
 		return nil, fmt.Errorf("beginning a Parquet file: %w", err)
@@ -151,6 +151,9 @@ func (w *Writer) Bytes() int64 {
 	}
 	return n
 }
+
+// Fits reports what forbids writing rec, as Write would. The file stays usable.
+func (w *Writer) Fits(rec arrow.RecordBatch) error { return w.check(rec) }
 
 // check reports what forbids writing rec, without making the file unusable.
 func (w *Writer) check(rec arrow.RecordBatch) error {
