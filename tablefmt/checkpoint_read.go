@@ -108,7 +108,7 @@ func readCheckpointFile(ctx context.Context, log objstore.Store, name string, co
 	for _, c := range cols {
 		fields = append(fields, checkpointColumns[c])
 	}
-	r := parquetRead{want: arrow.NewSchema(fields, nil), batchRows: readBatch}
+	r := parquetRead{want: arrow.NewSchema(fields, nil), batchRows: readBatch, adapt: withParsedStats}
 	return readParquet(ctx, log, name, r, func(rec arrow.RecordBatch, _ int64) error {
 		return actionsOf(rec, func(a *Action) error {
 			if err := emit(a); err != nil {
@@ -117,6 +117,20 @@ func readCheckpointFile(ctx context.Context, log objstore.Store, name string, co
 			return nil
 		}, side)
 	})
+}
+
+// withParsedStats asks for typed statistics where a file of a checkpoint has no
+// others.
+func withParsedStats(f *colfile.File, want *arrow.Schema) *arrow.Schema {
+	at := want.FieldIndices("add")
+	parsed, ok := onlyParsed(f)
+	if len(at) == 0 || !ok {
+		return want
+	}
+	fields := slices.Clone(want.Fields())
+	add := fields[at[0]].Type.(*arrow.StructType)
+	fields[at[0]].Type = arrow.StructOf(append(slices.Clone(add.Fields()), parsed)...)
+	return arrow.NewSchema(fields, nil)
 }
 
 // readCheckpointJSON reads the top file of a V2 checkpoint in JSON.

@@ -86,6 +86,9 @@ func (r *rowReader) addFile() *AddFile {
 	if a.PartitionValues == nil {
 		a.PartitionValues = noStrings
 	}
+	if st, ok := r.fields[addStatsParsed].(*array.Struct); ok && a.Stats == "" && st.IsValid(r.i) {
+		a.Stats = parsedStatsText(st, r.i)
+	}
 	return a
 }
 

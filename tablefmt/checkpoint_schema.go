@@ -70,8 +70,9 @@ func mapOfStrings() *arrow.MapType {
 }
 
 // appendAction adds a row with one action; keepStats says that the table
-// wants statistics as JSON.
-func appendAction(b *array.RecordBuilder, a *Action, keepStats bool) {
+// wants statistics as JSON, and parsed, where it is not nil, that it wants them as
+// structs.
+func appendAction(b *array.RecordBuilder, a *Action, keepStats bool, parsed *parsedWriter) {
 	col := -1
 	switch {
 	case a.Txn != nil:
@@ -85,8 +86,14 @@ func appendAction(b *array.RecordBuilder, a *Action, keepStats bool) {
 			stats = ""
 		}
 		// In a checkpoint no file is new: dataChange is false, as in Spark's.
-		row(b, col, f.Path, f.PartitionValues, f.Size, f.ModificationTime, false, f.Tags, f.DeletionVector,
-			f.BaseRowID, f.DefaultRowCommitVersion, text(f.ClusteringProvider), text(stats))
+		values := []any{
+			f.Path, f.PartitionValues, f.Size, f.ModificationTime, false, f.Tags, f.DeletionVector,
+			f.BaseRowID, f.DefaultRowCommitVersion, text(f.ClusteringProvider), text(stats),
+		}
+		if parsed != nil {
+			values = append(values, parsed.values(f)...)
+		}
+		row(b, col, values...)
 	case a.Remove != nil:
 		col = colRemove
 		f := a.Remove
@@ -156,6 +163,9 @@ func appendStruct(b *array.StructBuilder, values []any) {
 // the builder that is there for it.
 func appendField(b array.Builder, v any) {
 	switch v := v.(type) {
+	case func(array.Builder):
+		v(b)
+		return
 	case string:
 		b.(*array.StringBuilder).Append(v)
 		return

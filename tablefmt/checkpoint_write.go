@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
@@ -25,9 +26,6 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps
 // newer one already. It may run beside commits to the table, and several may
 // race: they write the same content. Memory is bounded by a batch of actions
 // and the commits since the last checkpoint.
-//
-// A table that wants statistics as structs in its checkpoints
-// (delta.checkpoint.writeStatsAsStruct) is an *[UnsupportedFeatureError].
 func Checkpoint(ctx context.Context, s *Snapshot) error {
 	if err := s.checkpoint(ctx); err != nil {
 		return fmt.Errorf("writing a checkpoint of table %s at version %d: %w", s.loc, s.Version(), err)
@@ -58,9 +56,6 @@ func (s *Snapshot) checkpoint(ctx context.Context) error {
 	if err := checkWrite(s.st.protocol, s.st.metadata, s.st.schema); err != nil {
 		return err
 	}
-	if strings.EqualFold(s.Property("delta.checkpoint.writeStatsAsStruct"), "true") {
-		return &UnsupportedFeatureError{Feature: "statistics as structs in checkpoints", Writing: true, Detail: "delta.checkpoint.writeStatsAsStruct"}
-	}
 	log, name := s.loc.log(), checkpointName(s.Version())
 	crashpoint.At(crashpoint.CheckpointBefore)
 	last, err := s.writeCheckpoint(ctx, log, name)
@@ -89,18 +84,29 @@ func (s *Snapshot) checkpoint(ctx context.Context) error {
 const checkpointBatch = 4096
 
 func (s *Snapshot) writeCheckpoint(ctx context.Context, log objstore.Store, name string) (*lastCheckpoint, error) {
+	schema := checkpointSchema
+	var parsed *parsedWriter
+	if strings.EqualFold(s.Property(PropCheckpointStruct), "true") {
+		var err error
+		if parsed, err = s.newParsedWriter(); err != nil {
+			return nil, err
+		}
+		fields := slices.Clone(checkpointColumns)
+		fields[colAdd].Type = arrow.StructOf(append(slices.Clone(fields[colAdd].Type.(*arrow.StructType).Fields()), parsed.fields...)...)
+		schema = arrow.NewSchema(fields, nil)
+	}
 	out, err := log.Create(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	defer out.Abort()
 	// Snappy, as readers of logs are the simplest of readers.
-	w, err := colfile.NewWriter(out, checkpointSchema, colfile.WriterOptions{Codec: colfile.Snappy, StatsColumns: -2})
+	w, err := colfile.NewWriter(out, schema, colfile.WriterOptions{Codec: colfile.Snappy, StatsColumns: -2})
 	if err != nil {
 		return nil, err
 	}
 	c := &checkpointWriter{
-		w: w, b: array.NewRecordBuilder(memory.DefaultAllocator, checkpointSchema),
+		w: w, b: array.NewRecordBuilder(memory.DefaultAllocator, schema), parsed: parsed,
 		keepStats: !strings.EqualFold(s.Property(PropCheckpointStats), "false"),
 	}
 	defer c.b.Release()
@@ -166,10 +172,11 @@ type checkpointWriter struct {
 	b         *array.RecordBuilder
 	n         int
 	keepStats bool
+	parsed    *parsedWriter // nil: no typed columns
 }
 
 func (c *checkpointWriter) add(a *Action) error {
-	appendAction(c.b, a, c.keepStats)
+	appendAction(c.b, a, c.keepStats, c.parsed)
 	if c.n++; c.n < checkpointBatch {
 		return nil
 	}

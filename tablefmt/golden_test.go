@@ -312,7 +312,7 @@ func writeCheckpointRows(t *testing.T, loc Location, name string, rows []Action)
 	b := array.NewRecordBuilder(memory.DefaultAllocator, checkpointSchema)
 	defer b.Release()
 	for i := range rows {
-		appendAction(b, &rows[i], true)
+		appendAction(b, &rows[i], true, nil)
 	}
 	rec := b.NewRecordBatch()
 	defer rec.Release()

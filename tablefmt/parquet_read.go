@@ -21,6 +21,8 @@ type parquetRead struct {
 	byID      bool          // columns are found by field ids
 	batchRows int           // 0 is colfile's default
 	rows      []int64       // nil is all; else first rows are indices into it
+	// adapt, where it is not nil, makes want fit the file.
+	adapt func(f *colfile.File, want *arrow.Schema) *arrow.Schema
 }
 
 // readParquet gives the rows of a Parquet file in a store, in batches, and
@@ -34,6 +36,9 @@ func readParquet(ctx context.Context, store objstore.Store, path string, r parqu
 	defer in.Close()
 	f, err := colfile.OpenFile(in, in.Size())
 	if err == nil {
+		if r.adapt != nil {
+			r.want = r.adapt(f, r.want)
+		}
 		if r.want.NumFields() == 0 {
 			return countRows(f.NumRows(), r, emit)
 		}

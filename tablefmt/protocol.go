@@ -15,6 +15,9 @@ const (
 	PropLogCleanup         = "delta.enableExpiredLogCleanup"
 	PropInCommitTimestamps = "delta.enableInCommitTimestamps"
 	PropTxnRetention       = "delta.setTransactionRetentionDuration"
+	// PropCheckpointStruct "true" has checkpoints hold statistics and partition
+	// values as structs of the columns' types, too.
+	PropCheckpointStruct = "delta.checkpoint.writeStatsAsStruct"
 	// PropForgetTxns is an interval after which our checkpoints leave out what an
 	// application has recorded. PropTxnRetention, which other writers heed, does
 	// not do so: a table that rests on its applications' records may be given it

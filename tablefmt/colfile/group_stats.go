@@ -71,6 +71,28 @@ func (f *File) GroupStats(group int, schema *arrow.Schema, byID bool, path []str
 	return s, true
 }
 
+// NoValues reports whether the footer says that no row of the file has a value in
+// the column at path, from the top down through structs: there is no such column,
+// or it is null everywhere.
+func (f *File) NoValues(path ...string) bool {
+	n := f.root
+	for _, name := range path {
+		if n = n.child(name); n == nil {
+			return true
+		}
+	}
+	if n.leaf == nil {
+		return false
+	}
+	for i := range f.meta.RowGroups {
+		m := &f.meta.RowGroups[i].Columns[n.leaf.index].MetaData
+		if m.NumValues > 0 && m.Statistics.NullCount < m.NumValues {
+			return false
+		}
+	}
+	return true
+}
+
 // bound reads a bound of a leaf's values, nil for none.
 func (l *readLeaf) bound(b []byte) any {
 	if b == nil {
