@@ -18,8 +18,8 @@ import (
 	"github.com/lakeload/lakeload/tablefmt/sqlexpr"
 )
 
-// conditions are about the columns of the table below.
-var conditions = []string{
+// ruleConditions are about the columns of the table below.
+var ruleConditions = []string{
 	"i > 0", "i >= 2147483647", "i <=> NULL", "i <=> i", "NOT (i > 0 AND s > 'b')", "i > 0 OR s IS NULL", "i IN (1, NULL)", "i NOT IN (1, 7)", "i NOT IN (1, NULL)", "l BETWEEN -1 AND 10", "i BETWEEN NULL AND 0",
 	"l = i", "l > 1.5", "i < 2.5D", "b = -128", "b + 1 > 0", "-b >= 0 OR b < 0", "sh % 7 = 1", "l DIV 3 = 0", "i / 4 > 0.2D", "sh * 2 < 5", "l % -3 = 1",
 	"d > 1", "d = d", "d <> 0", "d < 'NaN'", "d > 0.1", "d = -0.0D", "f = f", "f > 0.1", "f < 1", "f > d", "f * 2F > 1F", "d * 2 > f", "d IN (0.0D, 1.5D)", "d + dec > 1", "d > dec",
@@ -52,7 +52,7 @@ func TestConditionsAreSparks(t *testing.T) {
 	s := load(t, path)
 	var exprs []*sqlexpr.Expr
 	var texts, refused []string
-	for _, text := range conditions {
+	for _, text := range ruleConditions {
 		e, err := sqlexpr.Predicate(text, s.Arrow())
 		if err != nil {
 			refused = append(refused, err.Error())
