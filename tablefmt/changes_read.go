@@ -138,8 +138,10 @@ func (p *ChangePlan) show(version int64, schema *Schema) (*Snapshot, error) {
 
 // readCDC gives the rows of a version's cdc files, which tell what they are.
 func (c *versionChanges) readCDC(ctx context.Context, files []*CDCFile) error {
-	schema := &Schema{Fields: append(append([]Field{}, c.p.schema.Fields...), Field{Name: ColChangeType, Type: String, Nullable: true,
-		Metadata: map[string]any{MetaPhysicalName: ColChangeType}})} // it has no id, and its name in all files
+	schema := &Schema{Fields: append(append([]Field{}, c.p.schema.Fields...), Field{
+		Name: ColChangeType, Type: String, Nullable: true,
+		Metadata: map[string]any{MetaPhysicalName: ColChangeType},
+	})} // it has no id, and its name in all files
 	var err error
 	if c.snap, err = c.p.show(c.version, schema); err != nil {
 		return err

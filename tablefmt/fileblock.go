@@ -71,7 +71,8 @@ var (
 	blockCoders = sync.OnceValue(func() (c struct {
 		enc *zstd.Encoder
 		dec *zstd.Decoder
-	}) {
+	},
+	) {
 		var err error
 		c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 			zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(128<<10), zstd.WithEncoderCRC(false))

@@ -29,8 +29,10 @@ func randomAdd(rng *rand.Rand, path string) *AddFile {
 		n := int64(rng.Uint64() >> rng.IntN(64))
 		return &n
 	}
-	a := &AddFile{Path: path, Size: int64(rng.Uint64() >> (1 + rng.IntN(63))), ModificationTime: int64(rng.Uint64()), DataChange: maybe(), Stats: text(), ClusteringProvider: text(),
-		BaseRowID: number(), DefaultRowCommitVersion: number()}
+	a := &AddFile{
+		Path: path, Size: int64(rng.Uint64() >> (1 + rng.IntN(63))), ModificationTime: int64(rng.Uint64()), DataChange: maybe(), Stats: text(), ClusteringProvider: text(),
+		BaseRowID: number(), DefaultRowCommitVersion: number(),
+	}
 	if maybe() {
 		a.PartitionValues = map[string]*string{}
 		for range rng.IntN(3) {
@@ -45,8 +47,10 @@ func randomAdd(rng *rand.Rand, path string) *AddFile {
 		}
 	}
 	if maybe() {
-		a.DeletionVector = &dv.Descriptor{StorageType: []dv.StorageType{dv.Inlined, dv.Relative, dv.Stored, ""}[rng.IntN(4)],
-			PathOrInlineDV: text(), SizeInBytes: int32(rng.Uint32()), Cardinality: int64(rng.Uint64())}
+		a.DeletionVector = &dv.Descriptor{
+			StorageType:    []dv.StorageType{dv.Inlined, dv.Relative, dv.Stored, ""}[rng.IntN(4)],
+			PathOrInlineDV: text(), SizeInBytes: int32(rng.Uint32()), Cardinality: int64(rng.Uint64()),
+		}
 		if maybe() {
 			offset := int32(rng.Uint32())
 			a.DeletionVector.Offset = &offset

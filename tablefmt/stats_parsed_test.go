@@ -20,10 +20,18 @@ import (
 func TestTypedStatistics(t *testing.T) {
 	ctx := t.Context()
 	schema := &Schema{Fields: []Field{
-		{Name: "id", Type: Long, Nullable: true}, {Name: "i", Type: Integer, Nullable: true}, {Name: "sh", Type: Short, Nullable: true},
-		{Name: "b", Type: Byte, Nullable: true}, {Name: "f", Type: Float, Nullable: true}, {Name: "d", Type: Double, Nullable: true},
-		{Name: "text", Type: String, Nullable: true}, {Name: "bin", Type: Binary, Nullable: true}, {Name: "bool", Type: Boolean, Nullable: true},
-		{Name: "day", Type: Date, Nullable: true}, {Name: "at", Type: Timestamp, Nullable: true}, {Name: "local", Type: TimestampNTZ, Nullable: true},
+		{Name: "id", Type: Long, Nullable: true},
+		{Name: "i", Type: Integer, Nullable: true},
+		{Name: "sh", Type: Short, Nullable: true},
+		{Name: "b", Type: Byte, Nullable: true},
+		{Name: "f", Type: Float, Nullable: true},
+		{Name: "d", Type: Double, Nullable: true},
+		{Name: "text", Type: String, Nullable: true},
+		{Name: "bin", Type: Binary, Nullable: true},
+		{Name: "bool", Type: Boolean, Nullable: true},
+		{Name: "day", Type: Date, Nullable: true},
+		{Name: "at", Type: Timestamp, Nullable: true},
+		{Name: "local", Type: TimestampNTZ, Nullable: true},
 		{Name: "dec", Type: Decimal{Precision: 38, Scale: 10}, Nullable: true},
 		{Name: "s", Nullable: true, Type: &Struct{Fields: []Field{{Name: "x", Type: Long, Nullable: true}, {Name: "l", Nullable: true, Type: &Array{Element: Long}}}}},
 		{Name: "l", Nullable: true, Type: &Array{Element: String, ContainsNull: true}},

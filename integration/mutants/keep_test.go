@@ -9,7 +9,8 @@ var keepMutations = []mutation{
 	{
 		name: "keep: a row that lost a value is taken for one that never had it", pkg: engine, test: "TestChangeFeedOfLostValues",
 		edits: []edit{{"lakehouse/feeddiff.go", "	h[0] ^= 0xff\n", ""}},
-	}, {
+	},
+	{
 		name: "keep: a row that is kept as deleted is one that is there", pkg: engine, test: "TestSoftDeletes",
 		edits: []edit{{"lakehouse/softdelete.go", "		return there && !a.soft[i]\n", "		return there\n"}},
 	},
