@@ -45,10 +45,16 @@ const (
 // It is called after each commit, costs nothing mostly, and removes a few files
 // at a time, so that nobody waits for it. The log is listed after this process
 // has written a checkpoint and the log has grown by a tenth. The snapshot is the
-// newest, or was a moment ago. A table whose delta.enableExpiredLogCleanup is false is left alone. It
-// tells how many files it removed.
+// newest, or was a moment ago. A table whose delta.enableExpiredLogCleanup is false is left alone, one that
+// cannot be written here is an *[UnsupportedFeatureError]. It tells how many files
+// it removed.
 func CleanLog(ctx context.Context, s *Snapshot, o CleanOptions) (removed int, err error) {
 	old, err := s.oldFiles(ctx, &o)
+	if err == nil && len(old) > 0 {
+		// Who removes files must know all that the table asks of writers, and of
+		// readers as of this moment. (Vacuum Protocol Check)
+		err = checkWrite(s.st.protocol, s.st.metadata, s.st.schema)
+	}
 	if err == nil && len(old) > 0 {
 		removed, err = s.clean(ctx, old, o.Files)
 	}

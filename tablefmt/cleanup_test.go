@@ -151,6 +151,24 @@ func TestCleanLogKeepsWhatItIsTold(t *testing.T) {
 	})
 }
 
+// A table that asks of writers what we do not know is not cleaned.
+func TestCleanLogChecksTheProtocol(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCleaned(t, map[string]string{PropLogRetention: "interval 1 hour"})
+		c.commits(60, CleanOptions{Before: 1})
+		time.Sleep(1000 * time.Hour)
+		line := `{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors","vacuumProtocolCheck"],"writerFeatures":["deletionVectors","vacuumProtocolCheck","ofTheFuture"]}}`
+		require.NoError(t, c.data.Put(t.Context(), "_delta_log/"+commitName(c.snap.Version()+1), []byte(line)))
+		c.snap = must(Load(t.Context(), c.loc))
+		c.snap.st.tail.mark.written()
+		_, err := CleanLog(t.Context(), c.snap, CleanOptions{Files: true})
+		var unsupported *UnsupportedFeatureError
+		require.ErrorAs(t, err, &unsupported)
+		require.Contains(t, unsupported.Feature, "ofTheFuture")
+		require.Zero(t, must(OldestVersion(t.Context(), c.loc)), "nothing has gone")
+	})
+}
+
 // Where everything is old, two checkpoints stay to begin at.
 func TestCleanLogLeavesTwoCheckpoints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
