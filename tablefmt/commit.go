@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lakeload/lakeload/internal/crashpoint"
@@ -60,6 +61,12 @@ func (t *Transaction) commit(ctx context.Context) (*state, error) {
 	}
 	rest := t.actions()
 	mine := footprintOf(rest, t.base == nil, t.reads)
+	if t.reads == ReadsRows && t.base != nil && strings.EqualFold(t.base.Property(PropIsolationLevel), "Serializable") {
+		mine.reads = ReadsTable
+	}
+	if t.where != nil {
+		mine.rests = t.rests
+	}
 	for lost := 0; lost <= maxRebases; lost++ {
 		if lost > 3 { // several of us race: step aside for a moment
 			if err := sleep(ctx, rand.N(time.Duration(min(lost, 50))*time.Millisecond)); err != nil {

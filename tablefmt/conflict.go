@@ -29,6 +29,11 @@ const (
 	// is so, whose keys were looked up in the table. Commits that only
 	// rearrange rows do no harm.
 	ReadsTable
+	// ReadsRows is ReadsTable but for blind appends of others, which could as well
+	// have come after the commit: Spark's WriteSerializable, and fit for a deletion
+	// by a condition. In a table whose delta.isolationLevel is Serializable the two
+	// are the same.
+	ReadsRows
 )
 
 // footprint is what of a transaction another commit can collide with.
@@ -36,6 +41,9 @@ type footprint struct {
 	creates bool // it makes version 0
 	schema  bool // it sets protocol or metaData
 	reads   Reads
+	// rests says whether the commit rests on rows of a file, which the winner added
+	// or removed; nil: on those of all.
+	rests   func(path string, added *AddFile) bool
 	paths   map[string]bool // of its adds and removes
 	apps    map[string]bool
 	domains map[string]bool
@@ -70,6 +78,7 @@ func conflict(mine *footprint, winner []Action) (reason ConflictReason, detail s
 		return ConflictCreated, ""
 	}
 	found := make(map[ConflictReason]string)
+	reads := mine.reads != ReadsNothing && (mine.reads != ReadsRows || !appendsBlindly(winner))
 	note := func(r ConflictReason, detail string) {
 		if _, ok := found[r]; !ok {
 			found[r] = detail
@@ -98,7 +107,7 @@ func conflict(mine *footprint, winner []Action) (reason ConflictReason, detail s
 		if path != "" && mine.paths[canonicalPath(path)] {
 			note(ConflictFile, path)
 		}
-		if changes && mine.reads == ReadsTable {
+		if changes && reads && (mine.rests == nil || mine.rests(path, w.Add)) {
 			note(ConflictRows, path)
 		}
 	}
@@ -111,4 +120,16 @@ func conflict(mine *footprint, winner []Action) (reason ConflictReason, detail s
 		}
 	}
 	return "", ""
+}
+
+// appendsBlindly reports whether a commit adds files and has looked at nothing, as
+// far as it says.
+func appendsBlindly(actions []Action) bool {
+	for i := range actions {
+		if r := actions[i].Remove; r != nil && r.DataChange {
+			return false
+		}
+	}
+	info := infoOf(actions)
+	return info != nil && info.IsBlindAppend != nil && *info.IsBlindAppend
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/lakeload/lakeload/tablefmt/predicate"
 )
 
 // EngineInfo is what our commits name as their writer.
@@ -27,9 +29,10 @@ type Transaction struct {
 	cdcs     []CDCFile
 	info     CommitInfo
 	reads    Reads
-	cluster  [][]string // nil: as it is
-	proven   []rowRule  // rules that are new, and that all rows keep
-	restores bool       // it makes the table what it was: all its files were written under the metadata that it sets
+	where    *fileFilter // of reads; nil: all rows
+	cluster  [][]string  // nil: as it is
+	proven   []rowRule   // rules that are new, and that all rows keep
+	restores bool        // it makes the table what it was: all its files were written under the metadata that it sets
 	done     bool
 	before   *CommitInfo // of the version that the commit followed, once it is done
 }
@@ -159,6 +162,37 @@ func (t *Transaction) CommitID() string { return t.info.TxnID }
 
 // SetReads says what the commit rests on; the default is ReadsNothing.
 func (t *Transaction) SetReads(r Reads) { t.reads = r }
+
+// SetReadsWhere says which rows the commit rests on, where SetReads says that it
+// rests on some: what others do to files in which no row can match, by partition
+// values and statistics, does no harm. Nil is all rows, which is the default. A
+// condition that does not fit the table's columns is an error.
+func (t *Transaction) SetReadsWhere(where *predicate.Expr) error {
+	if t.base == nil {
+		return invalidf("a transaction that creates a table rests on no rows")
+	}
+	if t.where = nil; where == nil {
+		return nil
+	}
+	filter, err := predicate.Bind(where, t.base.Arrow())
+	if err != nil {
+		return invalidf("the condition of what the commit rests on: %w", err)
+	}
+	t.where = newFileFilter(t.base, filter)
+	return nil
+}
+
+// rests says whether the commit rests on rows of a file.
+func (t *Transaction) rests(path string, added *AddFile) bool {
+	if added == nil { // removed: what it was, if that is known
+		var ok bool
+		if added, ok = t.base.File(path); !ok {
+			return true
+		}
+	}
+	choice := t.where.choose(added)
+	return choice == fileFiltered || choice == fileWhole
+}
 
 func texts(m map[string]any) map[string]any {
 	out := make(map[string]any, len(m))
