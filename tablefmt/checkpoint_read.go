@@ -19,6 +19,7 @@ import (
 // classic, in several parts, or of the V2 Spec with its sidecars.
 func readCheckpoint(ctx context.Context, log objstore.Store, parts []logFile) (*state, error) {
 	b := noState().build()
+	defer b.files.wait()
 	all := []int{colTxn, colAdd, colMetadata, colProtocol, colDomain}
 	if err := checkpointRows(ctx, log, parts, all, b.checkpoint); err != nil {
 		return nil, err

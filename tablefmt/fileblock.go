@@ -37,29 +37,44 @@ type fileBlock struct {
 // who made it happen on purpose could as well have written another log.
 func hashOf(path string) uint64 { return xxh3.HashString(canonicalPath(path)) }
 
-func identityOf(path, vectorID string) uint64 {
+func identityOf(path, vectorID string) uint64 { return identityOfKey(canonicalPath(path), vectorID) }
+
+// identityOfKey is identityOf a canonical path.
+func identityOfKey(key, vectorID string) uint64 {
 	b := make([]byte, 0, 256)
-	b = append(append(append(b, canonicalPath(path)...), 0), vectorID...)
+	b = append(append(append(b, key...), 0), vectorID...)
 	return xxh3.HashSeed(b, 0x6c616b656c6f6164)
 }
 
 // packFiles makes a block of at most blockFiles files.
 func packFiles(files []*AddFile) *fileBlock {
-	b := &fileBlock{ids: make([]uint64, len(files)), sizes: make([]int64, len(files))}
+	b := new(fileBlock)
+	b.pack(files, make([]placed, len(files)))
+	return b
+}
+
+// pack makes b of files, and sets the hashes of their paths.
+func (b *fileBlock) pack(files []*AddFile, at []placed) {
+	b.ids, b.sizes = make([]uint64, len(files)), make([]int64, len(files))
 	p := packers.Get().(*packer)
 	defer packers.Put(p)
 	p.heads, p.stats = p.heads[:0], p.stats[:0]
 	var last AddFile
 	for i, a := range files {
-		b.ids[i], b.sizes[i] = identityOf(a.Path, vectorID(a.DeletionVector)), a.Size
+		key := canonicalPath(a.Path)
+		at[i].hash = xxh3.HashString(key)
+		b.ids[i], b.sizes[i] = identityOfKey(key, vectorID(a.DeletionVector)), a.Size
 		p.heads = appendHead(p.heads, a, &last)
 		p.stats = appendText(p.stats, a.Stats)
 		last = *a
 	}
 	b.heads = slices.Clone(p.compress(p.heads))
 	b.stats = slices.Clone(p.compress(p.stats))
-	return b
 }
+
+// packersMost is how many blocks are packed at a time: as many as one goroutine
+// keeps busy that reads a checkpoint.
+const packersMost = 2
 
 // packer is what packing and unpacking need for a moment.
 type packer struct {
@@ -74,7 +89,7 @@ var (
 	},
 	) {
 		var err error
-		c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(packersMost),
 			zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(128<<10), zstd.WithEncoderCRC(false))
 		if err == nil {
 			c.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderLowmem(true))

@@ -5,6 +5,8 @@ import (
 	"iter"
 	"math/bits"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // fileSet is an immutable set of logical files, by path: a path, however it is
@@ -221,7 +223,10 @@ type fileEditor struct {
 	young *peditor[*AddFile]
 	own   bool       // set.blocks is this editor's
 	bulk  []*AddFile // what load got and has not packed
-	fresh []placed   // what load packed and the index lacks
+	fresh [][]placed // what is packed, or being packed, and the index lacks
+	// packing are the blocks that are being packed. Who has called load waits for
+	// them, by loaded or by wait.
+	packing *errgroup.Group // nil: none
 }
 
 type placed struct {
@@ -229,7 +234,9 @@ type placed struct {
 	place uint32
 }
 
-func (s *fileSet) edit() *fileEditor { return &fileEditor{set: *s, young: s.young.edit()} }
+func (s *fileSet) edit() *fileEditor {
+	return &fileEditor{set: *s, young: s.young.edit()}
+}
 
 // get gives the file of a path.
 func (e *fileEditor) get(path string) (*AddFile, bool) {
@@ -287,13 +294,13 @@ func (e *fileEditor) del(path, vector string) (size int64, ok bool) {
 func (e *fileEditor) load(a *AddFile) {
 	if e.bulk = append(e.bulk, a); len(e.bulk) == blockFiles {
 		e.pack(e.bulk)
-		clear(e.bulk)
-		e.bulk = e.bulk[:0]
+		e.bulk = make([]*AddFile, 0, blockFiles)
 	}
 	e.set.n++
 }
 
 func (e *fileEditor) loaded() error {
+	e.wait()
 	e.reindex(nil)
 	for i := 1; i < len(e.set.index.hashes); i++ {
 		if e.set.index.hashes[i] != e.set.index.hashes[i-1] {
@@ -315,16 +322,34 @@ func (e *fileEditor) loaded() error {
 	return nil
 }
 
-// pack makes a block of files.
+// wait waits until blocks are whole.
+func (e *fileEditor) wait() {
+	if e.packing != nil {
+		_ = e.packing.Wait() // it does not fail
+	}
+}
+
+// pack makes a block of files, which are not to be changed any more. It is whole
+// after wait.
 func (e *fileEditor) pack(files []*AddFile) {
 	if !e.own {
 		e.set.blocks, e.own = slices.Clone(e.set.blocks), true
 	}
-	n := uint32(len(e.set.blocks))
-	for slot, a := range files {
-		e.fresh = append(e.fresh, placed{hashOf(a.Path), n*blockFiles + uint32(slot)})
+	fresh := make([]placed, len(files))
+	for slot := range fresh {
+		fresh[slot].place = uint32(len(e.set.blocks)*blockFiles + slot)
 	}
-	e.set.blocks = append(e.set.blocks, blockRef{block: packFiles(files), live: len(files)})
+	e.fresh = append(e.fresh, fresh)
+	if e.packing == nil {
+		e.packing = new(errgroup.Group)
+		e.packing.SetLimit(packersMost)
+	}
+	b := new(fileBlock)
+	e.packing.Go(func() error {
+		b.pack(files, fresh)
+		return nil
+	})
+	e.set.blocks = append(e.set.blocks, blockRef{block: b, live: len(files)})
 }
 
 // The bounds of what is not packed: so few files that their size does not
@@ -371,6 +396,7 @@ func (e *fileEditor) repack() {
 		e.pack(files[:blockFiles])
 		files = files[blockFiles:]
 	}
+	e.wait()
 	e.reindex(moved)
 	e.young = pmap[*AddFile]{}.edit()
 	for _, a := range files {
@@ -382,7 +408,8 @@ func (e *fileEditor) repack() {
 // moved tells the number + 1 that a block has now, 0 for none; nil: all as they
 // were.
 func (e *fileEditor) reindex(moved []uint32) {
-	slices.SortFunc(e.fresh, func(a, b placed) int {
+	old, fresh := e.set.index, slices.Concat(e.fresh...)
+	slices.SortFunc(fresh, func(a, b placed) int {
 		switch {
 		case a.hash < b.hash:
 			return -1
@@ -391,7 +418,6 @@ func (e *fileEditor) reindex(moved []uint32) {
 		}
 		return int(int64(a.place) - int64(b.place))
 	})
-	old, fresh := e.set.index, e.fresh
 	n := len(old.hashes) + len(fresh)
 	x := fileIndex{make([]uint64, 0, n), make([]uint32, 0, n)}
 	add := func(h uint64, place uint32) {

@@ -104,12 +104,12 @@ func canonicalPath(p string) string {
 
 // isCanonical is true only of what canonicalPath would leave as it is.
 func isCanonical(p string) bool {
-	if strings.HasPrefix(p, "//") || hasScheme(p) {
+	if strings.HasPrefix(p, "//") {
 		return false
 	}
-	for i := 0; i < len(p); i++ {
+	for i := 0; i < len(p); i++ { // a colon, as of a scheme, is none of the plain ones
 		switch c := p[i]; {
-		case plainInURI(c):
+		case plainBytes[c]:
 		case c == '%' && i+2 < len(p) && upperHexDigit(p[i+1]) && upperHexDigit(p[i+2]) && !plainInURI(byte(unhex(p[i+1])<<4|unhex(p[i+2]))):
 			i += 2
 		default:
@@ -123,7 +123,16 @@ func upperHexDigit(c byte) bool { return c >= '0' && c <= '9' || c >= 'A' && c <
 
 // plainInURI says of a byte that Java's URIs leave it as it is within a path; but
 // for the colon, so that no relative path looks like a URL.
-func plainInURI(c byte) bool {
+func plainInURI(c byte) bool { return plainBytes[c] }
+
+var plainBytes = func() (plain [256]bool) {
+	for c := range plain {
+		plain[c] = plainByte(byte(c))
+	}
+	return plain
+}()
+
+func plainByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c >= 0x80 || strings.IndexByte("_-!.~'()*,;$&+=@/", c) >= 0
 }
 
