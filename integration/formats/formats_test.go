@@ -163,7 +163,7 @@ func exec(t *testing.T, path string, statements ...string) {
 var tables = []string{"name", "id", "upgraded", "widened", "widened_parts", "widened_preview", "nested_ids"}
 
 // envAll has all tables made and written to: `make formats`. Without it there are
-// two of each kind, since Spark takes minutes for all of them; what it wrote of
+// few of each kind, since Spark takes minutes for all of them; what it wrote of
 // each the tests of tablefmt read in any case.
 const envAll = "LAKELOAD_FORMATS"
 
