@@ -32,7 +32,7 @@ func (w *changelogWriter) Apply(ctx context.Context, items []cdc.Item) error {
 	for i := range items {
 		it := &items[i]
 		if it.Truncate != nil {
-			if it.Truncate.Txn.Commit >= w.position {
+			if it.Truncate.Txn.Commit >= w.past() {
 				batches = append(batches, truncateBatch(it.Relation, it.Truncate))
 			}
 			continue

@@ -279,6 +279,27 @@ func (e *Engine) restartTable(ctx context.Context, t *fedTable) error {
 	return err
 }
 
+// recall tells tables what the record of epochs knows of them. The stream may begin
+// before the last epoch, for a table that was not in it, and in the middle of what
+// a flush has made nothing of for the others: a row that came and went. From there
+// on it would be a row that goes and was never there.
+func (e *Engine) recall() {
+	last, any := e.epochs.Last()
+	if !any || e.adoptedSince(last.Recorded) || e.state.Rebase != nil {
+		return
+	}
+	for _, t := range e.tables {
+		if t.stopped || t.copy != nil {
+			continue
+		}
+		for i, w := range t.writers {
+			if v, ok := e.epochs.Version(epochKey(t.modes[i], &t.state)); ok && v == w.Version() {
+				w.knows(e.epochs.Position())
+			}
+		}
+	}
+}
+
 // resumeAt is the position from which the stream has to be delivered: every
 // table shows everything up to there.
 func (e *Engine) resumeAt() cdc.LSN {

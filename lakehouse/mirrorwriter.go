@@ -76,7 +76,7 @@ func (m *mirrorWriter) Apply(ctx context.Context, items []cdc.Item) error {
 		it := &items[i]
 		switch {
 		case it.Truncate != nil:
-			if it.Truncate.Txn.Commit < m.position {
+			if it.Truncate.Txn.Commit < m.past() {
 				continue
 			}
 			if err := flush(); err != nil {

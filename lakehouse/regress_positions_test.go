@@ -202,3 +202,59 @@ func TestEdge03ACopyThatBreaksOffHalfWay(t *testing.T) {
 		require.Empty(t, r.world.Violations())
 	})
 }
+
+// A row comes and goes within a flush, of which its table's log then says nothing,
+// and in the middle of that lies the snapshot under which another table is copied.
+// For that one the stream goes back to the snapshot's point: the row's end comes
+// again, and not its beginning.
+func TestARowThatCameAndWentAroundASnapshot(t *testing.T) {
+	for _, dies := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, keyed("t"))
+			r.insert("t", 0, 5)
+			r.catchUp()
+			_, err := r.world.CreateTable(keyed("u"))
+			require.NoError(t, err)
+			r.insert("u", 0, 5)
+			around := &aroundSnapshots{Source: r.world.Source(), r: r}
+			r.options = func(o *lakehouse.Options) { o.Source, o.Freshness = around, 2*time.Second }
+			stop := r.start()
+			time.Sleep(4 * time.Second)
+			if dies { // after the flush, and before the stream has gone back
+				require.NoError(t, stop())
+				r.options = nil
+				r.catchUp()
+			} else {
+				time.Sleep(time.Minute)
+				require.NoError(t, stop())
+			}
+			require.True(t, around.taken)
+			require.Empty(t, r.stopped())
+			require.Empty(t, r.world.Violations())
+			r.same("t", "u")
+		})
+	}
+}
+
+// aroundSnapshots has a row of t come just before a snapshot and go just after it,
+// and the snapshot's reading take its time.
+type aroundSnapshots struct {
+	*cdctest.Source
+	r     *rig
+	taken bool
+}
+
+func (s *aroundSnapshots) Snapshot(ctx context.Context) (cdc.Snapshot, error) {
+	s.r.insert("t", 99, 100)
+	snap, err := s.Source.Snapshot(ctx)
+	s.r.tx(func(tx *cdctest.Tx) error { return tx.Delete("t", cdctest.Row{"id": 99}) })
+	s.taken = true
+	return &snapshotThatTakesLong{snap}, err
+}
+
+type snapshotThatTakesLong struct{ cdc.Snapshot }
+
+func (s *snapshotThatTakesLong) Read(ctx context.Context, rel *cdc.Relation, r cdc.Range, emit func(*cdc.Batch) error) error {
+	time.Sleep(5 * time.Second)
+	return s.Snapshot.Read(ctx, rel, r, emit)
+}

@@ -197,6 +197,7 @@ func (e *Engine) session(ctx context.Context) (err error) {
 		s.last.copying = e.copies()
 	}
 	e.shown = from
+	e.recall()
 	if s.stream, err = e.openStream(ctx, from); err != nil {
 		return err
 	}

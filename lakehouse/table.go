@@ -61,6 +61,8 @@ type writer interface {
 	Version() int64
 	// Position is the cut of the last commit: what came before it is applied.
 	Position() cdc.LSN
+	// knows says that the table shows a position, as the record of epochs has it.
+	knows(at cdc.LSN)
 	// Close releases what the writer holds. It does not commit.
 	Close() error
 }
@@ -152,6 +154,7 @@ type table struct {
 	columns []int         // for each column of the table its place in shape, -1 for none
 
 	position  cdc.LSN
+	known     cdc.LSN   // see knows
 	begun     time.Time // when the flush began that is staged; zero: none has
 	evolved   bool      // schema is staged, and key with it
 	notes     []string  // of what has changed in it, for people
@@ -381,11 +384,19 @@ func (t *table) committed(snap *tablefmt.Snapshot, cut cdc.LSN) error {
 	return nil
 }
 
+// knows has the table skip changes before a position that an epoch says it shows,
+// too. Its own log says so only of flushes that have changed a row of it: what came
+// and went within one is nowhere else.
+func (t *table) knows(at cdc.LSN) { t.known = max(t.known, at) }
+
+// past is the position up to which changes are applied already.
+func (t *table) past() cdc.LSN { return max(t.position, t.known) }
+
 // skipBefore is the first row of a batch that the table has not applied yet:
 // transactions arrive in commit order, so those applied are a prefix.
 func (t *table) skipBefore(b *cdc.Batch) int {
 	for _, span := range b.Txns {
-		if span.Txn.Commit >= t.position {
+		if span.Txn.Commit >= t.past() {
 			return span.First
 		}
 	}
