@@ -222,7 +222,7 @@ func TestARowThatCameAndWentAroundASnapshot(t *testing.T) {
 			time.Sleep(4 * time.Second)
 			if dies { // after the flush, and before the stream has gone back
 				require.NoError(t, stop())
-				r.options = nil
+				r.options = func(*lakehouse.Options) {}
 				r.catchUp()
 			} else {
 				time.Sleep(time.Minute)

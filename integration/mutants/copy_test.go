@@ -16,7 +16,7 @@ var copyMutations = []mutation{
 	},
 	{
 		name: "copy: what comes again is taken again", edge: 5, pkg: engine, test: "TestEdge05ChangesThatComeAgain",
-		edits: []edit{{"lakehouse/table.go", "		if span.Txn.Commit >= t.position {\n			return span.First\n", "		if span.Txn.Commit >= 0 {\n			return 0\n"}},
+		edits: []edit{{"lakehouse/table.go", "		if span.Txn.Commit >= t.past() {\n			return span.First\n", "		if span.Txn.Commit >= 0 {\n			return 0\n"}},
 	},
 	{
 		name: "copy: our own commit is taken for another's", edge: 10, pkg: engine, test: "TestEdge10TheAnswerToACommitIsLost",

@@ -22,11 +22,11 @@ var mutations = []mutation{
 	},
 	{
 		name: "skip the dedupe after a restart", pkg: engine, test: simulate, sample: true,
-		edits: []edit{{"lakehouse/table.go", "		if span.Txn.Commit >= t.position {\n			return span.First\n", "		if span.Txn.Commit >= 0 {\n			return 0\n"}},
+		edits: []edit{{"lakehouse/table.go", "		if span.Txn.Commit >= t.past() {\n			return span.First\n", "		if span.Txn.Commit >= 0 {\n			return 0\n"}},
 	},
 	{
 		name: "truncate again after the restart", pkg: engine, test: simulate,
-		edits: []edit{{"lakehouse/mirrorwriter.go", "			if it.Truncate.Txn.Commit < m.position {", "			if it.Truncate.Txn.Commit < 0 {"}},
+		edits: []edit{{"lakehouse/mirrorwriter.go", "			if it.Truncate.Txn.Commit < m.past() {", "			if it.Truncate.Txn.Commit < 0 {"}},
 	},
 	{
 		name: "commit before the data files are synced", pkg: engine, test: simulate, sample: true,
