@@ -9,7 +9,8 @@ var keepMutations = []mutation{
 	{
 		name: "keep: what came and went is looked for again", pkg: engine, test: "TestARowThatCameAndWentAroundASnapshot",
 		edits: []edit{{"lakehouse/session.go", "	e.recall()\n", ""}},
-	}, {
+	},
+	{
 		name: "keep: a row that lost a value is taken for one that never had it", pkg: engine, test: "TestChangeFeedOfLostValues",
 		edits: []edit{{"lakehouse/feeddiff.go", "	h[0] ^= 0xff\n", ""}},
 	},
