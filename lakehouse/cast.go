@@ -1,6 +1,7 @@
 package lakehouse
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -18,6 +19,18 @@ func castTo(a arrow.Array, to arrow.DataType) (arrow.Array, error) {
 		a.Retain()
 		return a, nil
 	}
+	out, _, err := castSome(a, to)
+	if err != nil {
+		out.Release()
+		return nil, err
+	}
+	return out, nil
+}
+
+// castSome is castTo where values of the one type need not be values of the
+// other: those that are not are null, lost tells of which rows, and why of the
+// first of them; nil for none.
+func castSome(a arrow.Array, to arrow.DataType) (out arrow.Array, lost []int32, why error) {
 	b := array.NewBuilder(memory.DefaultAllocator, to)
 	defer b.Release()
 	b.Reserve(a.Len())
@@ -25,28 +38,11 @@ func castTo(a arrow.Array, to arrow.DataType) (arrow.Array, error) {
 		if a.IsNull(i) {
 			b.AppendNull()
 		} else if err := castValue(b, a, i); err != nil {
-			return nil, err
+			b.AppendNull()
+			lost, why = append(lost, int32(i)), cmp.Or(why, err)
 		}
 	}
-	return b.NewArray(), nil
-}
-
-// castSome is castTo where values of the one type need not be values of the
-// other: those that are not are null, and lost tells of which rows; it is nil for
-// none.
-func castSome(a arrow.Array, to arrow.DataType) (out arrow.Array, lost []int32) {
-	b := array.NewBuilder(memory.DefaultAllocator, to)
-	defer b.Release()
-	b.Reserve(a.Len())
-	for i := range a.Len() {
-		if a.IsNull(i) {
-			b.AppendNull()
-		} else if castValue(b, a, i) != nil {
-			b.AppendNull()
-			lost = append(lost, int32(i))
-		}
-	}
-	return b.NewArray(), lost
+	return b.NewArray(), lost, why
 }
 
 // castValue appends a value, or nothing where it fails.

@@ -121,7 +121,7 @@ func (s *feedSide) convert(rec arrow.RecordBatch) (_ arrow.RecordBatch, lost []i
 			continue
 		}
 		var some []int32
-		cols[i], some = castSome(c, to)
+		cols[i], some, _ = castSome(c, to)
 		lost = append(lost, some...)
 	}
 	slices.Sort(lost)

@@ -372,9 +372,7 @@ func (p *ChangePlan) project() error {
 	}
 	p.columns = p.opt.Columns
 	if p.columns == nil {
-		for _, f := range all.Fields() {
-			p.columns = append(p.columns, f.Name)
-		}
+		p.columns = fieldNames(all)
 	}
 	var fields []arrow.Field
 	for _, name := range p.columns {

@@ -124,21 +124,10 @@ func (st *state) compacted(c compaction, data []byte) (*state, error) {
 	}
 	b := st.build()
 	b.st.version = c.to - 1
-	for i := range actions {
-		if r := actions[i].Remove; r != nil {
-			b.remove(r)
-		}
+	if err := b.apply(actions); err != nil {
+		return nil, corrupt(c.name, c.to, err)
 	}
-	for i := range actions {
-		switch a := &actions[i]; {
-		case a.Add != nil:
-			if err := b.replace(a.Add); err != nil {
-				return nil, corrupt(c.name, c.to, err)
-			}
-		case a.CommitInfo == nil: // one would be of any of the versions
-			b.other(a)
-		}
-	}
+	b.st.info = nil // one would be of any of the versions
 	b.st.tail = st.tail.grow(len(data))
 	return b.finish(c.to, c.name)
 }
@@ -173,7 +162,6 @@ func checkCompacted(actions []Action) error {
 	files, adds := make(map[fileKey]bool), make(map[string]bool)
 	once := make(map[string]bool)
 	for i := range actions {
-		what := ""
 		switch a := &actions[i]; {
 		case a.Add != nil:
 			k := keyOf(a.Add.Path, a.Add.DeletionVector)
@@ -187,19 +175,13 @@ func checkCompacted(actions []Action) error {
 				return fmt.Errorf("it holds %q twice", a.Remove.Path)
 			}
 			files[k] = true
-		case a.Protocol != nil:
-			what = "a protocol"
-		case a.Metadata != nil:
-			what = "metaData"
-		case a.Txn != nil:
-			what = "txn " + a.Txn.AppID
-		case a.Domain != nil:
-			what = "domainMetadata " + a.Domain.Domain
+		default:
+			what := a.singular()
+			if what != "" && once[what] {
+				return fmt.Errorf("it has %s twice", what)
+			}
+			once[what] = true
 		}
-		if what != "" && once[what] {
-			return fmt.Errorf("it has %s twice", what)
-		}
-		once[what] = true
 	}
 	return nil
 }

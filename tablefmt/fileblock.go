@@ -35,12 +35,10 @@ type fileBlock struct {
 // other bits of path and deletion vector. Two files of a table that agree in
 // both are taken for one. Of a million files that happens once in 10^25 tables;
 // who made it happen on purpose could as well have written another log.
-func hashOf(path string) uint64 { return xxh3.HashString(canonicalPath(path)) }
+// Paths are canonical here.
+func hashOf(key string) uint64 { return xxh3.HashString(key) }
 
-func identityOf(path, vectorID string) uint64 { return identityOfKey(canonicalPath(path), vectorID) }
-
-// identityOfKey is identityOf a canonical path.
-func identityOfKey(key, vectorID string) uint64 {
+func identityOf(key, vectorID string) uint64 {
 	b := make([]byte, 0, 256)
 	b = append(append(append(b, key...), 0), vectorID...)
 	return xxh3.HashSeed(b, 0x6c616b656c6f6164)
@@ -62,8 +60,8 @@ func (b *fileBlock) pack(files []*AddFile, at []placed) {
 	var last AddFile
 	for i, a := range files {
 		key := canonicalPath(a.Path)
-		at[i].hash = xxh3.HashString(key)
-		b.ids[i], b.sizes[i] = identityOfKey(key, vectorID(a.DeletionVector)), a.Size
+		at[i].hash = hashOf(key)
+		b.ids[i], b.sizes[i] = identityOf(key, vectorID(a.DeletionVector)), a.Size
 		p.heads = appendHead(p.heads, a, &last)
 		p.stats = appendText(p.stats, a.Stats)
 		last = *a
@@ -320,13 +318,8 @@ func (u *unpacker) uint() uint64 {
 }
 
 func (u *unpacker) int() int64 {
-	n, w := binary.Varint(u.b)
-	if w <= 0 {
-		u.b, u.err = nil, errPacked
-		return 0
-	}
-	u.b = u.b[w:]
-	return n
+	n := u.uint() // zigzag, as of binary.AppendVarint
+	return int64(n>>1) ^ -int64(n&1)
 }
 
 func (u *unpacker) text() string {

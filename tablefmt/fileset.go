@@ -67,14 +67,19 @@ func (s *fileSet) len() int { return s.n }
 
 // get gives the file of a path.
 func (s *fileSet) get(path string) (*AddFile, bool) {
-	path = canonicalPath(path)
-	if a, ok := s.young.get(path); ok {
+	key := canonicalPath(path)
+	if a, ok := s.young.get(key); ok {
 		return a, true
 	}
-	from, to := s.index.find(hashOf(path))
+	return s.fromBlocks(key)
+}
+
+// fromBlocks gives the file of a canonical path that is packed.
+func (s *fileSet) fromBlocks(key string) (*AddFile, bool) {
+	from, to := s.index.find(hashOf(key))
 	for _, place := range s.index.places[from:to] {
 		if r := &s.blocks[place/blockFiles]; r.block != nil && r.has(place%blockFiles) {
-			if a := r.block.unpack()[place%blockFiles]; canonicalPath(a.Path) == path {
+			if a := r.block.unpack()[place%blockFiles]; canonicalPath(a.Path) == key {
 				return a, true
 			}
 		}
@@ -84,16 +89,17 @@ func (s *fileSet) get(path string) (*AddFile, bool) {
 
 // has reports whether a logical file is there. It unpacks nothing.
 func (s *fileSet) has(path, vector string) bool {
-	if a, ok := s.young.get(canonicalPath(path)); ok {
+	key := canonicalPath(path)
+	if a, ok := s.young.get(key); ok {
 		return vectorID(a.DeletionVector) == vector
 	}
-	_, ok := s.place(path, vector)
+	_, ok := s.place(key, vector)
 	return ok
 }
 
-// place tells where a logical file is packed.
-func (s *fileSet) place(path, vector string) (uint32, bool) {
-	return s.placeOf(hashOf(path), identityOf(path, vector))
+// place tells where the logical file of a canonical path is packed.
+func (s *fileSet) place(key, vector string) (uint32, bool) {
+	return s.placeOf(hashOf(key), identityOf(key, vector))
 }
 
 func (s *fileSet) placeOf(hash, id uint64) (uint32, bool) {
@@ -189,8 +195,8 @@ func (s *fileSet) packed() iter.Seq2[uint32, uint64] {
 // its path.
 func (s *fileSet) packedSizes() func(hash, id uint64) (size int64, ok bool) {
 	young := make(map[[2]uint64]int64, s.young.n)
-	for path, a := range s.young.all() {
-		young[[2]uint64{hashOf(path), identityOf(path, vectorID(a.DeletionVector))}] = a.Size
+	for key, a := range s.young.all() {
+		young[[2]uint64{hashOf(key), identityOf(key, vectorID(a.DeletionVector))}] = a.Size
 	}
 	return func(hash, id uint64) (int64, bool) {
 		if size, ok := young[[2]uint64{hash, id}]; ok {
@@ -240,15 +246,14 @@ func (s *fileSet) edit() *fileEditor {
 
 // get gives the file of a path.
 func (e *fileEditor) get(path string) (*AddFile, bool) {
-	if a, ok := e.young.get(canonicalPath(path)); ok {
+	key := canonicalPath(path)
+	if a, ok := e.young.get(key); ok {
 		return a, true
 	}
-	s := e.set
-	s.young = pmap[*AddFile]{}
-	return s.get(path)
+	return e.set.fromBlocks(key)
 }
 
-// set puts a file, and gives the size of the one that it replaces, 0 for none.
+// put puts a file, and gives the size of the one that it replaces, 0 for none.
 func (e *fileEditor) put(a *AddFile) (replaced int64) {
 	if old, ok := e.get(a.Path); ok {
 		e.del(old.Path, vectorID(old.DeletionVector))
@@ -262,16 +267,16 @@ func (e *fileEditor) put(a *AddFile) (replaced int64) {
 // del takes a logical file out, and gives its size; ok is false where it is not
 // there.
 func (e *fileEditor) del(path, vector string) (size int64, ok bool) {
-	path = canonicalPath(path)
-	if a, ok := e.young.get(path); ok {
+	key := canonicalPath(path)
+	if a, ok := e.young.get(key); ok {
 		if vectorID(a.DeletionVector) != vector {
 			return 0, false
 		}
-		e.young.del(path)
+		e.young.del(key)
 		e.set.n--
 		return a.Size, true
 	}
-	place, ok := e.set.place(path, vector)
+	place, ok := e.set.place(key, vector)
 	if !ok {
 		return 0, false
 	}

@@ -65,6 +65,11 @@ func (b *builder) commit(actions []Action) error {
 	if err := checkCommitShape(actions); err != nil {
 		return err
 	}
+	return b.apply(actions)
+}
+
+// apply applies what is removed first, then what is added.
+func (b *builder) apply(actions []Action) error {
 	for i := range actions {
 		if r := actions[i].Remove; r != nil {
 			b.remove(r)
@@ -72,18 +77,29 @@ func (b *builder) commit(actions []Action) error {
 	}
 	for i := range actions {
 		a := &actions[i]
-		switch {
-		case a.Add != nil:
-			if err := b.replace(a.Add); err != nil {
-				return err
-			}
-		case a.CommitInfo != nil:
-			b.st.info = a.CommitInfo
-		default:
+		if a.Add == nil {
 			b.other(a)
+		} else if err := b.replace(a.Add); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// singular names what an action sets that can be set but once: in one commit, and
+// in what several come to; "" for files and what is said of a commit.
+func (a *Action) singular() string {
+	switch {
+	case a.Protocol != nil:
+		return "a protocol"
+	case a.Metadata != nil:
+		return "metaData"
+	case a.Txn != nil:
+		return "txn " + a.Txn.AppID
+	case a.Domain != nil:
+		return "domainMetadata " + a.Domain.Domain
+	}
+	return ""
 }
 
 // checkCommitShape refuses a commit in which two actions would have to be
@@ -91,15 +107,7 @@ func (b *builder) commit(actions []Action) error {
 func checkCommitShape(actions []Action) error {
 	adds, removes := make(map[string]*AddFile), make(map[string]*RemoveFile)
 	once := make(map[string]bool)
-	unique := func(what string) error {
-		if once[what] {
-			return fmt.Errorf("it has %s twice", what)
-		}
-		once[what] = true
-		return nil
-	}
 	for i := range actions {
-		var err error
 		switch a := &actions[i]; {
 		case a.Add != nil:
 			path := canonicalPath(a.Add.Path)
@@ -113,17 +121,12 @@ func checkCommitShape(actions []Action) error {
 				return fmt.Errorf("it removes %q twice", a.Remove.Path)
 			}
 			removes[path] = a.Remove
-		case a.Protocol != nil:
-			err = unique("a protocol")
-		case a.Metadata != nil:
-			err = unique("metaData")
-		case a.Txn != nil:
-			err = unique("txn " + a.Txn.AppID)
-		case a.Domain != nil:
-			err = unique("domainMetadata " + a.Domain.Domain)
-		}
-		if err != nil {
-			return err
+		default:
+			what := a.singular()
+			if what != "" && once[what] {
+				return fmt.Errorf("it has %s twice", what)
+			}
+			once[what] = true
 		}
 	}
 	for path, r := range removes {
@@ -139,12 +142,8 @@ func (b *builder) replace(a *AddFile) error {
 	if old, ok := b.files.get(a.Path); ok && vectorID(old.DeletionVector) != vectorID(a.DeletionVector) {
 		return fmt.Errorf("it adds %q with another deletion vector and does not remove it first", a.Path)
 	}
-	b.add(a)
-	return nil
-}
-
-func (b *builder) add(a *AddFile) {
 	b.st.size += a.Size - b.files.put(a)
+	return nil
 }
 
 // remove takes out a logical file. One that is not there, or is there with
@@ -154,9 +153,11 @@ func (b *builder) remove(r *RemoveFile) {
 	b.st.size -= size
 }
 
-// other applies what is no file and no commitInfo.
+// other applies what is no file.
 func (b *builder) other(a *Action) {
 	switch {
+	case a.CommitInfo != nil:
+		b.st.info = a.CommitInfo
 	case a.Protocol != nil:
 		b.st.protocol, b.protocol = a.Protocol, true
 	case a.Metadata != nil:

@@ -135,10 +135,7 @@ func (s *Snapshot) newScan(o ScanOptions) (*scan, error) {
 	}
 	c.files = newFileFilter(s, c.filter)
 	if c.columns == nil {
-		c.columns = []string{}
-		for _, f := range s.arrow.Fields() {
-			c.columns = append(c.columns, f.Name)
-		}
+		c.columns = fieldNames(s.arrow)
 	}
 	c.parts = make(map[string][][]string)
 	for _, l := range c.filter.Columns() {
