@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,13 +107,13 @@ func TestPlanCompactions(t *testing.T) {
 }
 
 // countGets gives a location whose reads are counted.
-func countGets(loc Location) (Location, *int) {
-	n := 0
+func countGets(loc Location) (Location, *atomic.Int64) {
+	n := new(atomic.Int64)
 	return Location{Data: objstore.Observe(loc.Data, func(op string, _ error) {
 		if op == "Get" {
-			n++
+			n.Add(1)
 		}
-	})}, &n
+	})}, n
 }
 
 // TestCompactions reads every version of a busy table with and without
@@ -159,13 +160,13 @@ func TestCompactionsSpareReads(t *testing.T) {
 	compact(t, loc.log(), 10, 30)
 	watched, reads := countGets(loc)
 	got := must(Load(ctx, watched))
-	require.Equal(t, 1+2+1, *reads, "_last_checkpoint, two compactions, the last commit")
+	require.Equal(t, 1+2+1, int(reads.Load()), "_last_checkpoint, two compactions, the last commit")
 	require.Equal(t, whole(t, s), whole(t, got))
 	require.NotEmpty(t, got.CommitID())
 	require.Equal(t, s.CommitID(), got.CommitID())
-	*reads = 0
+	reads.Store(0)
 	require.Equal(t, int64(12), must(LoadAt(ctx, watched, 12)).Version())
-	require.Equal(t, 1+1+3, *reads)
+	require.Equal(t, 1+1+3, int(reads.Load()))
 }
 
 func TestDamagedCompactions(t *testing.T) {
@@ -245,7 +246,7 @@ func TestCompactionsWithoutExpiredTombstones(t *testing.T) {
 			if c.used {
 				want -= 2
 			}
-			require.Equal(t, want, *reads, "%q %s", c.retention, c.wait)
+			require.Equal(t, want, int(reads.Load()), "%q %s", c.retention, c.wait)
 		})
 	}
 }
