@@ -204,7 +204,47 @@ func saveState(ctx context.Context, lake objstore.Store, s *State) error {
 			Remedy: "see that the lake can be written to",
 		}
 	}
+	if err := tidyStates(ctx, lake, s.Pipeline, s.number+1); err != nil {
+		return err
+	}
 	s.number++
+	return nil
+}
+
+// statesKept is how many states of a pipeline stay, the newest included: what
+// was done to it lately can be looked up, and a restart loop leaves no trace
+// that grows.
+const statesKept = 100
+
+// tidyStates removes the states that are no longer kept, after number was
+// written. Since a removed number can be written again, it is a conflict if
+// there are newer ones: an engine that slept meanwhile takes no step.
+func tidyStates(ctx context.Context, lake objstore.Store, pipeline string, number int64) error {
+	name := func(n int64) string { return fmt.Sprintf("%s%020d.json", stateFolder(pipeline), n) }
+	var old []string
+	newest := ""
+	for info, err := range lake.List(ctx, stateFolder(pipeline), "") {
+		if err != nil {
+			return &Error{Op: "recording the pipeline's state", Object: lake.URL(), Err: err, Remedy: "see that the lake can be listed"}
+		}
+		if !strings.HasSuffix(info.Path, ".json") {
+			continue
+		}
+		newest = info.Path
+		if info.Path <= name(number-statesKept) {
+			old = append(old, info.Path)
+		}
+	}
+	if newest > name(number) {
+		return &Error{
+			Op: "recording the pipeline's state", Object: name(number), Kind: KindConflict,
+			Err:    fmt.Errorf("another engine has gone on to %s", path.Base(newest)),
+			Remedy: "run one engine a pipeline: find the other one that works on this lake and stop it",
+		}
+	}
+	for _, p := range old {
+		_ = lake.Delete(ctx, p) // who may not remove files goes on all the same; the next state tries again
+	}
 	return nil
 }
 

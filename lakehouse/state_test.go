@@ -32,6 +32,35 @@ func TestStateIsTakenByOneEngine(t *testing.T) {
 	require.Equal(t, []string{"shop"}, names)
 }
 
+// TestOldStatesGo: the newest hundred stay, and who slept for longer than they
+// reach back cannot take the number of one that is gone.
+func TestOldStatesGo(t *testing.T) {
+	ctx, lake := context.Background(), objstore.NewMemory()
+	s := &State{Pipeline: "shop", Phase: PipelineCreating, Session: "one"}
+	require.NoError(t, saveState(ctx, lake, s))
+	asleep, err := ReadState(ctx, lake, "shop")
+	require.NoError(t, err)
+	s.Session = "two"
+	for range 2 * statesKept {
+		require.NoError(t, saveState(ctx, lake, s))
+	}
+	count := func() (n int) {
+		for _, err := range lake.List(ctx, stateFolder("shop"), "") {
+			require.NoError(t, err)
+			n++
+		}
+		return n
+	}
+	require.Equal(t, statesKept, count())
+
+	require.Equal(t, KindConflict, KindOf(saveState(ctx, lake, asleep)))
+	newest, err := ReadState(ctx, lake, "shop")
+	require.NoError(t, err)
+	require.Equal(t, "two", newest.Session)
+	require.NoError(t, saveState(ctx, lake, s))
+	require.Equal(t, statesKept, count(), "what the sleeper wrote goes, too")
+}
+
 func TestStateWriteWhoseAnswerIsLost(t *testing.T) {
 	ctx, lake := context.Background(), objstore.NewMemory()
 	faulty, err := faultstore.New(lake, faultstore.Rule{Op: faultstore.OpPutIfAbsent, Do: faultstore.SucceedThenFail})
