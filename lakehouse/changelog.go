@@ -19,7 +19,7 @@ import (
 // and two that are not images of a changed row.
 const (
 	opSnapshot = "R" // a row as the initial copy read it
-	opTruncate = "T" // the table was emptied; all source columns are null
+	opTruncate = "T" // the table was emptied, or (_xid 0) is copied again; all source columns are null
 )
 
 // changelogWriter appends every change to a table that is never rewritten.

@@ -160,6 +160,9 @@ func (c *copier) pass(ctx context.Context) (again bool, err error) {
 	}
 	rels, err := c.e.relations(ctx)
 	if err == nil {
+		err = c.e.joinStream(ctx, todo, rels)
+	}
+	if err == nil {
 		err = c.tables(ctx, todo, rels)
 	}
 	if err == nil {
@@ -316,10 +319,15 @@ func (c *copier) byRanges(ctx context.Context, oid uint32, rel *cdc.Relation) er
 		return err
 	}
 	var rc *rangeCopy
-	err = e.do(ctx, func(ctx context.Context) (err error) {
+	begin := func(ctx context.Context) (err error) {
 		rc, err = e.rangeCopyOf(ctx, oid, rel, c.divided[oid], looks)
 		return err
-	})
+	}
+	for err = e.do(ctx, begin); errors.Is(err, errTooEarly); err = e.do(ctx, begin) {
+		if err := c.reached(ctx); err != nil {
+			return err
+		}
+	}
 	if err != nil || rc == nil {
 		return err
 	}

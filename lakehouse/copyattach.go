@@ -27,6 +27,7 @@ func (e *Engine) beginRangeCopy(ctx context.Context, t TableState, rel *cdc.Rela
 			return nil, err
 		}
 		md.Configuration[propRanges], md.Configuration[propPieces] = ranges.Text(), strconv.Itoa(ranges.Len())
+		md.Configuration[propBegun] = strconv.FormatUint(uint64(at), 10)
 		_, err = newCopyLog(e.opt.Lake, spec).begin(ctx, md, schema, func(x *tablefmt.Transaction) { x.SetTxn(spec.appID(), int64(at)) })
 		if err != nil {
 			return nil, err
@@ -268,7 +269,15 @@ func (e *Engine) rangeCopyOf(ctx context.Context, oid uint32, rel *cdc.Relation,
 	if st == nil || st.Phase != PhaseCopying {
 		return nil, nil
 	}
-	err := e.save(ctx, func(s *State) {
+	until, err := e.toldUntil(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	if until > e.shown {
+		e.awaited = until
+		return nil, errTooEarly
+	}
+	err = e.save(ctx, func(s *State) {
 		s.table(oid).follow(rel)
 		s.table(oid).keep(looks)
 	})

@@ -179,6 +179,7 @@ func (c *copyLog) swapIn(ctx context.Context, base, copied *tablefmt.Snapshot, c
 	md := copied.Metadata().Clone()
 	delete(md.Configuration, propRanges)
 	delete(md.Configuration, propPieces)
+	delete(md.Configuration, propBegun)
 	moved := false
 	if feed := spec.state.ChangeFeed.orProperty(base); feed && spec.mode == ModeMirror {
 		md.Configuration[tablefmt.PropChangeDataFeed] = feedTrue
@@ -222,6 +223,11 @@ func (c *copyLog) swapIn(ctx context.Context, base, copied *tablefmt.Snapshot, c
 		next := *add
 		next.DataChange = !moved
 		x.Add(next)
+	}
+	if base != nil && base.NumFiles() > 0 && spec.mode != ModeMirror {
+		if err := c.addBoundary(ctx, x, copied, cut); err != nil {
+			return nil, err
+		}
 	}
 	x.SetTxn(spec.appID(), int64(cut))
 	operation := "CREATE TABLE AS SELECT"

@@ -61,10 +61,6 @@ func (o *copyOutput) write(b *cdc.Batch, told func(keyRun) error) error {
 	return o.writeRows(b, told)
 }
 
-// seqCopied is the _seq of a row that a copy has read: before every change at
-// the same position.
-const seqCopied = -1
-
 func (o *copyOutput) writeRows(b *cdc.Batch, told func(keyRun) error) error {
 	if len(b.Exact) > 0 && o.table.schema.Index(typemap.Exact) < 0 {
 		if err := o.stager.finish(); err != nil {
@@ -77,7 +73,7 @@ func (o *copyOutput) writeRows(b *cdc.Batch, told func(keyRun) error) error {
 	rows := *b // read, not committed: they stand where the copy's reader saw them
 	rows.Txns, rows.Seqs = []cdc.TxnSpan{{Txn: cdc.Txn{Commit: o.at}}}, make([]int64, b.Len())
 	for i := range rows.Seqs {
-		rows.Seqs[i] = seqCopied
+		rows.Seqs[i] = seqCopied(&o.table.spec.state)
 	}
 	rec, err := o.table.record(b, changeColumns(&rows, opSnapshot))
 	if err != nil {

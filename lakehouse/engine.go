@@ -33,17 +33,20 @@ type Engine struct {
 	rejoin   bool    // the stream has to go back to where tables are
 	unopened cdc.LSN // where the first of the tables is that were copied and are not opened yet; 0: there is none
 	watched  cdc.LSN // the watcher waits for this position
+	awaited  cdc.LSN // and a copy, before it begins, for this one
 	// resting are the tables that stand still where they are, by OID, while they
 	// are compared with the source and mended.
 	resting map[uint32]cdc.LSN
 	tasks   chan *task
 	cuts    chan *cutRequest
-	copier  *copier
-	keeper  *keeper
-	masks   *maskBook
-	indexes *indexPool
-	shared  time.Time      // when their memory was divided last
-	guests  sync.WaitGroup // calls of others that use the engine's source
+	// publishing is held by who changes what is in the publication, see alone.
+	publishing chan struct{}
+	copier     *copier
+	keeper     *keeper
+	masks      *maskBook
+	indexes    *indexPool
+	shared     time.Time      // when their memory was divided last
+	guests     sync.WaitGroup // calls of others that use the engine's source
 
 	meter  *meter
 	alerts alerts
@@ -73,7 +76,7 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	masks := newMaskBook(opt.Table)
 	opt.Source = mask.Wrap(opt.Source, masks.policy)
 	e := &Engine{
-		opt: opt, masks: masks, indexes: newIndexPool(opt.Memory), meter: m, pulse: make(chan struct{}), tasks: make(chan *task), cuts: make(chan *cutRequest),
+		opt: opt, masks: masks, indexes: newIndexPool(opt.Memory), meter: m, pulse: make(chan struct{}), tasks: make(chan *task), publishing: make(chan struct{}, 1), cuts: make(chan *cutRequest),
 		resting: map[uint32]cdc.LSN{}, repaired: map[uint32]*Repaired{}, descent: descent{same: true},
 	}
 	st, err := ReadState(ctx, opt.Lake, opt.Name)
@@ -134,7 +137,7 @@ func (e *Engine) identifyPatiently(ctx context.Context, why error) error {
 
 func (e *Engine) run(ctx context.Context) error {
 	// Another server may have taken the place of the one before.
-	e.shown, e.hold, e.rejoin, e.unopened, e.watched, e.copier = 0, 0, false, 0, 0, newCopier(e)
+	e.shown, e.hold, e.rejoin, e.unopened, e.watched, e.awaited, e.copier = 0, 0, false, 0, 0, 0, newCopier(e)
 	ctx, release := context.WithCancelCause(ctx)
 	defer release(nil)
 	beside, stop := context.WithCancel(ctx)

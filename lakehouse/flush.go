@@ -221,11 +221,13 @@ func (f *flusher) publish(ctx context.Context, cut cdc.LSN, versions map[string]
 	return nil
 }
 
-// awaits is the least position at which a copy can be published, or a look at
+// awaits is the least position at which a copy can be begun or published, or a look at
 // the source's catalogue acted upon; 0 where none waits for the stream alone.
 func (f *flusher) awaits() (at cdc.LSN) {
-	if f.e.watched > f.e.shown {
-		at = f.e.watched
+	for _, p := range []cdc.LSN{f.e.watched, f.e.awaited} {
+		if p > f.e.shown && (at == 0 || p < at) {
+			at = p
+		}
 	}
 	for _, t := range f.e.tables {
 		if t.copy == nil {

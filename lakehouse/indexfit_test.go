@@ -295,7 +295,10 @@ func TestIndexThatIsReadFromItsTableTellsHowFarItIs(t *testing.T) {
 		r.same("t")
 		require.GreaterOrEqual(t, len(told), 2)
 		require.Equal(t, lakehouse.IndexProgress{Table: "public.t", Rebuilt: true, Rows: 20, TotalRows: 40, Elapsed: 1400 * time.Millisecond}, told[0])
-		require.Equal(t, lakehouse.IndexProgress{Table: "public.t", Rebuilt: true, Rows: 40, TotalRows: 40, Elapsed: 2800 * time.Millisecond}, told[len(told)-1])
+		last := told[len(told)-1]
+		require.GreaterOrEqual(t, last.Elapsed, 2800*time.Millisecond)
+		last.Elapsed = 0
+		require.Equal(t, lakehouse.IndexProgress{Table: "public.t", Rebuilt: true, Rows: 40, TotalRows: 40}, last)
 		told = nil
 		r.catchUp()
 		require.Empty(t, told, "what takes no time is not told")

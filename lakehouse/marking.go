@@ -15,7 +15,7 @@ import (
 // marking tells in a changelog what a repair of its mirror has changed: rows
 // that are so (_op 'R', as a copy reads them), and keys, or whole rows of a table
 // without a key, that are not there ('D'). They are of no transaction: _seq is
-// -1, _xid 0, and _commit_time null.
+// that of a copy's rows, _xid 0, and _commit_time null.
 type marking struct {
 	*changelogWriter
 	rel   *cdc.Relation
@@ -31,7 +31,7 @@ func newMarking(ctx context.Context, w *changelogWriter, rel *cdc.Relation, poin
 func (k *marking) change(n int) *cdc.Batch {
 	b := &cdc.Batch{Relation: k.rel, Ops: make([]cdc.Op, n), Seqs: make([]int64, n), Txns: []cdc.TxnSpan{{Txn: cdc.Txn{Commit: k.point}}}}
 	for i := range b.Seqs {
-		b.Seqs[i] = seqCopied
+		b.Seqs[i] = seqCopied(&k.spec.state)
 	}
 	return b
 }

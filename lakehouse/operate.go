@@ -21,6 +21,13 @@ func (e *Engine) Act(ctx context.Context, table string, action TableAction) (Tab
 	defer cancel()
 	var is TableState
 	absent := false // the stream does not carry it
+	if action == ActionResync || action == ActionDrop {
+		done, err := e.alone(ctx)
+		if err != nil {
+			return is, notReached(table, action, err)
+		}
+		defer done()
+	}
 	err := e.do(ctx, func(ctx context.Context) (err error) {
 		is, absent, err = e.actNow(ctx, table, action)
 		return err
@@ -31,13 +38,18 @@ func (e *Engine) Act(ctx context.Context, table string, action TableAction) (Tab
 	if err == nil && action == ActionDrop {
 		err = e.unpublish(ctx, []TableState{is})
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = &Error{
-			Op: "to " + string(action) + " a table", Object: table, Err: errors.New("the engine has not come to it: it makes its first copy, or a flush takes long"),
-			Remedy: "ask again later; `lakeload status` shows what it does",
-		}
+	return is, notReached(table, action, err)
+}
+
+// notReached makes of the end of the time for an action an error that says why.
+func notReached(table string, action TableAction, err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
 	}
-	return is, err
+	return &Error{
+		Op: "to " + string(action) + " a table", Object: table, Err: errors.New("the engine has not come to it: it makes its first copy, or a flush takes long"),
+		Remedy: "ask again later; `lakeload status` shows what it does",
+	}
 }
 
 // actNow does an action where it can be done between two flushes. absent says

@@ -2,8 +2,10 @@ package lakehouse_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -37,6 +39,55 @@ func TestATableTakenOutOfThePublicationStopsUntilAResync(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While the engine runs, too: a resync takes the table up again, puts it into the
+// publication if it is not there, and it goes on.
+func TestAResyncPutsATableBackIntoThePublication(t *testing.T) {
+	for name, back := range map[string]bool{"put back by the engine": false, "put back by hand": true} {
+		for _, spec := range []cdctest.TableSpec{keyed("t"), keyless("t")} {
+			t.Run(fmt.Sprintf("%s, %d key columns", name, len(spec.Key)), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t, spec, keyed("u"))
+					r.options = func(o *lakehouse.Options) { o.WatchInterval = time.Second }
+					r.insert("t", 0, 10)
+					stop := r.start()
+					settle()
+					unpublished(r, back, func() {
+						r.insert("t", 90, 91)
+						settle()
+					})
+					settle()
+					r.staysStopped("t")
+					r.act("t", lakehouse.ActionResync)
+					for i := range 3 {
+						settle()
+						require.Equal(t, lakehouse.PhaseLive, r.state("t").Phase, r.state("t").Reason)
+						r.same("t", "u")
+						r.insert("t", 100+i, 101+i)
+					}
+					settle()
+					r.same("t")
+					require.NoError(t, stop())
+					require.Empty(t, r.world.Violations())
+				})
+			})
+		}
+	}
+}
+
+// A copy by ranges that was begun before its table was taken out of the publication
+// lacks what came meanwhile: it begins again.
+func TestACopyOfATableTakenOutOfThePublicationBeginsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := newRangeRig(t)
+		r.cutOffCopy(s)
+		publish(r, "other")
+		r.update("t", 3, "while nobody was told")
+		publish(r)
+		r.catchUp()
+		r.same("t")
+	})
 }
 
 func TestAStoppedTableTakenOutOfThePublicationIsNotTakenUpAgain(t *testing.T) {

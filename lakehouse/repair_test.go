@@ -311,14 +311,14 @@ func TestRepairIsInTheChangelog(t *testing.T) {
 		require.Positive(t, bag.Keys)
 		r.insert("t", 100, 105)
 		r.settled("t", "bag")
-		marks := map[string]int{}
+		marks, seq := map[string]int{}, -1_000_000_000+2*r.state("t").Generation
 		for text, n := range r.rows(r.changelog("t")) {
 			for id, v := range map[int]string{17: "v17", 33: "v33", 55: "v55"} {
-				if text == fmt.Sprintf("_commit_time=NULL;_lsn=%d;_op=R;_seq=-1;_unchanged=NULL;_xid=0;id=%d;v=%s;", done.LSN, id, v) {
+				if text == fmt.Sprintf("_commit_time=NULL;_lsn=%d;_op=R;_seq=%d;_unchanged=NULL;_xid=0;id=%d;v=%s;", done.LSN, seq, id, v) {
 					marks[fmt.Sprint(id)] += n
 				}
 			}
-			if text == fmt.Sprintf("_commit_time=NULL;_lsn=%d;_op=D;_seq=-1;_unchanged=NULL;_xid=0;id=5000;v=NULL;", done.LSN) {
+			if text == fmt.Sprintf("_commit_time=NULL;_lsn=%d;_op=D;_seq=%d;_unchanged=NULL;_xid=0;id=5000;v=NULL;", done.LSN, seq) {
 				marks["5000"] += n
 			}
 		}

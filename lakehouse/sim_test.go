@@ -666,6 +666,7 @@ func (s *simulation) verify() {
 			checkFeed(s.t, s.location(table), 0)
 		}
 	}
+	s.checkChangelog()
 }
 
 func cutOf(t *testing.T, snap *tablefmt.Snapshot) cdc.LSN {

@@ -28,6 +28,7 @@ const (
 	propBag      = "lakeload.multiset" // "true" for a mirror without a key whose rows go one copy at a time
 	propRanges   = "lakeload.ranges"   // of a copy's log: the ranges of keys that it is read by
 	propPieces   = "lakeload.pieces"   // how many these are
+	propBegun    = "lakeload.begun"    // and the position at which it was begun
 )
 
 // writer keeps one table of the lake. It is used by one goroutine at a time.

@@ -203,7 +203,7 @@ func (e *Engine) noticed(ctx context.Context, known *TableState, s *seen) error 
 	switch {
 	case !exists:
 		return e.detach(ctx, known.OID, "the source has dropped it")
-	case t == nil || t.copy != nil || t.resting || st.Phase != PhaseLive || known.Phase != PhaseLive || st.CopyPoint != known.CopyPoint:
+	case t == nil || t.copy != nil || t.resting || st.Phase != PhaseLive || known.Phase != PhaseLive || st.CopyPoint != known.CopyPoint || st.Generation != known.Generation:
 		return nil // it was copied since
 	case s.members[known.OID] != st.Membership:
 		return e.stopNow(ctx, t, mustCopy("it was taken out of the publication: changes are missing"))
@@ -452,6 +452,11 @@ func (w *watcher) withdraw(ctx context.Context, s *seen) error {
 // newTables takes in what is selected and not known yet, as the policy says.
 func (w *watcher) newTables(ctx context.Context, s *seen) error {
 	known := s.known
+	done, err := w.e.alone(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if err := w.withdraw(ctx, s); err != nil || w.e.opt.OnNewTable == NewTableIgnore {
 		return err
 	}

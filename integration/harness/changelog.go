@@ -15,7 +15,7 @@ import (
 // args are [path, [key column...], [column...]]; without a key rows are a multiset.
 const folded = `
 path, key, columns = args
-log = con.sql("select * from delta_scan('%s') order by _lsn, _op <> 'R', _seq, _op <> 'B'" % path.replace("'", "''")).to_arrow_table()
+log = con.sql("select * from delta_scan('%s') order by _lsn, _seq, _op <> 'B'" % path.replace("'", "''")).to_arrow_table()
 ops, lsns, seqs, missing = (log[c].to_pylist() for c in ("_op", "_lsn", "_seq", "_unchanged"))
 names = key or columns
 keys = list(zip(*(log[c].to_pylist() for c in names))) if names else []

@@ -39,6 +39,18 @@ var copyMutations = []mutation{
 		edits: []edit{{"lakehouse/copylog.go", "info.OperationParameters[paramCopied] == copiedText(at, snap.NumFiles())", "info.OperationParameters[paramCopied] != nil"}},
 	},
 	{
+		name: "copy: a changelog does not say where its table was copied again", pkg: engine, test: "TestAChangelogSaysWhereACopyBegins",
+		edits: []edit{{"lakehouse/copylog.go", "	if base != nil && base.NumFiles() > 0 && spec.mode != ModeMirror {\n", "	if false {\n"}},
+	},
+	{
+		name: "copy: a table is copied that is not in the stream", pkg: engine, test: "TestAResyncPutsATableBackIntoThePublication",
+		edits: []edit{{"lakehouse/member.go", "		if copied && members[oid] == 0 {\n", "		if false {\n"}},
+	},
+	{
+		name: "copy: one of before goes on when its table is put back into the stream", pkg: engine, test: "TestACopyOfATableTakenOutOfThePublicationBeginsAgain",
+		edits: []edit{{"lakehouse/member.go", "		t.Generation++\n", ""}},
+	},
+	{
 		name: "copy: a key that moves in is an update of nothing", edge: 39, pkg: engine, test: "TestEdge39AKeyMovesBetweenRanges",
 		edits: []edit{{"lakehouse/rangegate.go", "				set(row+1, cdc.OpInsert)\n", ""}},
 	},
