@@ -79,8 +79,8 @@ func (e *Engine) toldUntil(ctx context.Context, t *TableState) (until cdc.LSN, e
 	if err != nil || snap == nil {
 		return 0, err
 	}
-	for txn := range snap.Txns() {
-		if strings.HasPrefix(txn.AppID, spec.appPrefix()) {
+	for txn := range snap.Txns() { // also of a table of before, whose name and changelog this one has
+		if strings.HasPrefix(txn.AppID, spec.incarnation+"/") {
 			until = max(until, cdc.LSN(txn.Version))
 		}
 	}

@@ -3,6 +3,7 @@ package lakehouse
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/lakeload/lakeload/cdc"
@@ -44,7 +45,8 @@ func (e *Engine) joinStream(ctx context.Context, todo []TableState, rels map[uin
 		return err
 	}
 	var missing, wanted []*cdc.Relation
-	for oid, rel := range rels {
+	for _, oid := range slices.Sorted(maps.Keys(rels)) {
+		rel := rels[oid]
 		copied := slices.ContainsFunc(todo, func(t TableState) bool { return t.OID == oid })
 		if copied && members[oid] == 0 {
 			missing = append(missing, rel)
