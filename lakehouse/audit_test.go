@@ -47,7 +47,7 @@ func (r *rig) audit(table string) *lakehouse.AuditResult {
 	src := r.world.Source()
 	defer src.Close()
 	var snap cdc.Snapshot
-	cut, err := r.running.Cut(r.t.Context(), func(ctx context.Context) (at cdc.LSN, err error) {
+	cut, err := r.engineNow().Cut(r.t.Context(), func(ctx context.Context) (at cdc.LSN, err error) {
 		if snap, err = src.Snapshot(ctx); err == nil {
 			at = snap.Point()
 		}

@@ -88,7 +88,7 @@ func TestCutShowsOnePositionExactly(t *testing.T) {
 			rest := r.work(seed)
 			for i := range 10 {
 				time.Sleep(time.Duration(seed) * 30 * time.Millisecond)
-				cut, err := r.running.Cut(t.Context(), func(ctx context.Context) (cdc.LSN, error) {
+				cut, err := r.engineNow().Cut(t.Context(), func(ctx context.Context) (cdc.LSN, error) {
 					time.Sleep(time.Duration(i) * 40 * time.Millisecond) // a snapshot takes a while, and the source goes on
 					return r.pointOf(ctx)
 				})
@@ -96,7 +96,7 @@ func TestCutShowsOnePositionExactly(t *testing.T) {
 				r.showsExactly(cut, "t", "other")
 			}
 			rest()
-			cut, err := r.running.Cut(t.Context(), r.pointOf) // of a source where nothing happens
+			cut, err := r.engineNow().Cut(t.Context(), r.pointOf) // of a source where nothing happens
 			require.NoError(t, err)
 			r.showsExactly(cut, "t", "other")
 			require.NoError(t, stop())
@@ -115,37 +115,37 @@ func TestCutThatIsGivenUp(t *testing.T) {
 		later := func() {
 			t.Helper()
 			time.Sleep(time.Second)
-			cut, err := r.running.Cut(t.Context(), r.pointOf)
+			cut, err := r.engineNow().Cut(t.Context(), r.pointOf)
 			require.NoError(t, err)
 			r.showsExactly(cut, "t", "other")
 		}
 		broken := errors.New("no snapshot")
-		_, err := r.running.Cut(t.Context(), func(context.Context) (cdc.LSN, error) { return 0, broken })
+		_, err := r.engineNow().Cut(t.Context(), func(context.Context) (cdc.LSN, error) { return 0, broken })
 		require.ErrorIs(t, err, broken)
 		later()
 
-		_, err = r.running.Cut(t.Context(), func(ctx context.Context) (cdc.LSN, error) {
+		_, err = r.engineNow().Cut(t.Context(), func(ctx context.Context) (cdc.LSN, error) {
 			<-ctx.Done() // it takes for ever
 			return 0, ctx.Err()
 		})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		later()
 
-		_, err = r.running.Cut(t.Context(), func(context.Context) (cdc.LSN, error) { return 1, nil })
+		_, err = r.engineNow().Cut(t.Context(), func(context.Context) (cdc.LSN, error) { return 1, nil })
 		require.ErrorIs(t, err, lakehouse.ErrNoCut, "a point of long ago")
 		later()
 
 		at, err := r.pointOf(t.Context())
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		_, err = r.running.Cut(ctx, func(context.Context) (cdc.LSN, error) { return at + 1<<40, nil })
+		_, err = r.engineNow().Cut(ctx, func(context.Context) (cdc.LSN, error) { return at + 1<<40, nil })
 		cancel()
 		require.ErrorIs(t, err, lakehouse.ErrNoCut, "a point that the stream does not reach")
 		later()
 
 		went := make(chan error, 1)
 		go func() {
-			_, err := r.running.Cut(t.Context(), func(ctx context.Context) (cdc.LSN, error) {
+			_, err := r.engineNow().Cut(t.Context(), func(ctx context.Context) (cdc.LSN, error) {
 				time.Sleep(time.Second)
 				return r.pointOf(ctx)
 			})

@@ -200,12 +200,25 @@ func (e *Engine) reopen(ctx context.Context) error {
 	e.indexes.share(e.tables)
 	e.unopened = 0
 	if len(e.tables) == 0 && len(e.copyingTables()) == 0 {
-		return &Error{
-			Op: "following the source", Object: e.opt.Name, Kind: KindPreflight, Err: errors.New("no table is left to follow"),
-			Remedy: "select tables with --tables or --all",
-		}
+		return e.state.nothingToFollow()
 	}
 	return nil
+}
+
+// nothingToFollow says that a pipeline has no table to follow, and what to do.
+func (s *State) nothingToFollow() error {
+	dropped := 0
+	for i := range s.Tables {
+		if s.Tables[i].Phase == PhaseDropped {
+			dropped++
+		}
+	}
+	e := &Error{Op: "following the source", Object: s.Pipeline, Kind: KindPreflight, Err: errors.New("no table is left to follow"), Remedy: "select tables with --tables or --all"}
+	if dropped > 0 {
+		e.Err = fmt.Errorf("%w: %d were dropped by hand", e.Err, dropped)
+		e.Remedy = "`lakeload resync TABLE` takes one of them up again; or select others with --tables or --all"
+	}
+	return e
 }
 
 // prepare brings the pipeline to where it can stream: slot, publication and

@@ -89,7 +89,7 @@ func TestWALGuardLetsGoOfAPausedTable(t *testing.T) {
 		r.same("u")
 
 		// Only a copy returns it, whatever is tried.
-		_, err := r.running.Act(t.Context(), "public.t", lakehouse.ActionResume)
+		_, err := r.engineNow().Act(t.Context(), "public.t", lakehouse.ActionResume)
 		require.ErrorContains(t, err, "cannot go on from where it is")
 		r.update("t", 3, "later")
 		r.act("t", lakehouse.ActionResync)

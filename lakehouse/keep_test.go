@@ -717,7 +717,7 @@ func TestRepairDoesNotMixMasks(t *testing.T) {
 		require.Len(t, kept, 4)
 
 		stop := r.start()
-		_, err := r.running.Repair(t.Context(), "public.p", lakehouse.RepairOptions{})
+		_, err := r.engineNow().Repair(t.Context(), "public.p", lakehouse.RepairOptions{})
 		require.ErrorIs(t, err, lakehouse.ErrNotRepaired)
 		require.ErrorContains(t, err, "cannot be carried over")
 		require.NoError(t, stop())

@@ -164,7 +164,7 @@ func TestRepairDoesNotTakeUpWhatAMaskStopped(t *testing.T) {
 		require.Equal(t, []string{"public.p"}, r.stopped())
 		r.person("p", 5)
 		was := r.state("p")
-		_, err := r.running.Repair(t.Context(), "public.p", lakehouse.RepairOptions{})
+		_, err := r.engineNow().Repair(t.Context(), "public.p", lakehouse.RepairOptions{})
 		require.ErrorIs(t, err, lakehouse.ErrNotRepaired)
 		require.ErrorContains(t, err, was.Reason)
 		var e *lakehouse.Error

@@ -18,7 +18,7 @@ import (
 // act has the engine that runs do an action.
 func (r *rig) act(table string, action lakehouse.TableAction) lakehouse.TableState {
 	r.t.Helper()
-	is, err := r.running.Act(r.t.Context(), "public."+table, action)
+	is, err := r.engineNow().Act(r.t.Context(), "public."+table, action)
 	require.NoError(r.t, err)
 	require.True(r.t, r.recorded(&is), "it is recorded when it is answered")
 	return is
@@ -112,6 +112,31 @@ func TestPauseAndResume(t *testing.T) {
 		r.same("t", "u")
 		require.Empty(t, r.copied())
 		require.Empty(t, r.world.Violations())
+	})
+}
+
+// Where everything was dropped, what is to be done is not to select tables: they are.
+func TestNothingIsLeftToFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keyed("t"), keyed("u"))
+		r.catchUp()
+		ends := func(text, remedy string) {
+			err := r.engine(t.Context(), true)
+			require.ErrorContains(t, err, text)
+			var hint interface{ Hint() string }
+			require.ErrorAs(t, err, &hint)
+			require.Contains(t, hint.Hint(), remedy)
+		}
+		act := func(table string, action lakehouse.TableAction) {
+			_, err := lakehouse.ActOnTable(t.Context(), r.store, "default", "public."+table, action)
+			require.NoError(t, err)
+		}
+		act("t", lakehouse.ActionDrop)
+		act("u", lakehouse.ActionDrop)
+		ends("2 were dropped by hand", "resync TABLE")
+		act("t", lakehouse.ActionResync)
+		r.catchUp()
+		r.same("t")
 	})
 }
 
@@ -335,7 +360,7 @@ func TestActionsThatAreRefused(t *testing.T) {
 		refused := func(table string, action lakehouse.TableAction, text, remedy string) {
 			t.Helper()
 			before := r.state("t")
-			_, err := r.running.Act(t.Context(), table, action)
+			_, err := r.engineNow().Act(t.Context(), table, action)
 			require.ErrorContains(t, err, text)
 			var e *lakehouse.Error
 			require.ErrorAs(t, err, &e)

@@ -128,7 +128,7 @@ func TestACopyOutlastsAStoreErrorThatPasses(t *testing.T) {
 						}
 						stop := r.start()
 						if again {
-							_, err := r.running.Act(t.Context(), "public.t", lakehouse.ActionResync)
+							_, err := r.engineNow().Act(t.Context(), "public.t", lakehouse.ActionResync)
 							require.NoError(t, err)
 							require.NoError(t, faults.SetRules(rule))
 						}

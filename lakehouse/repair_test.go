@@ -83,7 +83,7 @@ func TestRepairUnderLoad(t *testing.T) {
 		rest := r.work(1)
 		time.Sleep(3 * time.Second)
 		require.False(t, r.audit("t").Equal)
-		done, err := r.running.Repair(t.Context(), "public.t", lakehouse.RepairOptions{})
+		done, err := r.engineNow().Repair(t.Context(), "public.t", lakehouse.RepairOptions{})
 		require.NoError(t, err)
 		require.Equal(t, []lakehouse.TableRepaired{*done}, told)
 		require.EqualValues(t, 4, done.Keys)
@@ -92,7 +92,7 @@ func TestRepairUnderLoad(t *testing.T) {
 		require.Less(t, done.Bytes, done.TableBytes)
 		time.Sleep(3 * time.Second)
 		require.True(t, r.audit("t").Equal)
-		again, err := r.running.Repair(t.Context(), "public.t", lakehouse.RepairOptions{})
+		again, err := r.engineNow().Repair(t.Context(), "public.t", lakehouse.RepairOptions{})
 		require.NoError(t, err)
 		require.Zero(t, again.Keys)
 		require.Zero(t, again.Bytes)
@@ -121,7 +121,7 @@ func TestRepairOfSomeRows(t *testing.T) {
 		repair := func(text string) (*lakehouse.Repaired, error) {
 			r.insert("t", 10_000+len(text), 10_001+len(text)) // passes the point
 			time.Sleep(5 * time.Second)
-			return r.running.Repair(t.Context(), "public.t", lakehouse.RepairOptions{Where: must(where.Parse(text))})
+			return r.engineNow().Repair(t.Context(), "public.t", lakehouse.RepairOptions{Where: must(where.Parse(text))})
 		}
 		require.Zero(t, must(repair("id < 17")).Keys)
 		done := must(repair("v = 'something else'"))
@@ -169,10 +169,10 @@ func TestRepairOfStoppedTables(t *testing.T) {
 				tx.Delete("bag", cdctest.Row{"n": 1, "d": "1.50"}),
 				tx.Insert("bag", cdctest.Row{"n": 7, "d": cdctest.Exact("NaN")}))
 		})
-		_, err := r.running.Repair(t.Context(), "public.t", lakehouse.RepairOptions{Where: must(where.Parse("id = 17"))})
+		_, err := r.engineNow().Repair(t.Context(), "public.t", lakehouse.RepairOptions{Where: must(where.Parse("id = 17"))})
 		require.ErrorIs(t, err, lakehouse.ErrNotRepaired)
 		for table, keys := range map[string]int64{"t": 4 + 5, "wide": 2, "bag": 3} {
-			done, err := r.running.Repair(t.Context(), "public."+table, lakehouse.RepairOptions{})
+			done, err := r.engineNow().Repair(t.Context(), "public."+table, lakehouse.RepairOptions{})
 			require.NoError(t, err)
 			require.Equal(t, keys, done.Keys, table)
 			require.False(t, done.Copied)
@@ -201,19 +201,19 @@ func TestRepairThatIsNone(t *testing.T) {
 		r.catchUp()
 		r.damage("t", r.unnoticed("t"))
 		stop := r.start()
-		_, err := r.running.Repair(t.Context(), "public.nope", lakehouse.RepairOptions{})
+		_, err := r.engineNow().Repair(t.Context(), "public.nope", lakehouse.RepairOptions{})
 		require.ErrorIs(t, err, lakehouse.ErrUnknownTable)
-		_, err = r.running.Repair(t.Context(), "public.other", lakehouse.RepairOptions{})
+		_, err = r.engineNow().Repair(t.Context(), "public.other", lakehouse.RepairOptions{})
 		require.ErrorIs(t, err, lakehouse.ErrNotRepaired)
 		broken.err = errors.New("no reading today")
 		before := must(tablefmt.Load(t.Context(), r.mirror("t"))).Version()
-		_, err = r.running.Repair(t.Context(), "public.t", lakehouse.RepairOptions{})
+		_, err = r.engineNow().Repair(t.Context(), "public.t", lakehouse.RepairOptions{})
 		require.ErrorIs(t, err, broken.err)
 		require.Equal(t, before, must(tablefmt.Load(t.Context(), r.mirror("t"))).Version())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		broken.err, broken.waits = nil, true
-		_, err = r.running.Repair(ctx, "public.t", lakehouse.RepairOptions{})
+		_, err = r.engineNow().Repair(ctx, "public.t", lakehouse.RepairOptions{})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		broken.waits = false
 		r.insert("t", 500, 505)
@@ -227,7 +227,7 @@ func TestRepairThatIsNone(t *testing.T) {
 		wait, giveUp := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer giveUp()
 		go func() {
-			_, err := r.running.Repair(wait, "public.t", lakehouse.RepairOptions{})
+			_, err := r.engineNow().Repair(wait, "public.t", lakehouse.RepairOptions{})
 			failed <- err
 		}()
 		time.Sleep(time.Second)
@@ -240,7 +240,7 @@ func TestRepairThatIsNone(t *testing.T) {
 		broken.waits = false
 		stop = r.start()
 		require.Len(t, r.audit("t").Differences, 4, "nothing is lost that came meanwhile")
-		done, err := r.running.Repair(t.Context(), "public.t", lakehouse.RepairOptions{})
+		done, err := r.engineNow().Repair(t.Context(), "public.t", lakehouse.RepairOptions{})
 		require.NoError(t, err)
 		require.EqualValues(t, 4, done.Keys)
 		r.settled("t", "wide", "bag")
@@ -305,9 +305,9 @@ func TestRepairIsInTheChangelog(t *testing.T) {
 		r.insert("t", 200, 201)
 		time.Sleep(5 * time.Second)
 		before := count(r.rows(r.changelog("t")))
-		done := must(r.running.Repair(t.Context(), "public.t", lakehouse.RepairOptions{}))
+		done := must(r.engineNow().Repair(t.Context(), "public.t", lakehouse.RepairOptions{}))
 		require.EqualValues(t, 4, done.Keys)
-		bag := must(r.running.Repair(t.Context(), "public.bag", lakehouse.RepairOptions{}))
+		bag := must(r.engineNow().Repair(t.Context(), "public.bag", lakehouse.RepairOptions{}))
 		require.Positive(t, bag.Keys)
 		r.insert("t", 100, 105)
 		r.settled("t", "bag")

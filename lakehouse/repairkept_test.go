@@ -362,7 +362,7 @@ func repairKept(t *testing.T, o lakehouse.TableOptions, way string) {
 		} else {
 			require.Len(t, r.audit("t").Differences, keys)
 		}
-		done = must(r.running.Repair(t.Context(), "public.t", lakehouse.RepairOptions{}))
+		done = must(r.engineNow().Repair(t.Context(), "public.t", lakehouse.RepairOptions{}))
 	}
 	require.False(t, done.Copied)
 	require.EqualValues(t, keys, done.Keys)
@@ -461,7 +461,7 @@ func TestRepairOfSomeRowsThatAreKept(t *testing.T) {
 					next++
 					r.insert("other", next, next+1) // passes the point
 					time.Sleep(5 * time.Second)
-					return must(r.running.Repair(t.Context(), "public.t", lakehouse.RepairOptions{Where: must(where.Parse(text))}))
+					return must(r.engineNow().Repair(t.Context(), "public.t", lakehouse.RepairOptions{Where: must(where.Parse(text))}))
 				}
 				require.EqualValues(t, 1, repair("note = 'wrong'").Keys, "which holds in the lake alone")
 				require.Equal(t, "a40", r.column2("note", "40"))
@@ -516,7 +516,7 @@ func TestRepairOfKeptTablesIsInTheChangelog(t *testing.T) {
 		r.insert("other", 10, 11)
 		time.Sleep(5 * time.Second)
 		begun := time.Now()
-		done := must(r.running.Repair(t.Context(), "public.t", lakehouse.RepairOptions{}))
+		done := must(r.engineNow().Repair(t.Context(), "public.t", lakehouse.RepairOptions{}))
 		require.EqualValues(t, keys, done.Keys)
 		ops, buckets := map[string][]string{}, map[string]string{}
 		columns := []string{"_op", "id", "_lsn", "_seq", "_source_system", "_ingestion_timestamp", "id_bucket", "note"}
@@ -575,7 +575,7 @@ func TestRepairCopiesWhatIsKeptInOtherWays(t *testing.T) {
 				})
 				stop := r.start()
 				require.Equal(t, []string{"public.t"}, r.stopped())
-				done := must(r.running.Repair(t.Context(), "public.t", lakehouse.RepairOptions{}))
+				done := must(r.engineNow().Repair(t.Context(), "public.t", lakehouse.RepairOptions{}))
 				require.True(t, done.Copied)
 				require.NoError(t, stop())
 				now := r.load(r.mirror("t"))
@@ -615,7 +615,7 @@ func TestRepairReadsOnceMoreWhatItCannotHold(t *testing.T) {
 			r.insert("other", 10*passes, 10*passes+1)
 			time.Sleep(5 * time.Second)
 			counted.rows.Store(0)
-			done := must(r.running.Repair(t.Context(), "public.t", lakehouse.RepairOptions{}))
+			done := must(r.engineNow().Repair(t.Context(), "public.t", lakehouse.RepairOptions{}))
 			require.EqualValues(t, map[bool]int{false: 1, true: 39}[many], done.Keys)
 			require.EqualValues(t, 40*passes, counted.rows.Load())
 			r.settled("t")

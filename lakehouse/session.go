@@ -163,6 +163,7 @@ type session struct {
 	busy   bool      // the flusher works
 	staged bool      // a part of an unfinished transaction is staged
 	last   flushResult
+	given  cdc.LSN // the cut that the flusher has, or had
 	hold   holding
 }
 
@@ -180,7 +181,7 @@ type flushResult struct {
 func (e *Engine) session(ctx context.Context) (err error) {
 	from := e.resumeAt()
 	s := &session{
-		e: e, next: &batch{}, chunks: make(chan *cdc.Chunk), failed: make(chan error, 1),
+		e: e, next: &batch{}, given: from, chunks: make(chan *cdc.Chunk), failed: make(chan error, 1),
 		batches: make(chan *batch), flushed: make(chan flushResult, 1),
 		pace: pace{freshness: e.opt.Freshness, idle: e.opt.IdleInterval, maxBytes: e.opt.FlushBytes, lastRecord: time.Now()},
 	}
@@ -308,11 +309,12 @@ func (s *session) loop(ctx context.Context) error {
 				timer = alarm.C
 			}
 		}
+		cut := s.next.cut // which is the flusher's once it has the batch
 		select {
 		case c := <-in:
 			s.take(c)
 		case out <- s.next:
-			s.busy = true
+			s.busy, s.given = true, max(s.given, cut)
 			s.pace.lastFlush = time.Now()
 			// Inside a transaction until a chunk says otherwise: what is staged of
 			// it must not be committed because nothing else has come for a while.
@@ -370,7 +372,7 @@ func (s *session) loop(ctx context.Context) error {
 // cutAt takes the point of a cut. Nothing that has arrived is beyond it, or
 // it is none.
 func (s *session) cutAt(at cdc.LSN) {
-	switch so := max(s.next.cut, s.last.cut, s.e.shown); {
+	switch so := max(s.next.cut, s.given); {
 	case at < so || at == so && s.next.open:
 		s.release(Cut{}, noCut("the point "+at.String()+" is in the past", fmt.Errorf("the stream is at %s", so)))
 	case at == so: // nothing has to come any more

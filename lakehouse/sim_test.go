@@ -301,7 +301,10 @@ func (s *simulation) run() {
 		if !again {
 			s.restore()
 		}
-		s.engine(!again)
+		if !s.engine(!again) { // the operator sees it
+			again = s.restore()
+			require.True(s.t, again, "no table is left, and none has stopped")
+		}
 		for len(s.crashed) > 0 && s.isCrashed() {
 			s.store = s.store.Survivor(s.fate)
 			again = true
@@ -365,8 +368,8 @@ func (s *simulation) isCrashed() bool {
 }
 
 // engine runs one engine until it crashes, or the workload ends, or (last)
-// it is current.
-func (s *simulation) engine(last bool) {
+// it is current. It is false where the engine found no table to follow.
+func (s *simulation) engine(last bool) bool {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if !last {
@@ -410,8 +413,12 @@ func (s *simulation) engine(last bool) {
 		_ = src.Close()
 	}
 	if err != nil && !s.isCrashed() {
+		if (s.operated || s.masks != nil) && strings.Contains(err.Error(), "no table is left to follow") {
+			return false
+		}
 		s.t.Fatalf("the engine ended: %v", err)
 	}
+	return true
 }
 
 // beside does something while an engine runs, and ends the engine with it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -225,13 +226,13 @@ func TestCleanLogSparesAFileThatWasAddedAgain(t *testing.T) {
 // dying fails all deletes after some.
 type dying struct {
 	objstore.Store
-	left int
+	left atomic.Int64
 }
 
 var errDead = errors.New("dead")
 
 func (d *dying) Delete(ctx context.Context, path string) error {
-	if d.left--; d.left < 0 {
+	if d.left.Add(-1) < 0 {
 		return errDead
 	}
 	return d.Store.Delete(ctx, path)
@@ -245,7 +246,8 @@ func TestCleanLogCutOff(t *testing.T) {
 		c.commits(60, CleanOptions{Before: 1})
 		cut := 0
 		for left := 0; ; left++ {
-			log := &dying{Store: c.loc.log(), left: left}
+			log := &dying{Store: c.loc.log()}
+			log.left.Store(int64(left))
 			s := must(Load(t.Context(), Location{Data: c.data, Log: log}))
 			s.st.tail.mark.written()
 			_, err := CleanLog(t.Context(), s, CleanOptions{})
@@ -272,7 +274,7 @@ func TestCleanLogCutOff(t *testing.T) {
 		s.st.tail.mark.written()
 		_, err := CleanLog(t.Context(), s, CleanOptions{})
 		require.ErrorIs(t, err, errDead)
-		log.left = 1000
+		log.left.Store(1000)
 		s.st.tail.mark.written()
 		require.Greater(t, must(CleanLog(t.Context(), s, CleanOptions{})), 40)
 	})
