@@ -150,6 +150,13 @@ func TestStatsCountFailuresOnce(t *testing.T) {
 		r.insert("t", 0, 50)
 		time.Sleep(time.Minute)
 		s := r.engineNow().Stats()
+		for range 600 { // it may just be trying again
+			if s.Activity == lakehouse.ActivityWaiting {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+			s = r.engineNow().Stats()
+		}
 		require.Equal(t, lakehouse.ActivityWaiting, s.Activity)
 		require.Equal(t, "writing to the lake", s.Trouble.What)
 		require.Positive(t, s.Trouble.Times)
