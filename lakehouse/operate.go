@@ -153,8 +153,8 @@ func (e *Engine) takeInAsked(ctx context.Context, was *TableState) (TableState, 
 	if i < 0 {
 		return refuse(errors.New("the source has no such table, or it is not selected"), "select it in the configuration, or with --tables, and start the engine again")
 	}
-	var known []TableState
-	if err := e.do(ctx, func(context.Context) error { known = slices.Clone(e.state.Tables); return nil }); err != nil {
+	known, err := e.known(ctx)
+	if err != nil {
 		return *was, err
 	}
 	states, err := e.takeIn(ctx, known, selected, selected[i:i+1], true)

@@ -230,7 +230,7 @@ func (e *Engine) reconcile(s *State, tables []*cdc.Relation, members map[uint32]
 			t.Phase, t.NeedsCopy, t.Remedy = PhaseStopped, true, remedyResync
 			t.Reason = "it was taken out of the publication for a time: changes are missing"
 		case t.Phase == PhaseCopying && members[t.OID] != 0:
-			t.joins(members[t.OID]) // whatever was before, the copy will hold it
+			t.joins(members[t.OID])
 		}
 		if t.Phase != was {
 			t.Since = time.Now().UTC()

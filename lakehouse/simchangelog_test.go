@@ -93,9 +93,10 @@ func afterBefore(op string) int {
 
 // checkChangelog plays the changelog of the table that has one: it may tell of no
 // change twice, of none to a row that is not there, and of none too few, which shows
-// in the rows that there are then. They are compared with the source's at the
-// position of every change after the last copy, which may be one of many positions, and at the end. It is left out where masks say something
-// of the table: rows of several configurations are in one changelog then.
+// in the rows that there are then. They are compared with the source's after every
+// change since the last copy was published, and at the end. It is left out where
+// masks say something of the table: rows of several configurations are in one
+// changelog then.
 func (s *simulation) checkChangelog() {
 	const table = "audit"
 	for i := range s.masks {

@@ -182,7 +182,7 @@ func saveState(ctx context.Context, lake objstore.Store, s *State) error {
 		return fmt.Errorf("encoding the pipeline's state: %w", err)
 	}
 	data = append(data, '\n')
-	name := fmt.Sprintf("%s%020d.json", stateFolder(s.Pipeline), s.number+1)
+	name := stateName(s.Pipeline, s.number+1)
 	err = lake.PutIfAbsent(ctx, name, data)
 	if errors.Is(err, objstore.ErrExists) || errors.Is(err, objstore.ErrUnknownOutcome) {
 		// It may be our own write, answered late (I11).
@@ -191,11 +191,7 @@ func saveState(ctx context.Context, lake objstore.Store, s *State) error {
 		case getErr == nil && string(there) == string(data):
 			err = nil
 		case getErr == nil:
-			return &Error{
-				Op: "recording the pipeline's state", Object: name, Kind: KindConflict,
-				Err:    errors.New("another engine has taken this step"),
-				Remedy: "run one engine a pipeline: find the other one that works on this lake and stop it",
-			}
+			return takenStep(name, "another engine has taken this step")
 		}
 	}
 	if err != nil {
@@ -220,7 +216,6 @@ const statesKept = 100
 // written. Since a removed number can be written again, it is a conflict if
 // there are newer ones: an engine that slept meanwhile takes no step.
 func tidyStates(ctx context.Context, lake objstore.Store, pipeline string, number int64) error {
-	name := func(n int64) string { return fmt.Sprintf("%s%020d.json", stateFolder(pipeline), n) }
 	var old []string
 	newest := ""
 	for info, err := range lake.List(ctx, stateFolder(pipeline), "") {
@@ -231,21 +226,29 @@ func tidyStates(ctx context.Context, lake objstore.Store, pipeline string, numbe
 			continue
 		}
 		newest = info.Path
-		if info.Path <= name(number-statesKept) {
+		if info.Path <= stateName(pipeline, number-statesKept) {
 			old = append(old, info.Path)
 		}
 	}
-	if newest > name(number) {
-		return &Error{
-			Op: "recording the pipeline's state", Object: name(number), Kind: KindConflict,
-			Err:    fmt.Errorf("another engine has gone on to %s", path.Base(newest)),
-			Remedy: "run one engine a pipeline: find the other one that works on this lake and stop it",
-		}
+	if is := stateName(pipeline, number); newest > is {
+		return takenStep(is, "another engine has gone on to "+path.Base(newest))
 	}
 	for _, p := range old {
 		_ = lake.Delete(ctx, p) // who may not remove files goes on all the same; the next state tries again
 	}
 	return nil
+}
+
+func stateName(pipeline string, number int64) string {
+	return fmt.Sprintf("%s%020d.json", stateFolder(pipeline), number)
+}
+
+// takenStep is the conflict of two engines about a state.
+func takenStep(name, why string) error {
+	return &Error{
+		Op: "recording the pipeline's state", Object: name, Kind: KindConflict, Err: errors.New(why),
+		Remedy: "run one engine a pipeline: find the other one that works on this lake and stop it",
+	}
 }
 
 // Pipelines lists the pipelines that have state in a lake, in order.

@@ -97,11 +97,8 @@ func (w *watcher) look(ctx context.Context) error {
 		w.pending = nil
 	}
 	s := &seen{notices: map[uint32][]cdc.Notice{}}
-	err := w.e.do(ctx, func(context.Context) error {
-		s.known = slices.Clone(w.e.state.Tables)
-		return nil
-	})
-	if err != nil {
+	var err error
+	if s.known, err = w.e.known(ctx); err != nil {
 		return err
 	}
 	if s.tables, err = w.source.Tables(ctx); err != nil {
@@ -451,21 +448,22 @@ func (w *watcher) withdraw(ctx context.Context, s *seen) error {
 
 // newTables takes in what is selected and not known yet, as the policy says.
 func (w *watcher) newTables(ctx context.Context, s *seen) error {
-	known := s.known
+	if err := w.withdraw(ctx, s); err != nil || w.e.opt.OnNewTable == NewTableIgnore {
+		return err
+	}
+	if len(w.fresh(s, s.known)) == 0 {
+		return nil
+	}
 	done, err := w.e.alone(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := w.withdraw(ctx, s); err != nil || w.e.opt.OnNewTable == NewTableIgnore {
+	known, err := w.e.known(ctx) // an operator may have done something since the look
+	if err != nil {
 		return err
 	}
-	fresh := slices.DeleteFunc(w.e.fresh(known, s.tables), func(rel *cdc.Relation) bool {
-		return slices.ContainsFunc(known, func(t TableState) bool { // it has the name of one that is to be let go first
-			_, exists := s.looks[t.OID]
-			return !exists && t.OID != rel.OID && !t.gone() && t.Name() == rel.String()
-		})
-	})
+	fresh := w.fresh(s, known)
 	if len(fresh) == 0 {
 		return nil
 	}
@@ -488,6 +486,25 @@ func (w *watcher) newTables(ctx context.Context, s *seen) error {
 	w.e.tellFound(states)
 	w.e.copier.look()
 	return nil
+}
+
+// fresh are the tables that a look has found, and that are to be taken in.
+func (w *watcher) fresh(s *seen, known []TableState) []*cdc.Relation {
+	return slices.DeleteFunc(w.e.fresh(known, s.tables), func(rel *cdc.Relation) bool {
+		return slices.ContainsFunc(known, func(t TableState) bool { // it has the name of one that is to be let go first
+			_, exists := s.looks[t.OID]
+			return !exists && t.OID != rel.OID && !t.gone() && t.Name() == rel.String()
+		})
+	})
+}
+
+// known are the tables as they are recorded now. Any goroutine but the engine's own may ask.
+func (e *Engine) known(ctx context.Context) (tables []TableState, err error) {
+	err = e.do(ctx, func(context.Context) error {
+		tables = slices.Clone(e.state.Tables)
+		return nil
+	})
+	return tables, err
 }
 
 // fresh are the selected tables that are not known, and those that could not be
