@@ -1,95 +1,16 @@
 package lakehouse_test
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"maps"
-	"slices"
-	"strings"
-	"testing"
-	"testing/synctest"
 
-	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lakeload/lakeload/cdc"
-	"github.com/lakeload/lakeload/cdc/cdctest"
 	"github.com/lakeload/lakeload/lakehouse"
-	"github.com/lakeload/lakeload/lakehouse/typemap"
 	"github.com/lakeload/lakeload/tablefmt"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
-
-// change is a row of a changelog whose table has the key "id" and one more column.
-type change struct {
-	lsn       cdc.LSN
-	seq       int64
-	op        string
-	key       int64
-	text      string // as sourceRows has it
-	unchanged bool   // the column that is no key was not sent
-}
-
-func (c *change) String() string { return fmt.Sprintf("%s %d at %s/%d", c.op, c.key, c.lsn, c.seq) }
-
-// TestAChangelogSaysWhereACopyBegins: rows that went while nobody told of them are
-// in no copy, so that what was told before is void, and says so.
-func TestAChangelogSaysWhereACopyBegins(t *testing.T) {
-	bag := cdctest.TableSpec{Name: "t", Identity: cdc.IdentityFull, Columns: keyed("t").Columns}
-	for name, spec := range map[string]cdctest.TableSpec{"by ranges": keyed("t"), "under a snapshot": bag} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, spec, keyed("u"))
-				r.options = func(o *lakehouse.Options) {
-					o.Table = func(*cdc.Relation) lakehouse.TableOptions {
-						return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}}
-					}
-				}
-				r.insert("t", 0, 3)
-				stop := r.start()
-				settle()
-				marks := func() (n int) {
-					for text, rows := range r.rows(r.changelog("t")) {
-						if strings.Contains(text, "_op=T;") {
-							require.Contains(t, text, "_xid=0;")
-							require.Contains(t, text, "_commit_time=NULL;")
-							n += rows
-						}
-					}
-					return n
-				}
-				require.Zero(t, marks(), "the first copy has nothing before it")
-				for n := range 3 { // the second and the third find the source as it was
-					r.act("t", lakehouse.ActionDrop)
-					settle()
-					if n == 0 {
-						r.tx(func(tx *cdctest.Tx) error { return tx.Delete("t", cdctest.Row{"id": 1, "v": "v1"}) })
-						settle()
-					}
-					r.act("t", lakehouse.ActionResync)
-					settle()
-					r.same("t")
-					require.Equal(t, n+1, marks())
-				}
-				require.NoError(t, stop())
-			})
-		})
-	}
-}
-
-// inOrder is the order in which changes are played.
-func inOrder(a, b change) int {
-	return cmp.Or(cmp.Compare(a.lsn, b.lsn), cmp.Compare(a.seq, b.seq), cmp.Compare(afterBefore(a.op), afterBefore(b.op)))
-}
-
-func afterBefore(op string) int {
-	if op == "B" {
-		return 0
-	}
-	return 1
-}
 
 // checkChangelog plays the changelog of the table that has one: it may tell of no
 // change twice, of none to a row that is not there, and of none too few, which shows
@@ -107,8 +28,7 @@ func (s *simulation) checkChangelog() {
 	loc := tablefmt.Location{Data: objstore.Sub(s.store, lakehouse.ChangelogPath("public", table))}
 	snap, err := tablefmt.Load(context.Background(), loc)
 	require.NoError(s.t, err)
-	changes := s.changesOf(snap)
-	slices.SortStableFunc(changes, inOrder)
+	changes := changesOf(s.t, snap, "body")
 	rows, seen := map[int64]string{}, map[string]bool{}
 	copied := 0 // changes until the last that a copy, or a repair, has told
 	for i := range changes {
@@ -167,31 +87,4 @@ func (s *simulation) copyPoint(table string) cdc.LSN {
 	}
 	s.t.Fatalf("there is no table %s", table)
 	return 0
-}
-
-func (s *simulation) changesOf(snap *tablefmt.Snapshot) (changes []change) {
-	for add := range snap.Files() {
-		err := snap.ReadFile(context.Background(), add, tablefmt.ReadOptions{}, func(rec arrow.RecordBatch, _ int64) error {
-			column := func(name string) arrow.Array {
-				at := rec.Schema().FieldIndices(name)
-				require.Len(s.t, at, 1, name)
-				return rec.Column(at[0])
-			}
-			ops, lsns, seqs := column(typemap.ColOp).(*array.String), column(typemap.ColLSN).(*array.Int64), column(typemap.ColSeq).(*array.Int64)
-			keys, unchanged := column("id").(*array.Int64), column(typemap.ColUnchanged)
-			own := array.NewRecordBatch(arrow.NewSchema([]arrow.Field{{Name: "id", Type: keys.DataType()}, {Name: "body", Type: arrow.BinaryTypes.String}}, nil),
-				[]arrow.Array{keys, column("body")}, rec.NumRows())
-			defer own.Release()
-			for i, text := range recordTexts(own) {
-				c := change{lsn: cdc.LSN(lsns.Value(i)), seq: seqs.Value(i), op: ops.Value(i), text: text, unchanged: unchanged.IsValid(i)}
-				if keys.IsValid(i) {
-					c.key = keys.Value(i)
-				}
-				changes = append(changes, c)
-			}
-			return nil
-		})
-		require.NoError(s.t, err)
-	}
-	return changes
 }

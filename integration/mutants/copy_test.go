@@ -47,6 +47,14 @@ var copyMutations = []mutation{
 		edits: []edit{{"lakehouse/member.go", "		if copied && members[oid] == 0 {\n", "		if false {\n"}},
 	},
 	{
+		name: "copy: of two at one position nobody can tell which came first", pkg: engine, test: "TestAChangelogSaysWhereACopyBegins",
+		edits: []edit{{"lakehouse/copyboundary.go", "return -1_000_000_000 + 2*int64(t.Generation)", "return -1"}},
+	},
+	{
+		name: "copy: it begins before its changelog", pkg: engine, test: "TestACopyBeginsWhereItsChangelogIs",
+		edits: []edit{{"lakehouse/copyattach.go", "if until > e.shown {", "if until > e.shown+1<<60 {"}},
+	},
+	{
 		name: "copy: one of before goes on when its table is put back into the stream", pkg: engine, test: "TestACopyOfATableTakenOutOfThePublicationBeginsAgain",
 		edits: []edit{{"lakehouse/member.go", "		t.Generation++\n", ""}},
 	},
