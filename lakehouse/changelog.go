@@ -260,8 +260,8 @@ func (t *table) commitError(ctx context.Context, err error) error {
 		if c.Reason == tablefmt.ConflictProtocol || c.Reason == tablefmt.ConflictMetadata {
 			actions, readErr := tablefmt.ReadCommit(ctx, t.spec.loc, c.Version)
 			if readErr == nil {
-				if harmless, readErr := onlySetsFeed(ctx, &t.spec, c.Version, actions); readErr == nil && harmless {
-					return fmt.Errorf("committing to %s: %w: %w", &t.spec, errOtherFeed, err)
+				if only, readErr := onlyKeeps(ctx, &t.spec, c.Version, actions); readErr == nil && only {
+					return fmt.Errorf("committing to %s: %w: %w", &t.spec, errKeptOtherwise, err)
 				}
 			}
 		}

@@ -530,7 +530,7 @@ func (c *copier) readRange(ctx context.Context, _ uint32, rc *rangeCopy, r cdc.K
 	}()
 	for n, t := range rc.targets {
 		var err error
-		if outs[n], err = newCopyOutput(ctx, t.spec, rc.rel, t.schema, t.md, low); err != nil {
+		if outs[n], err = newCopyOutput(ctx, t.spec, rc.rel, t.log.Schema(), t.log, low); err != nil {
 			return nil, err
 		}
 	}

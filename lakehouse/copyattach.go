@@ -52,7 +52,7 @@ func (e *Engine) attachRangeCopy(ctx context.Context, st TableState, rel *cdc.Re
 	t.copy = newRangeCopy(rel, ranges, t.position())
 	for i, mode := range st.Modes {
 		snap := t.writers[i].Snapshot()
-		t.copy.targets = append(t.copy.targets, rangeTarget{spec: e.spec(&st, mode), schema: snap.Schema(), md: snap.Metadata()})
+		t.copy.targets = append(t.copy.targets, rangeTarget{spec: e.spec(&st, mode), log: snap})
 	}
 	t.copy.hasher.hasher = newHasher(t.writers[0].Snapshot().Metadata())
 	if err := t.copy.restore(t.writers); err != nil {

@@ -26,7 +26,7 @@ func seqBoundary(t *TableState) int64 { return seqCopied(t) - 1 }
 // changelog told before is void, as after a TRUNCATE: rows that went while nobody
 // told of them are in no copy. It stands where the copy was begun, as its rows do,
 // or after it.
-func (c *copyLog) addBoundary(ctx context.Context, x *tablefmt.Transaction, copied *tablefmt.Snapshot, cut cdc.LSN) error {
+func (c *copyLog) addBoundary(ctx context.Context, x *tablefmt.Transaction, base, copied *tablefmt.Snapshot, cut cdc.LSN) error {
 	at := cut
 	if text := copied.Property(propBegun); text != "" {
 		n, err := strconv.ParseUint(text, 10, 64)
@@ -35,7 +35,7 @@ func (c *copyLog) addBoundary(ctx context.Context, x *tablefmt.Transaction, copi
 		}
 		at = cdc.LSN(n)
 	}
-	t := &table{spec: c.spec, parts: copied.Metadata().PartitionColumns}
+	t := &table{spec: c.spec, snap: base, parts: copied.Metadata().PartitionColumns}
 	if err := t.setSchema(copied.Schema()); err != nil {
 		return err
 	}

@@ -126,16 +126,13 @@ func describeCopy(spec *tableSpec, rel *cdc.Relation, base *tablefmt.Snapshot) (
 	md := &tablefmt.Metadata{ID: uuid.NewString(), Name: rel.Name, Configuration: map[string]string{
 		propPipeline: spec.pipeline, propSource: spec.sourceProperty(), propKey: string(key), propMode: string(spec.mode),
 	}, CreatedTime: &created}
-	maps.Copy(md.Configuration, spec.state.describe(spec.mode, rel))
+	maps.Copy(md.Configuration, spec.state.describe(spec.mode, rel, base))
 	md.PartitionColumns = l.partition
 	if base != nil {
 		old := base.Metadata()
 		md.ID, md.CreatedTime = old.ID, old.CreatedTime
 		for k, v := range old.Configuration {
-			if k == propBag || k == propDelete || k == propMasks || k == tablefmt.PropDeletionVectors || k == tablefmt.PropChangeDataFeed {
-				continue // it may have a key now, or be kept otherwise; a feed tells nothing of the copy's own log
-			}
-			if _, ours := md.Configuration[k]; !ours {
+			if writtenBy(k) {
 				md.Configuration[k] = v
 			}
 		}
@@ -177,6 +174,11 @@ func (c *copyLog) swapIn(ctx context.Context, base, copied *tablefmt.Snapshot, c
 	crashpoint.At(crashpoint.CopyBeforeSwap)
 	x := tablefmt.Begin(spec.loc, base)
 	md := copied.Metadata().Clone()
+	if base != nil {
+		if err := keep(md, base); err != nil {
+			return nil, fmt.Errorf("publishing the copy of %s: %w", spec, err)
+		}
+	}
 	delete(md.Configuration, propRanges)
 	delete(md.Configuration, propPieces)
 	delete(md.Configuration, propBegun)
@@ -195,7 +197,14 @@ func (c *copyLog) swapIn(ctx context.Context, base, copied *tablefmt.Snapshot, c
 		md.Configuration[tablefmt.PropChangeDataFeed] = base.Property(tablefmt.PropChangeDataFeed)
 	}
 	x.SetMetadata(md)
-	x.SetProtocol(protocol(md, copied.Schema()))
+	p := protocol(md, copied.Schema())
+	if base != nil {
+		var err error
+		if p, err = keepFeatures(p, md, base); err != nil {
+			return nil, fmt.Errorf("publishing the copy of %s: %w", spec, err)
+		}
+	}
+	x.SetProtocol(p)
 	x.SetReads(tablefmt.ReadsTable)
 	if base != nil && spec.mode == ModeMirror {
 		now := time.Now().UnixMilli()
@@ -221,13 +230,16 @@ func (c *copyLog) swapIn(ctx context.Context, base, copied *tablefmt.Snapshot, c
 			return nil, fmt.Errorf("publishing the copy of %s: %s is not as it was written: %w", spec, path, tablefmt.ErrCorrupt)
 		}
 		next := *add
-		next.DataChange = !moved
+		next.DataChange, next.BaseRowID, next.DefaultRowCommitVersion = !moved, nil, nil
 		x.Add(next)
 	}
 	if base != nil && base.NumFiles() > 0 && spec.mode != ModeMirror {
-		if err := c.addBoundary(ctx, x, copied, cut); err != nil {
+		if err := c.addBoundary(ctx, x, base, copied, cut); err != nil {
 			return nil, err
 		}
+	}
+	if err := x.HoldRows(ctx, copied); err != nil {
+		return nil, fmt.Errorf("publishing the copy of %s: %w", spec, err)
 	}
 	x.SetTxn(spec.appID(), int64(cut))
 	operation := "CREATE TABLE AS SELECT"

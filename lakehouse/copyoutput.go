@@ -29,9 +29,10 @@ type keyRun struct {
 	hashes []keyindex.Hash
 }
 
-// newCopyOutput writes for a table with this schema and metadata.
-func newCopyOutput(ctx context.Context, spec tableSpec, rel *cdc.Relation, schema *tablefmt.Schema, md *tablefmt.Metadata, at cdc.LSN) (*copyOutput, error) {
-	o := &copyOutput{table: &table{spec: spec, key: keyNames(rel), parts: md.PartitionColumns}, at: at}
+// newCopyOutput writes for a table with this schema. log is the copy's, which says
+// how files are written.
+func newCopyOutput(ctx context.Context, spec tableSpec, rel *cdc.Relation, schema *tablefmt.Schema, log *tablefmt.Snapshot, at cdc.LSN) (*copyOutput, error) {
+	o := &copyOutput{table: &table{spec: spec, snap: log, key: keyNames(rel), parts: log.PartitionColumns()}, at: at}
 	if err := o.table.setSchema(schema); err != nil {
 		return nil, err
 	}
@@ -39,9 +40,9 @@ func newCopyOutput(ctx context.Context, spec tableSpec, rel *cdc.Relation, schem
 	switch {
 	case spec.mode != ModeMirror:
 	case len(rel.Key) > 0:
-		o.hasher = &keyHasher{hasher: newHasher(md)}
+		o.hasher = &keyHasher{hasher: newHasher(log.Metadata())}
 	case isBag(rel):
-		o.rows = &rowHasher{hasher: newHasher(md)}
+		o.rows = &rowHasher{hasher: newHasher(log.Metadata())}
 	}
 	return o, nil
 }

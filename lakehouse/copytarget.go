@@ -184,9 +184,9 @@ func newCopyWorker(ctx context.Context, targets []*copyTarget) (*copyWorker, err
 	w := &copyWorker{ctx: ctx}
 	for _, c := range targets {
 		c.mu.Lock()
-		schema := c.schema
+		schema, log := c.schema, c.log
 		c.mu.Unlock()
-		out, err := newCopyOutput(ctx, c.spec, c.rel, schema, c.md, c.point)
+		out, err := newCopyOutput(ctx, c.spec, c.rel, schema, log, c.point)
 		if err != nil {
 			return nil, err
 		}

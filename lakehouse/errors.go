@@ -116,9 +116,9 @@ func lakeFails(err error) bool {
 // passes reports whether what failed is to be tried again, after a while.
 func passes(err error) bool { return cdc.Retryable(err) || lakeFails(err) }
 
-// errOtherFeed says that another program has switched a table's change feed on
-// or off, so that the flush has to be made again for the table as it is.
-var errOtherFeed = errors.New("another program has switched its change feed")
+// errKeptOtherwise says that another program has changed how a table is kept, so
+// that the flush has to be made again for the table as it is.
+var errKeptOtherwise = errors.New("another program has changed its table's properties")
 
 // errRearranged says that another program has moved rows, but changed none,
 // which a flush wanted to mark where they were. The flush is made again from
@@ -150,6 +150,25 @@ func tableFault(err error) error {
 		return &stopError{reason: err.Error(), remedy: remedyConstraint, recopy: true}
 	case errors.Is(err, tablefmt.ErrCorrupt), errors.Is(err, tablefmt.ErrInvalid), errors.Is(err, tablefmt.ErrConflict), errors.As(err, &unsupported):
 		return &stopError{reason: err.Error(), remedy: remedyResync, recopy: true}
+	}
+	return err
+}
+
+// flushFault makes a failure to stage or to commit what has come for one table,
+// which lies in the table and would come again, stop that table. Others stay as they
+// are: they pass, have the flush made again, or concern the engine.
+func flushFault(err error) error {
+	var (
+		e           *Error
+		unsupported *tablefmt.UnsupportedFeatureError
+		broken      *tablefmt.ConstraintError
+		unknown     *tablefmt.ExpressionError
+	)
+	switch {
+	case errors.As(err, &e), errors.Is(err, errRearranged), errors.Is(err, errKeptOtherwise), passes(err):
+		return err
+	case errors.As(err, &broken), errors.As(err, &unknown), errors.As(err, &unsupported), errors.Is(err, tablefmt.ErrInvalid), errors.Is(err, tablefmt.ErrCorrupt):
+		return tableFault(err)
 	}
 	return err
 }

@@ -91,7 +91,7 @@ func (f *flusher) each(ctx context.Context, do func(ctx context.Context, t *fedT
 		g.Go(func() error {
 			f.e.meter.writing.Add(1)
 			defer f.e.meter.writing.Add(-1)
-			err := do(gctx, t)
+			err := flushFault(do(gctx, t))
 			var stop *stopError
 			if !errors.As(err, &stop) {
 				return err

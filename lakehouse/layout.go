@@ -191,7 +191,7 @@ func madeBy(o *TableOptions, rel *cdc.Relation, base *tablefmt.Snapshot) bool {
 			return false
 		}
 	}
-	props := o.describe(ModeMirror, rel)
+	props := o.describe(ModeMirror, rel, base)
 	for _, name := range []string{tablefmt.PropDeletionVectors, propDelete, propBag} {
 		if props[name] != base.Property(name) {
 			return false
@@ -211,13 +211,26 @@ func addedTo(s *tablefmt.Schema) map[string]string {
 	return added
 }
 
-// describe gives a table's properties that follow from how it is kept.
-func (o *TableOptions) describe(mode Mode, rel *cdc.Relation) map[string]string {
-	if mode != ModeMirror {
-		return map[string]string{tablefmt.PropAppendOnly: "true"}
-	}
+// describe gives a table's properties that follow from how it is kept. base is the
+// table as it is, nil for a new one: where the options do not say how rows are taken
+// out, somebody may have said in the table that it is without deletion vectors.
+func (o *TableOptions) describe(mode Mode, rel *cdc.Relation, base *tablefmt.Snapshot) map[string]string {
 	props := map[string]string{}
-	if o.Deletes != DeletesRewrite {
+	said := ""
+	if base != nil {
+		said = base.Property(tablefmt.PropDeletionVectors)
+	}
+	if mode != ModeMirror {
+		props[tablefmt.PropAppendOnly] = "true"
+		if said != "" {
+			props[tablefmt.PropDeletionVectors] = said // there are never any
+		}
+		return props
+	}
+	switch {
+	case o.Deletes == "" && strings.EqualFold(said, "false"):
+		props[tablefmt.PropDeletionVectors] = said
+	case o.Deletes != DeletesRewrite:
 		props[tablefmt.PropDeletionVectors] = "true"
 	}
 	if o.Delete == DeleteSoft || o.Delete == DeleteIgnore {

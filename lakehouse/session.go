@@ -72,8 +72,10 @@ func (e *Engine) sessions(ctx context.Context) error {
 			return nil
 		case errors.Is(err, errRejoin):
 			continue
-		case errors.Is(err, keyindex.ErrUnfit), errors.Is(err, errRearranged), errors.Is(err, errOtherFeed):
+		case errors.Is(err, keyindex.ErrUnfit), errors.Is(err, errRearranged):
 			what, anew = "keeping the key index", true // it is rebuilt
+		case errors.Is(err, errKeptOtherwise):
+			what, anew = "keeping a table", true // it is opened as it is now
 		case lakeFails(err):
 			what, anew = "writing to the lake", true // what the failed flush has left is read
 		case !cdc.Retryable(err):

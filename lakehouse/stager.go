@@ -83,10 +83,21 @@ func (s *stager) put(to **openFile, rec arrow.RecordBatch, rows []int32, o table
 	}
 	f.rows += int64(len(rows))
 	at := place{path: f.w.Path(), first: first}
-	if f.w.Bytes() >= s.t.spec.targetSize {
+	if f.w.Bytes() >= s.t.targetSize() {
 		err = s.finishFile(to)
 	}
 	return at, err
+}
+
+// targetSize is the size in bytes at which a data file is closed: what somebody
+// asked of the table counts more than what the engine was told.
+func (t *table) targetSize() int64 {
+	if t.snap != nil {
+		if n, ok := t.snap.TargetFileSize(); ok {
+			return n
+		}
+	}
+	return t.spec.targetSize
 }
 
 // newFile begins a data file: by the table's own writer, which knows what others

@@ -29,7 +29,8 @@ type TableOptions struct {
 	// DeleteHard.
 	Delete DeleteMode `json:"delete,omitempty"`
 	// Deletes says how a mirror's rows are taken out of its files. Default
-	// DeletesVectors.
+	// DeletesVectors, unless somebody has set delta.enableDeletionVectors to false in
+	// the table.
 	Deletes DeletesMode `json:"deletes,omitempty"`
 	// ChangeFeed says whether a mirror keeps a change data feed, from its next
 	// change on. Default: as the table's property delta.enableChangeDataFeed says,

@@ -3,8 +3,6 @@ package lakehouse
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/lakeload/lakeload/lakehouse/epoch"
@@ -33,14 +31,14 @@ func (e *Engine) checkVersions(ctx context.Context, t *fedTable, last *epoch.Epo
 				return fmt.Errorf("checking version %d of %s: %w", v, &spec, err)
 			}
 			if !ours(actions, spec.appPrefix()) {
-				harmless, err := onlySetsFeed(ctx, &spec, v, actions)
+				only, err := onlyKeeps(ctx, &spec, v, actions)
 				if err != nil {
 					return err
 				}
-				if harmless {
+				if only {
 					continue
 				}
-				return mustCopy("another program changed its data in version %d", v)
+				return mustCopy("another program changed its rows or its columns in version %d", v)
 			}
 			if publishes(actions, spec.appID()) {
 				break // what was before it was replaced
@@ -64,33 +62,6 @@ func ours(actions []tablefmt.Action, prefix string) bool {
 		}
 	}
 	return !changes
-}
-
-// onlySetsFeed reports whether a commit does no more to a mirror than to switch
-// its change feed on or off, which the writer heeds.
-func onlySetsFeed(ctx context.Context, spec *tableSpec, version int64, actions []tablefmt.Action) (bool, error) {
-	var now *tablefmt.Metadata
-	for i := range actions {
-		switch a := &actions[i]; {
-		case a.Add != nil, a.Remove != nil:
-			return false, nil
-		case a.Metadata != nil:
-			now = a.Metadata.Clone()
-		}
-	}
-	if now == nil || spec.mode != ModeMirror {
-		return false, nil
-	}
-	before, err := tablefmt.LoadAt(ctx, spec.loc, version-1)
-	if err != nil {
-		return false, fmt.Errorf("checking version %d of %s: %w", version, spec, err)
-	}
-	was := before.Metadata().Clone()
-	for _, md := range []*tablefmt.Metadata{was, now} {
-		delete(md.Configuration, tablefmt.PropChangeDataFeed)
-	}
-	return was.ID == now.ID && was.SchemaString == now.SchemaString && slices.Equal(was.PartitionColumns, now.PartitionColumns) &&
-		maps.Equal(was.Configuration, now.Configuration), nil
 }
 
 // publishes reports whether a commit is the one by which the present copy

@@ -1,8 +1,11 @@
 package tablefmt
 
 import (
+	"context"
 	"fmt"
 	"strings"
+
+	"github.com/lakeload/lakeload/tablefmt/sqlexpr"
 )
 
 // checkRules refuses new rows that were not held against the table's rules, and
@@ -44,6 +47,76 @@ func (t *Transaction) checkRules(p *Protocol, m *Metadata, s *Schema) error {
 			return &UnsupportedFeatureError{
 				Feature: fmt.Sprintf("the feature %q", feature), Writing: true,
 				Detail: fmt.Sprintf("the rows of %s were not held against the table's rules; the table's own writer does so (Snapshot.NewFileWriter)", a.Path),
+			}
+		}
+	}
+	return nil
+}
+
+// HoldRows holds the rows of another table's snapshot, whose files the transaction
+// adds to this one by [Transaction.Add], against the rules that this one has after
+// it (CHECK constraints, invariants). Without it such files are refused where there
+// are rules, as nobody says that their rows keep them. It costs nothing where there
+// are none, and reads the columns that the rules use otherwise. A row that breaks
+// one is a *[ConstraintError], a rule that cannot be evaluated an *[ExpressionError].
+// Columns are found by their names. SetProtocol, SetMetadata and Add come before it.
+func (t *Transaction) HoldRows(ctx context.Context, from *Snapshot) error {
+	p, m := t.protocol, t.metadata
+	if p == nil && t.base != nil {
+		p = t.base.Protocol()
+	}
+	if m == nil && t.base != nil {
+		m = t.base.Metadata()
+	}
+	if p == nil || m == nil {
+		return invalidf("the transaction has no protocol or metadata yet, and the table is new")
+	}
+	s, err := ParseSchema(m.schemaText())
+	if err != nil {
+		return fmt.Errorf("holding rows of %s against the rules of %s: %w", from.loc, t.place(), err)
+	}
+	if enforced(p, m, s) == "" {
+		return nil
+	}
+	if err := t.holdRows(ctx, from, p, m, s); err != nil {
+		return fmt.Errorf("holding rows of %s against the rules of %s: %w", from.loc, t.place(), err)
+	}
+	return nil
+}
+
+func (t *Transaction) holdRows(ctx context.Context, from *Snapshot, p *Protocol, m *Metadata, s *Schema) error {
+	rules, err := rowRulesOf(p, m, s)
+	if err != nil {
+		return err
+	}
+	if fmt.Sprint(s) != fmt.Sprint(from.Schema()) {
+		return invalidf("their columns differ, and types say what a rule means")
+	}
+	for _, r := range rules {
+		if r.generated { // who made the files answers for it, see enforced
+			continue
+		}
+		x, err := sqlexpr.Predicate(r.expression, from.Arrow())
+		if err != nil {
+			return &ExpressionError{Rule: r.name, Expression: r.expression, Err: err}
+		}
+		if err := from.hold(ctx, checkedRule{r, x}); err != nil {
+			return err
+		}
+	}
+	id, err := rulesID(p, m, s)
+	if err != nil {
+		return err
+	}
+	for i := range t.adds {
+		if a := &t.adds[i]; a.made == nil || !a.made.keeps(id) {
+			if _, there := from.File(a.Path); there {
+				made := madeFile{}
+				if a.made != nil {
+					made = *a.made
+				}
+				made.rules = id
+				a.made = &made
 			}
 		}
 	}
