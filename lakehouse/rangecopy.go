@@ -61,8 +61,8 @@ type rangeCopy struct {
 
 // rangeTarget is what a reader has to know of a table of the lake.
 type rangeTarget struct {
-	spec   tableSpec
-	log    *tablefmt.Snapshot // of the copy, as it was when the copy was taken up
+	spec tableSpec
+	log  *tablefmt.Snapshot // of the copy, as it was when the copy was taken up
 }
 
 // rangeRead is a range that was read into data files.

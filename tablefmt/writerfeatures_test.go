@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lakeload/lakeload/tablefmt/colfile"
+	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
 
 // writeJSON writes rows of JSON by the table's own writer.
@@ -273,6 +274,47 @@ func TestRulesWithoutSpark(t *testing.T) {
 	require.ErrorIs(t, err, ErrInvalid, "nobody has looked at the rows")
 	_, err = setMetadata(s, func(m *Metadata) { delete(m.Configuration, "delta.constraints.small") })
 	require.NoError(t, err)
+}
+
+// Files that nobody vouches for, as another table's: their rows are held against the
+// rules before they come.
+func TestRowsOfAnotherTableAreHeld(t *testing.T) {
+	ctx := context.Background()
+	loc := memoryTable()
+	from := create(t, Location{Data: loc.Data, Log: objstore.Sub(loc.Data, "other_log")}, idSchema)
+	good, bad := must(writeJSON(t, from, FileOptions{}, `[{"id":1},{"id":2}]`)), must(writeJSON(t, from, FileOptions{}, `[{"id":3},{"id":-4}]`))
+	s := must(AddConstraint(ctx, create(t, loc, idSchema), "positive", "id > 0"))
+	one := addAll(t, from, *good)
+	both := addAll(t, one, *bad)
+	fill := func(held *Snapshot) error {
+		tx := Begin(loc, s)
+		for add := range both.Files() {
+			if _, there := held.File(add.Path); there || held == from {
+				next := *add
+				next.made = nil // as if another process had written it
+				tx.Add(next)
+			}
+		}
+		if held != from {
+			if err := tx.HoldRows(ctx, held); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Commit(ctx)
+		return err
+	}
+	var broken *ConstraintError
+	require.ErrorAs(t, fill(both), &broken)
+	require.Equal(t, []ColumnText{{"id", "-4"}}, broken.Values)
+	var u *UnsupportedFeatureError
+	require.ErrorAs(t, fill(from), &u, "nobody has looked")
+	require.NoError(t, fill(one))
+	require.Equal(t, 1, must(Load(ctx, loc)).NumFiles())
+
+	other := create(t, memoryTable(), &Schema{Fields: []Field{{Name: "id", Type: String, Nullable: true}}})
+	require.ErrorIs(t, Begin(loc, s).HoldRows(ctx, other), ErrInvalid)
+	require.ErrorIs(t, Begin(memoryTable(), nil).HoldRows(ctx, one), ErrInvalid)
+	require.NoError(t, Begin(from.Location(), from).HoldRows(ctx, other), "there is no rule")
 }
 
 func TestIdentityColumns(t *testing.T) {

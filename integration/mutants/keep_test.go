@@ -35,6 +35,30 @@ var keepMutations = []mutation{
 		edits: []edit{{"lakehouse/stager.go", "		out[i] = list[p]\n", "		out[i] = list[min(i, p)]\n"}},
 	},
 	{
+		name: "keep: a table stops when somebody says how it is kept", pkg: engine, test: "TestTablesThatSomebodyKeepsOtherwise",
+		edits: []edit{{"lakehouse/keptotherwise.go", "	return sameContent(before.Metadata(), now), nil\n", "	return sameContent(before.Metadata(), now) && false, nil\n"}},
+	},
+	{
+		name: "keep: a copy forgets what somebody has said", pkg: engine, test: "TestTablesThatSomebodyKeepsOtherwise",
+		edits: []edit{{"lakehouse/keptotherwise.go", "		if !copyDecides(k) {\n			md.Configuration[k] = v\n", "		if false {\n			md.Configuration[k] = v\n"}},
+	},
+	{
+		name: "keep: a copy forgets the features of its table", pkg: engine, test: "TestTablesThatSomebodyKeepsOtherwise",
+		edits: []edit{{"lakehouse/keptotherwise.go", "	if len(more) == 0 {\n", "	if true {\n"}},
+	},
+	{
+		name: "keep: a row that breaks a rule ends the engine", pkg: engine, test: "TestARuleOfTheLakesTable",
+		edits: []edit{{"lakehouse/flush.go", "flushFault(do(gctx, t))", "do(gctx, t)"}},
+	},
+	{
+		name: "keep: rows of a copy are not held against the rules", pkg: engine, test: "TestARuleOfTheLakesTable",
+		edits: []edit{{"tablefmt/rulescheck.go", "from.hold(ctx, checkedRule{r, x}); err != nil {", "from.hold(ctx, checkedRule{r, x}); err != nil && false {"}},
+	},
+	{
+		name: "keep: files are cut as the engine was told, not the table", pkg: engine, test: "TestFilesAreCutAsTheTableAsks",
+		edits: []edit{{"lakehouse/stager.go", "s.t.targetSize() {", "s.t.spec.targetSize {"}},
+	},
+	{
 		name: "keep: files stay open for every partition", pkg: engine, test: "TestManyPartitionsStayBounded",
 		edits: []edit{{"lakehouse/partitioned.go", "(all || h.open > partitionFiles)", "all"}},
 	},
