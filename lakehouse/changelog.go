@@ -250,28 +250,35 @@ func (w *changelogWriter) Close() error { return nil }
 // commitError says what a failed commit of a fed table means (I4).
 func (t *table) commitError(ctx context.Context, err error) error {
 	var c *tablefmt.ConflictError
-	if errors.As(err, &c) {
-		if c.Reason == tablefmt.ConflictFile {
-			actions, readErr := tablefmt.ReadCommit(ctx, t.spec.loc, c.Version)
-			if readErr == nil && ours(actions, t.spec.appPrefix()) {
-				return fmt.Errorf("committing to %s: %w: %w", &t.spec, errRearranged, err)
-			}
+	switch {
+	case !errors.As(err, &c):
+		return fmt.Errorf("committing to %s: %w", &t.spec, err)
+	case c.Reason == tablefmt.ConflictTxn:
+		return &Error{
+			Op: "committing to a table of the lake", Object: t.spec.String(), Kind: KindConflict, Err: err,
+			Remedy: "another engine feeds the same pipeline: find it and stop it",
 		}
-		if c.Reason == tablefmt.ConflictProtocol || c.Reason == tablefmt.ConflictMetadata {
-			actions, readErr := tablefmt.ReadCommit(ctx, t.spec.loc, c.Version)
-			if readErr == nil {
-				if only, readErr := onlyKeeps(ctx, &t.spec, c.Version, actions); readErr == nil && only {
-					return fmt.Errorf("committing to %s: %w: %w", &t.spec, errKeptOtherwise, err)
-				}
-			}
-		}
-		if c.Reason == tablefmt.ConflictTxn {
-			return &Error{
-				Op: "committing to a table of the lake", Object: t.spec.String(), Kind: KindConflict, Err: err,
-				Remedy: "another engine feeds the same pipeline: find it and stop it",
-			}
-		}
-		return mustCopy("another program wrote to its table: %v", err)
 	}
-	return fmt.Errorf("committing to %s: %w", &t.spec, err)
+	return t.overtaken(ctx, c)
+}
+
+// overtaken says what it means that another commit was faster: the flush is made again
+// on the table as it is now, where it has changed no rows and no columns, and the
+// commits after it are judged then.
+func (t *table) overtaken(ctx context.Context, c *tablefmt.ConflictError) error {
+	actions, err := tablefmt.ReadCommit(ctx, t.spec.loc, c.Version)
+	kept := false
+	if err == nil {
+		if ours(actions, t.spec.appPrefix()) {
+			return fmt.Errorf("committing to %s: %w: %w", &t.spec, errRearranged, c)
+		}
+		kept, err = onlyKeeps(ctx, &t.spec, c.Version, actions)
+	}
+	switch {
+	case kept:
+		return fmt.Errorf("committing to %s: %w: %w", &t.spec, errKeptOtherwise, c)
+	case err != nil && passes(err):
+		return fmt.Errorf("committing to %s: another program was faster: %w", &t.spec, err)
+	}
+	return mustCopy("another program wrote to its table: committing to %s: %v", &t.spec, c)
 }

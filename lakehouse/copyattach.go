@@ -28,7 +28,7 @@ func (e *Engine) beginRangeCopy(ctx context.Context, t TableState, rel *cdc.Rela
 		}
 		md.Configuration[propRanges], md.Configuration[propPieces] = ranges.Text(), strconv.Itoa(ranges.Len())
 		md.Configuration[propBegun] = strconv.FormatUint(uint64(at), 10)
-		_, err = newCopyLog(e.opt.Lake, spec).begin(ctx, md, schema, func(x *tablefmt.Transaction) { x.SetTxn(spec.appID(), int64(at)) })
+		_, err = newCopyLog(e.opt.Lake, spec).begin(ctx, base, md, schema, func(x *tablefmt.Transaction) { x.SetTxn(spec.appID(), int64(at)) })
 		if err != nil {
 			return nil, err
 		}

@@ -52,13 +52,22 @@ func (c *copyLog) clear(ctx context.Context) error {
 }
 
 // begin makes the log, without rows, in place of what an earlier attempt has
-// left there.
-func (c *copyLog) begin(ctx context.Context, md *tablefmt.Metadata, schema *tablefmt.Schema, more func(x *tablefmt.Transaction)) (*tablefmt.Snapshot, error) {
+// left there. base is the table as it is, nil for a new one.
+func (c *copyLog) begin(ctx context.Context, base *tablefmt.Snapshot, md *tablefmt.Metadata, schema *tablefmt.Schema, more func(x *tablefmt.Transaction)) (*tablefmt.Snapshot, error) {
 	if err := c.clear(ctx); err != nil {
 		return nil, err
 	}
 	x := tablefmt.Begin(c.loc, nil)
-	x.SetProtocol(protocol(md, schema))
+	p := protocol(md, schema)
+	if clustered, err := clusteredAs(base, md, schema); err != nil {
+		return nil, fmt.Errorf("beginning the copy of %s: %w", &c.spec, err)
+	} else if len(clustered) > 0 { // its files need statistics of those columns
+		if p, err = p.With("domainMetadata", "clustering"); err != nil {
+			return nil, fmt.Errorf("beginning the copy of %s: %w", &c.spec, err)
+		}
+		x.SetClustering(clustered)
+	}
+	x.SetProtocol(p)
 	x.SetMetadata(md)
 	x.SetInfo("CREATE TABLE", nil)
 	if more != nil {
@@ -138,6 +147,9 @@ func describeCopy(spec *tableSpec, rel *cdc.Relation, base *tablefmt.Snapshot) (
 		}
 	}
 	md.SchemaString = l.schema.JSON()
+	if tablefmt.CheckStatsColumns(md) != nil { // a column is gone; who named it may name others
+		delete(md.Configuration, tablefmt.PropStatsColumns)
+	}
 	return l.schema, md, nil
 }
 
@@ -168,15 +180,42 @@ func publishedFrom(snap *tablefmt.Snapshot, at keyindex.Stamp) bool {
 }
 
 // swapIn makes what the copy's log shows the table's content, as of cut, in
-// one commit. What an older mirror held goes; a changelog is only added to.
+// one commit. What an older mirror held goes, whatever others have made of it
+// meanwhile; a changelog is only added to.
 func (c *copyLog) swapIn(ctx context.Context, base, copied *tablefmt.Snapshot, cut cdc.LSN) (*tablefmt.Snapshot, error) {
+	for n := 1; ; n++ {
+		snap, err := c.swapOnto(ctx, base, copied, cut)
+		var conflict *tablefmt.ConflictError
+		if n == swapTries || !errors.As(err, &conflict) || conflict.Reason == tablefmt.ConflictTxn {
+			return snap, err
+		}
+		if base, err = loadExisting(ctx, &c.spec); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// swapTries bounds how often a copy is published anew because somebody else was
+// faster.
+const swapTries = 10
+
+// swapOnto is swapIn onto one version of the table.
+func (c *copyLog) swapOnto(ctx context.Context, base, copied *tablefmt.Snapshot, cut cdc.LSN) (*tablefmt.Snapshot, error) {
 	spec := &c.spec
 	crashpoint.At(crashpoint.CopyBeforeSwap)
 	x := tablefmt.Begin(spec.loc, base)
 	md := copied.Metadata().Clone()
 	if base != nil {
-		if err := keep(md, base); err != nil {
+		if err := keep(md, base, &spec.state.TableOptions); err != nil {
 			return nil, fmt.Errorf("publishing the copy of %s: %w", spec, err)
+		}
+		if clustered, err := clusteredAs(base, md, copied.Schema()); err != nil {
+			return nil, fmt.Errorf("publishing the copy of %s: %w", spec, err)
+		} else if clustered != nil && len(clustered) == 0 {
+			if spec.warn != nil {
+				spec.warn("%s is not clustered any more: a column by which it was is gone, or it is partitioned now", spec)
+			}
+			x.SetClustering(clustered)
 		}
 	}
 	delete(md.Configuration, propRanges)

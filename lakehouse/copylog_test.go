@@ -21,7 +21,7 @@ func TestEdge59WhatIsBackOfACopysLog(t *testing.T) {
 	schema := &tablefmt.Schema{Fields: []tablefmt.Field{{Name: "id", Type: tablefmt.Long, Nullable: true}}}
 	begin := func(c *copyLog) *tablefmt.Snapshot {
 		md := &tablefmt.Metadata{ID: "x", SchemaString: schema.JSON(), Configuration: map[string]string{}}
-		snap, err := c.begin(ctx, md, schema, func(x *tablefmt.Transaction) { x.SetTxn(c.spec.appID(), 10) })
+		snap, err := c.begin(ctx, nil, md, schema, func(x *tablefmt.Transaction) { x.SetTxn(c.spec.appID(), 10) })
 		require.NoError(t, err)
 		return snap
 	}

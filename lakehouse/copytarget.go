@@ -37,7 +37,7 @@ func newCopyTarget(ctx context.Context, lake objstore.Store, spec tableSpec, rel
 	if c.schema, c.md, err = describeCopy(&c.spec, rel, c.base); err != nil {
 		return nil, err
 	}
-	if c.log, err = c.begin(ctx, c.md, c.schema, nil); err != nil {
+	if c.log, err = c.begin(ctx, c.base, c.md, c.schema, nil); err != nil {
 		return nil, err
 	}
 	if spec.mode == ModeMirror && (len(rel.Key) > 0 || isBag(rel)) {
@@ -89,6 +89,11 @@ func (c *copyTarget) publish(ctx context.Context, rows int64) (int64, error) {
 	if staged != rows {
 		return 0, fmt.Errorf("publishing the copy of %s: %d rows were read and %d are in its files: %w", &c.spec, rows, staged, tablefmt.ErrCorrupt)
 	}
+	base, err := loadExisting(ctx, &c.spec) // others may have committed to it since
+	if err != nil {
+		return 0, err
+	}
+	c.base = base
 	if err := c.carryOver(ctx); err != nil {
 		return 0, err
 	}

@@ -167,11 +167,24 @@ func flushFault(err error) error {
 	switch {
 	case errors.As(err, &e), errors.Is(err, errRearranged), errors.Is(err, errKeptOtherwise), passes(err):
 		return err
-	case errors.As(err, &broken), errors.As(err, &unknown), errors.As(err, &unsupported), errors.Is(err, tablefmt.ErrInvalid), errors.Is(err, tablefmt.ErrCorrupt):
+	case errors.As(err, &broken), errors.As(err, &unknown):
+		return &stopError{reason: err.Error(), remedy: remedyRule}
+	case errors.As(err, &unsupported), errors.Is(err, tablefmt.ErrInvalid):
+		return &stopError{reason: err.Error(), remedy: remedyAsked}
+	case errors.Is(err, tablefmt.ErrCorrupt), errors.Is(err, cdc.ErrDenied):
 		return tableFault(err)
+	case errors.Is(err, cdc.ErrTableUnreadable): // of a copy by ranges, which reads rows again
+		return &stopError{reason: err.Error(), remedy: hintOf(err), recopy: true}
 	}
 	return err
 }
+
+// remedyRule and remedyAsked are for what can be undone in the lake's table: it is at
+// the cut that it shows, and the source keeps what comes after.
+const (
+	remedyRule  = "drop the constraint from the lake's table (ALTER TABLE ... DROP CONSTRAINT), then `lakeload resume SCHEMA.TABLE`; or mend the row in the source and copy the table again: `lakeload resync SCHEMA.TABLE`"
+	remedyAsked = "undo what somebody has asked of the lake's table, then `lakeload resume SCHEMA.TABLE`; or copy the table again: `lakeload resync SCHEMA.TABLE`"
+)
 
 const remedyConstraint = "drop the constraint from the lake's table (ALTER TABLE ... DROP CONSTRAINT), or mend the row in the source, and copy the table again: `lakeload resync SCHEMA.TABLE`"
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lakeload/lakeload/cdc"
+	"github.com/lakeload/lakeload/lakehouse/epoch"
 )
 
 // fedTable is a table of the source with what is kept of it in the lake.
@@ -18,6 +19,9 @@ type fedTable struct {
 	// acknowledgement at stoppedAt, the last cut that it shows.
 	stopped   bool
 	stoppedAt cdc.LSN
+	// harmless are, by mode, versions since the last epoch in which others have
+	// changed no rows, as was seen when the table was opened.
+	harmless map[Mode]versions
 	// resting says that it is stopped only for as long as it is repaired: to the
 	// lake's state it is live.
 	resting bool
@@ -45,7 +49,10 @@ func epochKey(mode Mode, t *TableState) string {
 func (e *Engine) openTables(ctx context.Context) error {
 	e.closeTables()
 	e.tables = nil
-	last, any := e.epochs.Last()
+	var known *epoch.Epoch
+	if last, any := e.epochs.Last(); any {
+		known = &last
+	}
 	rels, err := e.relationsIf(ctx, len(e.copyingTables()) > 0)
 	if err != nil {
 		return err
@@ -78,8 +85,8 @@ func (e *Engine) openTables(ctx context.Context) error {
 			continue
 		}
 		err := e.openTable(ctx, t)
-		if err == nil && any {
-			err = e.checkVersions(ctx, t, &last)
+		if err == nil {
+			err = e.checkVersions(ctx, t, known)
 		}
 		err = tableFault(err)
 		var stop *stopError
@@ -293,7 +300,8 @@ func (e *Engine) recall() {
 			continue
 		}
 		for i, w := range t.writers {
-			if v, ok := e.epochs.Version(epochKey(t.modes[i], &t.state)); ok && v == w.Version() {
+			v, ok := e.epochs.Version(epochKey(t.modes[i], &t.state))
+			if ok && (v == w.Version() || t.harmless[t.modes[i]] == versions{v, w.Version()}) {
 				w.knows(e.epochs.Position())
 			}
 		}

@@ -91,7 +91,7 @@ func (m *mirrorWriter) writeFeed(ctx context.Context) ([]tablefmt.CDCFile, error
 	if old.rows == 0 && whole || now.rows == 0 && m.truncated && !hasVectors(m.snap) {
 		return nil, nil
 	}
-	files, err := m.diffFeed(ctx, old, now)
+	files, err := m.diffFeed(ctx, old, now, m.snap.TracksRows())
 	if err != nil {
 		return nil, fmt.Errorf("writing the change feed of %s: %w", &m.spec, err)
 	}
@@ -193,7 +193,7 @@ func (c *copyLog) replaceFeed(ctx context.Context, base, copied *tablefmt.Snapsh
 		}
 		of.side.files = slices.DeleteFunc(of.side.files, func(f feedFile) bool { return same(f.add, of.than) })
 	}
-	if files, err = m.diffFeed(ctx, old, now); err != nil {
+	if files, err = m.diffFeed(ctx, old, now, base.TracksRows()); err != nil {
 		return nil, false, fmt.Errorf("writing the change feed of %s: %w", &c.spec, err)
 	}
 	return files, len(files) == 0, nil
@@ -205,7 +205,7 @@ func (m *mirrorWriter) insertFeed(ctx context.Context, copied *tablefmt.Snapshot
 	if err := now.all(copied); err != nil {
 		return nil, false, err
 	}
-	files, err := m.diffFeed(ctx, &feedSide{snap: copied}, now)
+	files, err := m.diffFeed(ctx, &feedSide{snap: copied}, now, false)
 	if err != nil {
 		return nil, false, fmt.Errorf("writing the change feed of %s: %w", &m.spec, err)
 	}

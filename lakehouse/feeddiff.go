@@ -31,6 +31,7 @@ type feedDiff struct {
 	out      *stager
 	keys     []string // none: rows have no key
 	hasExact bool
+	equal    bool // rows that are the same on both sides are told as updates
 	keyHash  keyHasher
 	rowHash  rowHasher
 	types    map[string]arrow.Array // of what happened, many times
@@ -67,9 +68,21 @@ func (m *mirrorWriter) newFeedDiff(ctx context.Context) *feedDiff {
 	return d
 }
 
-// diffFeed writes the difference of the rows that go and those that come.
-func (m *mirrorWriter) diffFeed(ctx context.Context, old, now *feedSide) ([]tablefmt.CDCFile, error) {
+// diffFeed writes the difference of the rows that go and those that come. Where rows
+// have ids that stay (Row Tracking), a commit that says that rows have only moved has
+// to carry the ids, which the mirror does not: tracked has equal rows told as updates
+// where there is no other change, so that the commit is one of changes.
+func (m *mirrorWriter) diffFeed(ctx context.Context, old, now *feedSide, tracked bool) ([]tablefmt.CDCFile, error) {
+	files, err := m.feedOf(ctx, old, now, false)
+	if err != nil || !tracked || len(files) > 0 {
+		return files, err
+	}
+	return m.feedOf(ctx, old, now, true)
+}
+
+func (m *mirrorWriter) feedOf(ctx context.Context, old, now *feedSide, equal bool) ([]tablefmt.CDCFile, error) {
 	d := m.newFeedDiff(ctx)
+	d.equal = equal
 	defer d.close()
 	if err := d.run(ctx, old, now, feedKeysMost, feedRoundsMost); err != nil {
 		return nil, err
@@ -215,6 +228,9 @@ func (d *feedDiff) judge(rec arrow.RecordBatch, lost []int32, end feedEnd, state
 		case feedChanged:
 			image = append(image, int32(i))
 		case feedEqual:
+			if d.equal {
+				image = append(image, int32(i))
+			}
 		}
 	}
 	if err := d.tell(rec, alone, end.alone); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/internal/crashpoint"
 	"github.com/lakeload/lakeload/lakehouse/epoch"
+	"github.com/lakeload/lakeload/tablefmt"
 )
 
 // parallelTables bounds the tables that one flush works on at a time. A
@@ -91,7 +92,7 @@ func (f *flusher) each(ctx context.Context, do func(ctx context.Context, t *fedT
 		g.Go(func() error {
 			f.e.meter.writing.Add(1)
 			defer f.e.meter.writing.Add(-1)
-			err := flushFault(do(gctx, t))
+			err := flushFault(t.behind(gctx, do(gctx, t)))
 			var stop *stopError
 			if !errors.As(err, &stop) {
 				return err
@@ -124,6 +125,24 @@ func (f *flusher) each(ctx context.Context, do func(ctx context.Context, t *fedT
 		}
 	}
 	return nil
+}
+
+// behind has a flush made again that failed for a file which somebody may have removed
+// since: the table as it is now may do without it.
+func (t *fedTable) behind(ctx context.Context, err error) error {
+	if !errors.Is(err, tablefmt.ErrCorrupt) || t.copy != nil {
+		return err
+	}
+	for _, w := range t.writers {
+		now, newErr := w.Snapshot().Update(ctx)
+		switch {
+		case newErr != nil && passes(newErr):
+			return newErr
+		case newErr == nil && now.Version() > w.Version():
+			return fmt.Errorf("%w: %w", errRearranged, err)
+		}
+	}
+	return err
 }
 
 // apply stages the batch's changes.

@@ -75,6 +75,7 @@ func (m *mirrorWriter) move(ctx context.Context, spec tableSpec, snap *tablefmt.
 	if err := m.table.move(ctx, spec, snap, cut); err != nil {
 		return err
 	}
+	m.anew = spec.state.rewrites(snap)
 	if err := m.index.Change().Commit(ctx, stampOf(snap)); err != nil {
 		return fmt.Errorf("the key index of %s: %w", &m.spec, err)
 	}

@@ -2,7 +2,6 @@ package lakehouse
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,7 +13,8 @@ import (
 // onlyKeeps reports whether a commit changes no row and no column of a table, but
 // how it is kept: properties, comments, features. The writer heeds those that
 // concern it, and a table that it may not write to then is refused when it is
-// opened. What says who feeds the table, and how, is nobody else's to change.
+// opened. The error is tablefmt.ErrNoVersion where the version before is not told any
+// more. What says who feeds the table, and how, is nobody else's to change.
 func onlyKeeps(ctx context.Context, spec *tableSpec, version int64, actions []tablefmt.Action) (bool, error) {
 	var now *tablefmt.Metadata
 	for i := range actions {
@@ -29,9 +29,6 @@ func onlyKeeps(ctx context.Context, spec *tableSpec, version int64, actions []ta
 		return true, nil
 	}
 	before, err := tablefmt.LoadAt(ctx, spec.loc, version-1)
-	if errors.Is(err, tablefmt.ErrNoVersion) { // nobody knows any more
-		return false, nil
-	}
 	if err != nil {
 		return false, fmt.Errorf("checking version %d of %s: %w", version, spec, err)
 	}
@@ -119,8 +116,8 @@ func writtenBy(property string) bool {
 }
 
 // keep sets in the metadata of a copy that is published what somebody has said of
-// how the table is kept.
-func keep(md *tablefmt.Metadata, base *tablefmt.Snapshot) error {
+// how the table is kept, and the options have not.
+func keep(md *tablefmt.Metadata, base *tablefmt.Snapshot, o *TableOptions) error {
 	s, err := tablefmt.ParseSchema(md.SchemaString)
 	if err != nil {
 		return err
@@ -129,11 +126,64 @@ func keep(md *tablefmt.Metadata, base *tablefmt.Snapshot) error {
 	md.Description = base.Metadata().Description
 	maps.DeleteFunc(md.Configuration, func(k, _ string) bool { return !copyDecides(k) })
 	for k, v := range base.Metadata().Configuration {
-		if !copyDecides(k) {
+		if !copyDecides(k) || k == tablefmt.PropDeletionVectors && o.Deletes == "" {
 			md.Configuration[k] = v
 		}
 	}
 	return nil
+}
+
+// clusteredAs gives the columns by which a copy is clustered, as the table is: nil
+// where that is not clustered, none where it cannot be so any more.
+func clusteredAs(base *tablefmt.Snapshot, md *tablefmt.Metadata, s *tablefmt.Schema) ([][]string, error) {
+	if base == nil {
+		return nil, nil
+	}
+	columns, err := base.ClusteringColumns()
+	if err != nil || len(columns) == 0 {
+		return nil, err
+	}
+	for _, path := range columns {
+		if _, ok := s.Field(path[0]); !ok || len(path) > 1 || len(md.PartitionColumns) > 0 {
+			return [][]string{}, nil
+		}
+	}
+	return columns, nil
+}
+
+// rewrites reports whether rows go from a mirror by writing its files anew: as the
+// options say, or where they do not, the table.
+func (o *TableOptions) rewrites(snap *tablefmt.Snapshot) bool {
+	switch o.Deletes {
+	case DeletesVectors:
+		return false
+	case DeletesRewrite:
+		return true
+	}
+	return !strings.EqualFold(snap.Property(tablefmt.PropDeletionVectors), "true")
+}
+
+// switchesVectors reports whether a mirror's properties say otherwise of how rows go
+// from it than the options do.
+func (t *table) switchesVectors() bool {
+	if t.spec.mode != ModeMirror || t.spec.loc.Log != nil {
+		return false
+	}
+	is := strings.EqualFold(t.snap.Property(tablefmt.PropDeletionVectors), "true")
+	o := &t.spec.state.TableOptions
+	return o.Deletes == DeletesVectors && !is || o.Deletes == DeletesRewrite && is
+}
+
+// setVectors sets in a table's properties how rows go from it, if that is another
+// thing than they say.
+func (t *table) setVectors(md *tablefmt.Metadata) {
+	switch {
+	case !t.switchesVectors():
+	case t.spec.state.Deletes == DeletesVectors:
+		md.Configuration[tablefmt.PropDeletionVectors] = "true"
+	default:
+		delete(md.Configuration, tablefmt.PropDeletionVectors)
+	}
 }
 
 // keepFeatures adds to a protocol what the table lists besides, but not deletion

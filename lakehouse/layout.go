@@ -228,7 +228,7 @@ func (o *TableOptions) describe(mode Mode, rel *cdc.Relation, base *tablefmt.Sna
 		return props
 	}
 	switch {
-	case o.Deletes == "" && strings.EqualFold(said, "false"):
+	case o.Deletes != DeletesVectors && strings.EqualFold(said, "false"):
 		props[tablefmt.PropDeletionVectors] = said
 	case o.Deletes != DeletesRewrite:
 		props[tablefmt.PropDeletionVectors] = "true"

@@ -120,7 +120,7 @@ func newMending(ctx context.Context, a *Audit, spec tableSpec, memory int64) (*m
 		auditing: &auditing{Audit: a}, spec: spec, most: max(memory/verify.GatheredBytes, 1<<10), room: memory / 2,
 		m: &mirrorWriter{
 			table: t, views: map[keyindex.FileID]*fileView{}, bag: isBag(a.Relation),
-			anew: a.Lake.Property(tablefmt.PropDeletionVectors) != "true",
+			anew: spec.state.rewrites(a.Lake),
 		},
 		ids: map[string]keyindex.FileID{}, done: Repaired{Table: spec.state.Name(), LSN: a.Source.Point()},
 	}
@@ -399,10 +399,11 @@ func (x *mending) commit(ctx context.Context, whole bool) (*Repaired, error) {
 // describe takes over into the table's metadata what the commit changes of them.
 func (x *mending) describe(c *tablefmt.Transaction) error {
 	t, source := x.m.table, x.spec.sourceProperty()
-	if !t.switchesFeed() && !t.evolved && x.Lake.Property(propSource) == source {
+	if !t.switchesVectors() && !t.switchesFeed() && !t.evolved && x.Lake.Property(propSource) == source {
 		return nil
 	}
 	md := x.Lake.Metadata().Clone()
+	t.setVectors(md)
 	t.setFeed(md)
 	md.Configuration[propSource] = source
 	return t.describe(c, md)

@@ -19,7 +19,7 @@ func openMirror(ctx context.Context, t *table) (*mirrorWriter, error) {
 	m := &mirrorWriter{table: t, views: map[keyindex.FileID]*fileView{}}
 	m.bag = t.snap.Property(propBag) == "true"
 	m.keep = DeleteMode(t.snap.Property(propDelete))
-	m.anew = t.snap.Property(tablefmt.PropDeletionVectors) != "true"
+	m.anew = t.spec.state.rewrites(t.snap)
 	if len(t.key) == 0 && !m.bag {
 		return m, nil
 	}

@@ -368,6 +368,10 @@ func (e *Engine) repairOne(ctx context.Context, snap cdc.Snapshot, rel *cdc.Rela
 	}
 	crashpoint.At(crashpoint.CopyBeforeSwap)
 	result, err := x.commit(ctx, true)
+	var conflict *tablefmt.ConflictError
+	if errors.As(err, &conflict) && conflict.Reason != tablefmt.ConflictTxn {
+		err = fmt.Errorf("%w: %w", cdc.ErrTableChanged, err) // it is begun again
+	}
 	if err != nil {
 		return false, err
 	}

@@ -350,8 +350,9 @@ func (t *table) describe(x *tablefmt.Transaction, md *tablefmt.Metadata) error {
 // commit in the same way.
 func (t *table) begin(cut cdc.LSN, operation string) (*tablefmt.Transaction, error) {
 	x := tablefmt.Begin(t.spec.loc, t.snap)
-	if t.evolved || t.switchesFeed() {
+	if t.evolved || t.switchesVectors() || t.switchesFeed() {
 		md := t.snap.Metadata().Clone()
+		t.setVectors(md)
 		t.setFeed(md)
 		if err := t.describe(x, md); err != nil {
 			return nil, err

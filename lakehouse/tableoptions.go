@@ -138,9 +138,11 @@ func (o *TableOptions) move(want *TableOptions) (TableOptions, optionMove) {
 		m.note("deletes of its rows are %s instead of %s", is, was)
 		m.resync, next.Delete = true, want.Delete
 	}
-	if was, is := orVectors(o.Deletes), orVectors(want.Deletes); want.Deletes != "" && was != is {
-		m.note("rows go from its files by %s instead of %s", is, was)
-		m.resync, next.Deletes = true, want.Deletes
+	if was, is := orVectors(o.Deletes), orVectors(want.Deletes); want.Deletes != "" {
+		if next.Deletes = want.Deletes; was != is {
+			m.note("rows go from its files by %s instead of %s", is, was)
+			m.resync = true
+		}
 	}
 	if want.ChangeFeed != "" && want.ChangeFeed != o.ChangeFeed {
 		if next.ChangeFeed = want.ChangeFeed; o.ChangeFeed != "" || want.ChangeFeed == FeedOn {

@@ -96,6 +96,21 @@ func (t *Transaction) checkProperties(m *Metadata, s *Schema) error {
 	return nil
 }
 
+// CheckStatsColumns reports what is wrong with the columns that a table's metadata want
+// statistics of ([PropStatsColumns]), as a commit that sets them does; nil where they
+// say nothing.
+func CheckStatsColumns(m *Metadata) error {
+	names := m.Property(PropStatsColumns)
+	if names == "" {
+		return nil
+	}
+	s, err := ParseSchema(m.schemaText())
+	if err != nil {
+		return err
+	}
+	return checkStatsColumns(names, m, s)
+}
+
 // checkStatsColumns refuses columns that can have no statistics, as Spark does.
 func checkStatsColumns(names string, m *Metadata, s *Schema) error {
 	listed, err := parseColumnList(names)
