@@ -359,7 +359,7 @@ func (t *table) begin(cut cdc.LSN, operation string) (*tablefmt.Transaction, err
 		}
 	}
 	x.SetReads(tablefmt.ReadsTable)
-	x.SetTxn(t.spec.appID(), int64(cut))
+	x.SetTxn(t.spec.appID(), int64(max(cut, t.position))) // the table may be ahead of the stream
 	for mark, horizon := range t.marks {
 		x.SetTxn(mark, horizon)
 	}
@@ -375,7 +375,7 @@ func (t *table) begin(cut cdc.LSN, operation string) (*tablefmt.Transaction, err
 func (t *table) committed(snap *tablefmt.Snapshot, cut cdc.LSN) error {
 	t.files, t.truncated, t.rewrote, t.moved, t.staged, t.evolved, t.marks, t.notes = nil, false, false, false, false, false, nil, nil
 	t.begun = time.Time{}
-	t.position = cut
+	t.position = max(cut, t.position)
 	shape := t.shape
 	if err := t.follow(snap); err != nil {
 		return err

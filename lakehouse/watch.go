@@ -313,16 +313,21 @@ func (e *Engine) mismatched(ctx context.Context, t *fedTable, why *stopError) er
 	return e.stopNow(ctx, t, why)
 }
 
-// noteLast remembers the last transaction among a table's changes.
+// noteLast remembers the last transaction among a table's changes. What comes once
+// more, because the stream went back, is not the last that the table shows.
 func (t *fedTable) noteLast(items []cdc.Item) {
 	if len(items) == 0 {
 		return
 	}
+	last := t.last
 	switch it := &items[len(items)-1]; {
 	case it.Truncate != nil:
-		t.last = it.Truncate.Txn
+		last = it.Truncate.Txn
 	case it.Batch.Len() > 0:
-		t.last = txnOf(it.Batch, it.Batch.Len()-1)
+		last = txnOf(it.Batch, it.Batch.Len()-1)
+	}
+	if last.Commit >= t.reached() {
+		t.last = last
 	}
 }
 

@@ -23,6 +23,10 @@ var operateMutations = []mutation{
 		edits: []edit{{"lakehouse/tableaction.go", "	if t.Phase == PhasePaused && !t.NeedsCopy && t.StoppedAt == 0 {", "	if false {"}},
 	},
 	{
+		name: "operate: a look is held against what came again", pkg: engine, test: "TestALookOlderThanATable",
+		edits: []edit{{"lakehouse/watch.go", "	if last.Commit >= t.reached() {\n", "	if true {\n"}},
+	},
+	{
 		name: "operate: a copy that was given up is a failure", pkg: engine, test: "TestActionsOnATableThatIsBeingCopied",
 		edits: []edit{{"lakehouse/copy.go", "	if errors.Is(cause, errCopyEnded) {\n		return false, nil\n	}\n", ""}},
 	},
