@@ -40,7 +40,7 @@ var keepMutations = []mutation{
 	},
 	{
 		name: "keep: a copy forgets what somebody has said", pkg: engine, test: "TestTablesThatSomebodyKeepsOtherwise",
-		edits: []edit{{"lakehouse/keptotherwise.go", "		if !copyDecides(k) {\n			md.Configuration[k] = v\n", "		if false {\n			md.Configuration[k] = v\n"}},
+		edits: []edit{{"lakehouse/keptotherwise.go", "		if !copyDecides(k) || k == tablefmt.PropDeletionVectors && o.Deletes == \"\" {\n", "		if k == tablefmt.PropDeletionVectors && o.Deletes == \"\" {\n"}},
 	},
 	{
 		name: "keep: a copy forgets the features of its table", pkg: engine, test: "TestTablesThatSomebodyKeepsOtherwise",
@@ -48,7 +48,7 @@ var keepMutations = []mutation{
 	},
 	{
 		name: "keep: a row that breaks a rule ends the engine", pkg: engine, test: "TestARuleOfTheLakesTable",
-		edits: []edit{{"lakehouse/flush.go", "flushFault(do(gctx, t))", "do(gctx, t)"}},
+		edits: []edit{{"lakehouse/flush.go", "flushFault(t.behind(gctx, do(gctx, t)))", "t.behind(gctx, do(gctx, t))"}},
 	},
 	{
 		name: "keep: rows of a copy are not held against the rules", pkg: engine, test: "TestARuleOfTheLakesTable",
@@ -57,6 +57,18 @@ var keepMutations = []mutation{
 	{
 		name: "keep: files are cut as the engine was told, not the table", pkg: engine, test: "TestFilesAreCutAsTheTableAsks",
 		edits: []edit{{"lakehouse/stager.go", "s.t.targetSize() {", "s.t.spec.targetSize {"}},
+	},
+	{
+		name: "keep: a file that somebody has removed since is damage", pkg: engine, test: "TestFilesThatAreGoneFromTheVersionThatIsKnown",
+		edits: []edit{{"lakehouse/flush.go", "flushFault(t.behind(gctx, do(gctx, t)))", "flushFault(do(gctx, t))"}},
+	},
+	{
+		name: "keep: a copy is lost to who was faster", pkg: engine, test: "TestACopyIsPublishedOverWhatOthersDoMeanwhile",
+		edits: []edit{{"lakehouse/copylog.go", "		if n == swapTries || ", "		if n > 0 || "}},
+	},
+	{
+		name: "keep: rows with ids have moved without them", pkg: engine, test: "TestAChangeOfNothingWhereRowsHaveIDs",
+		edits: []edit{{"lakehouse/feeddiff.go", "	if err != nil || !tracked || len(files) > 0 {\n", "	if err != nil || tracked || len(files) > 0 {\n"}},
 	},
 	{
 		name: "keep: files stay open for every partition", pkg: engine, test: "TestManyPartitionsStayBounded",

@@ -43,7 +43,7 @@ var slotMutations = []mutation{
 	},
 	{
 		name: "slot: one that wakes up takes its heir's commits for a stranger's", edge: 11, pkg: "./integration/slots", test: "TestEdge11Zombies", real: true,
-		edits: []edit{{"lakehouse/changelog.go", "		if c.Reason == tablefmt.ConflictTxn {\n", "		if false {\n"}},
+		edits: []edit{{"lakehouse/changelog.go", "	case c.Reason == tablefmt.ConflictTxn:\n", "	case false:\n"}},
 	},
 	{
 		name: "slot: an engine that was replaced goes on", edge: 11, pkg: engine, test: "TestEdge11TheOneThatWasReplacedEnds",
