@@ -62,15 +62,17 @@ type simulation struct {
 	repairedAs func(e lakehouse.TableRepaired)
 	damaged    map[string]int // versions that somebody else has made, by table: they equal nothing
 	operated   bool           // an operator works on the tables
+	tended     bool           // somebody else tends them
 	masks      []masking
 	config     int // of masks: that of the engine
 	keys       map[[2]any]map[string]bool
 
-	mu      sync.Mutex                 // guards what follows
-	actions int                        // that an operator did
-	dropped map[string]bool            // tables that were, at some time
-	hard    map[string]bool            // tables that keep no deleted rows any more
-	permits map[string]map[int]cdc.LSN // table -> configuration of masks -> from when on it may show
+	mu       sync.Mutex                 // guards what follows
+	actions  int                        // that an operator did
+	tendings int                        // that somebody else did
+	dropped  map[string]bool            // tables that were, at some time
+	hard     map[string]bool            // tables that keep no deleted rows any more
+	permits  map[string]map[int]cdc.LSN // table -> configuration of masks -> from when on it may show
 }
 
 var simTables = []string{"orders", "pairs", "events", "audit", "bag"}
@@ -229,7 +231,7 @@ func runHistory(t *testing.T, seed uint64, crash func(crashpoint.Point) bool) (c
 		s.crash = crash
 		defer func() { // also of a requirement that ends the test
 			if t.Failed() {
-				t.Logf("seed %d, crashed at %v, %d repairs, %d actions", seed, s.crashed, s.repaired, s.actions)
+				t.Logf("seed %d, crashed at %v, %d repairs, %d actions, tended %d times", seed, s.crashed, s.repaired, s.actions, s.tendings)
 			}
 		}()
 		s.run()
@@ -250,7 +252,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	}
 	s.commits = simCommits(seed)
 	s.ddl, s.watched, s.repairing = seed%3 == 0, seed%4 != 1, seed%5 == 2
-	s.operated, s.masks = operated(seed), simMasks(seed)
+	s.operated, s.tended, s.masks = operated(seed), tended(seed), simMasks(seed)
 	s.keys = map[[2]any]map[string]bool{}
 	s.dropped, s.hard, s.permits = map[string]bool{}, map[string]bool{}, map[string]map[int]cdc.LSN{}
 	s.kept = simKept(seed, s.masks)
@@ -309,6 +311,7 @@ func (s *simulation) run() {
 			s.store = s.store.Survivor(s.fate)
 			again = true
 			s.betweenEngines()
+			s.tendOffline()
 		}
 		if !again && len(s.inPhase(lakehouse.PhasePaused, lakehouse.PhaseDropped, lakehouse.PhaseStopped)) > 0 {
 			again = true // it has stopped now
@@ -399,13 +402,14 @@ func (s *simulation) engine(last bool) bool {
 		}},
 	})
 	if err == nil {
-		rest, leave := s.repairs(ctx, e), s.operates(ctx, e, last)
+		rest, leave, others := s.repairs(ctx, e), s.operates(ctx, e, last), s.othersTend(ctx, last)
 		if s.meanwhile != nil {
 			rest = beside(ctx, cancel, e, s.meanwhile)
 		}
 		err = e.Run(ctx)
 		rest()
 		leave()
+		others()
 		if closeErr := e.Close(); err == nil {
 			err = closeErr
 		}

@@ -25,7 +25,7 @@ func TestSimulationRepairs(t *testing.T) {
 	for seed := from; seed < to && !t.Failed(); seed++ {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSimulation(t, seed)
-			s.ddl, s.repairing, s.operated, s.masks = false, false, false, nil
+			s.ddl, s.repairing, s.operated, s.tended, s.masks = false, false, false, false, nil
 			s.kept = simKept(seed, nil)
 			defer func() {
 				if t.Failed() {
