@@ -228,6 +228,19 @@ func TestDamagedCheckpoints(t *testing.T) {
 			got, err := Load(ctx, loc)
 			require.NoError(t, err)
 			require.Equal(t, whole(t, s), whole(t, got))
+			removed := tombstones(t, s)
+			require.NotEmpty(t, removed)
+			require.NoError(t, Checkpoint(ctx, got), "a new one takes its place")
+			for v := range got.Version() {
+				_ = log.Delete(ctx, commitName(v))
+			}
+			again, err := Load(ctx, loc)
+			require.NoError(t, err)
+			require.Equal(t, whole(t, s), whole(t, again))
+			require.Equal(t, removed, tombstones(t, again))
+			told := 0
+			require.NoError(t, again.Tombstones(ctx, func(*RemoveFile) error { told++; return nil }))
+			require.Equal(t, len(removed), told, "none is told twice")
 		})
 	}
 	t.Run("nothing to fall back to", func(t *testing.T) {

@@ -70,7 +70,10 @@ var features = []Feature{
 	// A writer may shred, and we never do.
 	{Name: "variantShredding", Reader: true, Read: true, Write: true},
 	{Name: "variantShredding-preview", Reader: true, Read: true, Write: true},
-	{Name: "collations-preview", Reader: true},
+	// Texts are compared by their bytes, and bounds of another order are not looked
+	// for.
+	{Name: "collations", Read: true},
+	{Name: "collations-preview", Read: true},
 	{Name: "catalogManaged", Reader: true},
 	{Name: "catalogOwned-preview", Reader: true},
 	{Name: "coordinatedCommits-preview", Read: true},

@@ -136,6 +136,29 @@ func TestGoldenLogs(t *testing.T) {
 			require.Equal(t, int64(10), must(Load(ctx, loc)).Version(), damage)
 		}
 	})
+	t.Run("checkpoint-uuid-with-actions", func(t *testing.T) { // the name has no UUID
+		loc := written(t, lines(`{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["v2Checkpoint"],"writerFeatures":["v2Checkpoint"]}}`, bareMetadata, addOf("1")), addOf("2"))
+		checkpoint := lines(`{"checkpointMetadata":{"version":1}}`, `{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["v2Checkpoint"],"writerFeatures":["v2Checkpoint"]}}`, bareMetadata, addOf("1"), addOf("2"))
+		require.NoError(t, loc.log().Put(ctx, fmt.Sprintf("%020d.checkpoint.abc-def.json", 1), []byte(checkpoint)))
+		for v := range int64(2) {
+			require.NoError(t, loc.log().Delete(ctx, commitName(v)))
+		}
+		require.Equal(t, []string{"1", "2"}, livePaths(t, loc))
+	})
+	for _, feature := range []string{"collations", "collations-preview"} {
+		t.Run(feature+"-table", func(t *testing.T) { // a feature of writers
+			metadata := strings.Replace(idMetadata, `\"type\":\"integer\",\"nullable\":true,\"metadata\":{}`, `\"type\":\"string\",\"nullable\":true,\"metadata\":{\"__COLLATIONS\":{\"id\":\"icu.UNICODE\"}}`, 1)
+			require.Contains(t, metadata, "icu")
+			loc := written(t, lines(`{"protocol":{"minReaderVersion":1,"minWriterVersion":7,"writerFeatures":["domainMetadata","`+feature+`","appendOnly","invariants"]}}`, metadata, addOf("1")))
+			require.Equal(t, []string{"1"}, livePaths(t, loc))
+			s := must(Load(ctx, loc))
+			_, err := setMetadata(s, func(m *Metadata) { m.Description = "x" })
+			var u *UnsupportedFeatureError
+			require.ErrorAs(t, err, &u)
+			require.True(t, u.Writing)
+			require.Contains(t, u.Feature, feature)
+		})
+	}
 	for name, c := range map[string]struct{ scheme, path string }{
 		"normal-a": {"file:", "/some/unqualified/absolute/path"}, "normal-b": {"file://", "/some/unqualified/absolute/path"},
 		"special-a": {"file:", "/some/unqualified/with%20space/p@%23h"}, "special-b": {"file://", "/some/unqualified/with%20space/p@%23h"},

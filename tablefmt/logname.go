@@ -78,7 +78,7 @@ func (f *logFile) parseCheckpoint(e []string) {
 		if ok1 && ok2 && part >= 1 && part <= parts {
 			f.kind, f.part, f.parts = logPart, int(part), int(parts)
 		}
-	case len(e) == 2 && (e[1] == "parquet" || e[1] == "json") && len(e[0]) == 36:
+	case len(e) == 2 && (e[1] == "parquet" || e[1] == "json") && e[0] != "": // a UUID, or what others have in its place
 		f.kind = logNewCheckpoint
 	}
 }

@@ -26,11 +26,53 @@ func keyOf(path string, d *dv.Descriptor) fileKey { return fileKey{canonicalPath
 // them than live files: memory is bounded by the commits since the last
 // checkpoint. emit must not keep what it gets unless it copies it.
 func (s *Snapshot) Tombstones(ctx context.Context, emit func(*RemoveFile) error) error {
+	if err := s.tombstones(ctx, emit); err != nil {
+		return fmt.Errorf("reading the removals of table %s: %w", s.loc, err)
+	}
+	return nil
+}
+
+func (s *Snapshot) tombstones(ctx context.Context, emit func(*RemoveFile) error) error {
 	log := s.loc.log()
 	p, err := s.segment(ctx, log)
 	if err != nil {
-		return fmt.Errorf("reading the removals of table %s: %w", s.loc, err)
+		return err
 	}
+	first := p.tombstones(ctx, log, emit)
+	if p.checkpoint == nil || !errors.Is(first, ErrCorrupt) && !errors.Is(first, objstore.ErrNotFound) {
+		return first
+	}
+	// As when a table is loaded, an older checkpoint or the whole log may tell the
+	// same. What the damaged one has told already is not told twice.
+	all, err := allSegments(ctx, log, p.end)
+	if err != nil {
+		return first
+	}
+	for _, older := range all {
+		if older.base >= p.base {
+			continue
+		}
+		told := map[fileKey]bool{}
+		if err := p.tombstones(ctx, log, func(r *RemoveFile) error { told[keyOf(r.Path, r.DeletionVector)] = true; return nil }); err == nil {
+			return first // it was emit that failed
+		}
+		err := older.tombstones(ctx, log, func(r *RemoveFile) error {
+			if key := keyOf(r.Path, r.DeletionVector); told[key] {
+				delete(told, key)
+				return nil
+			}
+			return emit(r)
+		})
+		if err != nil {
+			return first
+		}
+		return nil
+	}
+	return first
+}
+
+// tombstones gives the removals of a segment of the log.
+func (p *segment) tombstones(ctx context.Context, log objstore.Store, emit func(*RemoveFile) error) error {
 	later := make(map[fileKey]*RemoveFile) // since the checkpoint; nil: added again
 	if p.base < p.end {
 		err := readCommits(ctx, log, p.base+1, p.end, func(v int64, data []byte) error {
@@ -45,7 +87,7 @@ func (s *Snapshot) Tombstones(ctx context.Context, emit func(*RemoveFile) error)
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("reading the removals of table %s: %w", s.loc, err)
+			return err
 		}
 	}
 	if p.checkpoint != nil {
@@ -58,7 +100,7 @@ func (s *Snapshot) Tombstones(ctx context.Context, emit func(*RemoveFile) error)
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("reading the removals of table %s: %w", s.loc, err)
+			return err
 		}
 	}
 	for _, r := range later {
