@@ -280,5 +280,5 @@ func (t *table) overtaken(ctx context.Context, c *tablefmt.ConflictError) error 
 	case err != nil && passes(err):
 		return fmt.Errorf("committing to %s: another program was faster: %w", &t.spec, err)
 	}
-	return mustCopy("another program wrote to its table: committing to %s: %v", &t.spec, c)
+	return t.spec.foreign("another program wrote to its table: committing to %s: %v", &t.spec, c)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/lakeload/lakeload/internal/osfault"
 	"github.com/lakeload/lakeload/lakehouse/epoch"
 	"github.com/lakeload/lakeload/lakehouse/mask"
+	"github.com/lakeload/lakeload/lakehouse/typemap"
 	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
 
@@ -427,6 +428,7 @@ func (e *Engine) spec(t *TableState, mode Mode) tableSpec {
 		pipeline: e.opt.Name, incarnation: e.state.Incarnation, source: e.identity, formerly: e.state.formerly(),
 		state: *t, mode: mode, loc: location(e.opt.Lake, mode, t),
 		targetSize:  e.opt.TargetFileSize,
+		heal:        e.opt.OnLakeChange == typemap.Resync,
 		holdBytes:   e.opt.FlushBytes / 2,
 		warn:        func(format string, args ...any) { e.opt.Log.Warn(fmt.Sprintf(format, args...)) },
 		policy:      e.opt.OnSchemaChange,

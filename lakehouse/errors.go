@@ -67,8 +67,9 @@ type stopError struct {
 	recopy bool
 	// again says that the engine has it copied again by itself.
 	again bool
-	// repair says that only the rows that differ are copied.
-	repair bool
+	// repair says that only the rows that differ are copied; asked, that somebody has
+	// asked for it.
+	repair, asked bool
 	// mismatch says that a change does not fit the rows that are there.
 	mismatch bool
 }

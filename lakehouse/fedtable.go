@@ -91,6 +91,10 @@ func (e *Engine) openTables(ctx context.Context) error {
 		err = tableFault(err)
 		var stop *stopError
 		switch {
+		case errors.As(err, &stop) && stop.again:
+			if err := e.recopyTable(ctx, t, stop); err != nil {
+				return err
+			}
 		case errors.As(err, &stop):
 			if err := e.stopUnopened(ctx, t, stop); err != nil {
 				return err
@@ -259,7 +263,7 @@ func (e *Engine) recopyTable(ctx context.Context, t *fedTable, why *stopError) e
 		return err
 	}
 	e.tables = slices.DeleteFunc(e.tables, func(o *fedTable) bool { return o == t })
-	if e.opt.Events.TableResync != nil && !why.repair {
+	if e.opt.Events.TableResync != nil && !why.asked {
 		e.opt.Events.TableResync(TableResync{Table: t.state.Name(), Reason: why.reason})
 	}
 	e.copier.look()

@@ -56,6 +56,12 @@ type Options struct {
 	// OnUntold says what is done about changes of rows that no stream tells.
 	OnUntold UntoldPolicy
 
+	// OnLakeChange says what is done about a table of the lake whose rows or columns
+	// another program has changed, or which it has restored, replaced or removed:
+	// typemap.Stop (the default), or typemap.Resync, by which the rows that differ from
+	// the source's are written anew, or where they cannot be told all of them.
+	OnLakeChange typemap.Action
+
 	// OnNewTable says what is done about selected tables that the lake does not
 	// have. Default NewTableCopy.
 	OnNewTable NewTablePolicy
@@ -125,6 +131,9 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.OnNewTable == "" {
 		o.OnNewTable = NewTableCopy
+	}
+	if o.OnLakeChange == "" {
+		o.OnLakeChange = typemap.Stop
 	}
 	o.OnSchemaChange.EnsureDefaults()
 	if o.WatchInterval == 0 {

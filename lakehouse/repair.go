@@ -290,7 +290,7 @@ func (e *Engine) repairStopped(ctx context.Context, oid uint32) (*Repaired, erro
 		delete(e.repaired, oid)
 		e.mu.Unlock()
 		why := copyAgain("it is repaired")
-		why.repair = true
+		why.repair, why.asked = true, true
 		err := e.recopyTable(ctx, t, why)
 		st = *e.state.table(oid)
 		return err

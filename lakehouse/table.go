@@ -79,6 +79,7 @@ type tableSpec struct {
 	loc         tablefmt.Location
 	targetSize  int64
 	holdBytes   int64                  // of rows that wait to be written together with others of their partition
+	heal        bool                   // what another program does to it is mended by itself
 	indexDir    string                 // empty: the index is kept in memory
 	indexMemory func(rows int64) int64 // the budget of the index of a table of so many rows; 0: not known
 	policy      typemap.Policy
@@ -173,7 +174,7 @@ func openTable(ctx context.Context, spec tableSpec) (*table, error) {
 	snap, err := tablefmt.Load(ctx, spec.loc)
 	if err != nil {
 		if errors.Is(err, tablefmt.ErrNoTable) {
-			return nil, mustCopy("its table is gone from the lake")
+			return nil, spec.foreign("its table is gone from the lake")
 		}
 		return nil, fmt.Errorf("opening %s: %w", &spec, err)
 	}
@@ -182,7 +183,7 @@ func openTable(ctx context.Context, spec tableSpec) (*table, error) {
 	}
 	cut, ok := snap.Txn(spec.appID())
 	if !ok {
-		return nil, mustCopy("its table holds no commit of this pipeline's present copy: it was replaced or restored")
+		return nil, spec.foreign("its table holds no commit of this pipeline's present copy: it was replaced or restored")
 	}
 	t := &table{spec: spec, position: cdc.LSN(cut), snap: snap}
 	if err := t.readKey(); err != nil {

@@ -7,12 +7,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/cdc/cdctest"
 	"github.com/lakeload/lakeload/internal/crashpoint"
 	"github.com/lakeload/lakeload/lakehouse"
+	"github.com/lakeload/lakeload/lakehouse/typemap"
 	"github.com/lakeload/lakeload/tablefmt"
 	"github.com/lakeload/lakeload/tablefmt/objstore/faultstore"
 )
@@ -422,4 +424,80 @@ func TestARuleThatIsDroppedAgain(t *testing.T) {
 		require.Empty(t, r.copied())
 		require.NoError(t, stop())
 	})
+}
+
+// What another program does to a table's rows is undone where the policy says so, with
+// the engine at rest or running.
+func TestForeignChangesAreUndone(t *testing.T) {
+	bag := cdctest.TableSpec{Name: "t", Identity: cdc.IdentityFull, Columns: keyed("t").Columns}
+	for name, foreign := range map[string]func(r *rig){
+		"rows removed": func(r *rig) { removeRow(r, "t") },
+		"rows doubled": func(r *rig) { double(r, "t") },
+		"rolled back":  func(r *rig) { rollBack(r, "t", 1) },
+		"gone":         func(r *rig) { deleteFolder(r, "t") },
+	} {
+		for kind, spec := range map[string]cdctest.TableSpec{"a key": keyed("t"), "no key": bag} {
+			for _, running := range []bool{false, true} {
+				if running && (name == "rolled back" || name == "gone") {
+					continue // the engine would find its own versions taken away, which is no commit of others
+				}
+				t.Run(fmt.Sprintf("%s, %s, running %t", name, kind, running), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						r := newRig(t, spec, keyed("u"))
+						r.options = func(o *lakehouse.Options) { o.OnLakeChange = typemap.Resync }
+						r.insert("t", 0, 20)
+						r.insert("u", 0, 3)
+						r.catchUp()
+						r.insert("t", 20, 25)
+						r.catchUp()
+						stop := func() error { return nil }
+						if running {
+							stop = r.start()
+						}
+						for round := range 2 {
+							foreign(r)
+							r.insert("t", 100+10*round, 103+10*round)
+							r.insert("u", 100+10*round, 103+10*round)
+							if running {
+								settle()
+								settle()
+							} else {
+								r.catchUp()
+							}
+							require.Empty(t, r.stopped())
+							require.Equal(t, lakehouse.PhaseLive, r.state("t").Phase)
+							r.same("t", "u")
+							r.insert("t", 200+10*round, 203+10*round)
+							if !running {
+								r.catchUp()
+							} else {
+								settle()
+							}
+							r.same("t")
+						}
+						require.NoError(t, stop())
+					})
+				})
+			}
+		}
+	}
+}
+
+// double is an INSERT by somebody else of the rows that are there.
+func double(r *rig, table string) {
+	r.t.Helper()
+	s, err := tablefmt.Load(r.t.Context(), r.mirror(table))
+	require.NoError(r.t, err)
+	w, err := s.NewFileWriter(r.t.Context(), tablefmt.FileOptions{})
+	require.NoError(r.t, err)
+	require.NoError(r.t, s.Scan(r.t.Context(), tablefmt.ScanOptions{}, func(rec arrow.RecordBatch) error {
+		_, err := w.Write(rec)
+		return err
+	}))
+	add, err := w.Close()
+	require.NoError(r.t, err)
+	x := tablefmt.Begin(r.mirror(table), s)
+	x.Add(*add)
+	_, err = x.Commit(r.t.Context())
+	require.NoError(r.t, err)
 }

@@ -22,10 +22,10 @@ func (e *Engine) checkVersions(ctx context.Context, t *fedTable, last *epoch.Epo
 		if last != nil && last.LSN >= t.state.CopyPoint { // else the epoch saw an older copy
 			was, known = versionIn(last, epochKey(t.modes[i], &t.state))
 		}
-		if w.Version() < was {
-			return mustCopy("its table is at version %d, but the last epoch saw version %d: it was restored or rolled back", w.Version(), was)
-		}
 		spec := e.spec(&t.state, t.modes[i])
+		if w.Version() < was {
+			return spec.foreign("its table is at version %d, but the last epoch saw version %d: it was restored or rolled back", w.Version(), was)
+		}
 		others, err := spec.othersSince(ctx, was, w.Version(), known)
 		if err != nil {
 			return err
@@ -60,7 +60,7 @@ func (s *tableSpec) othersSince(ctx context.Context, was, newest int64, known bo
 		}
 		switch {
 		case errors.Is(err, tablefmt.ErrNoVersion):
-			return false, mustCopy("its log does not tell any more what was done to it up to version %d", v)
+			return false, s.foreign("its log does not tell any more what was done to it up to version %d", v)
 		case err != nil:
 			return false, fmt.Errorf("checking version %d of %s: %w", v, s, err)
 		case own(actions, s.appPrefix()):
@@ -69,10 +69,21 @@ func (s *tableSpec) othersSince(ctx context.Context, was, newest int64, known bo
 			}
 			others = false
 		case !only && !ours(actions, s.appPrefix()):
-			return false, mustCopy("another program changed its rows or its columns in version %d", v)
+			return false, s.foreign("another program changed its rows or its columns in version %d", v)
 		}
 	}
 	return others, nil
+}
+
+// foreign stops a table that another program has changed, or has it mended, as the
+// options say.
+func (s *tableSpec) foreign(format string, args ...any) error {
+	if !s.heal || s.loc.Log != nil {
+		return mustCopy(format, args...)
+	}
+	stop := copyAgain(format, args...)
+	stop.repair = true
+	return stop
 }
 
 // own reports whether a commit is of this pipeline for this table, of its present

@@ -279,6 +279,7 @@ func (f *runFlags) options(s *selection) (lakehouse.Options, error) {
 	o.WatchInterval = s.conf.Source.WatchInterval
 	o.OnNewTable = lakehouse.NewTablePolicy(s.conf.OnNewTable)
 	o.OnSchemaChange, o.OnUntold = changePolicies(&s.conf.OnSchemaChange)
+	o.OnLakeChange = typemap.Action(s.conf.OnLakeChange)
 	o.WALGuard = walGuard(&s.conf.WALGuard)
 	o.EpochRetention = s.conf.Epochs.Keep
 	if f.freshness != 0 {

@@ -71,6 +71,14 @@ var keepMutations = []mutation{
 		edits: []edit{{"lakehouse/feeddiff.go", "	if err != nil || !tracked || len(files) > 0 {\n", "	if err != nil || tracked || len(files) > 0 {\n"}},
 	},
 	{
+		name: "keep: what another program did is not undone", pkg: engine, test: "TestForeignChangesAreUndone",
+		edits: []edit{{"lakehouse/verifyopen.go", "	if !s.heal || s.loc.Log != nil {\n", "	if !s.heal || s.loc.Log == nil {\n"}},
+	},
+	{
+		name: "keep: a table that was changed at rest is opened as it is", pkg: engine, test: "TestForeignChangesAreUndone",
+		edits: []edit{{"lakehouse/fedtable.go", "		case errors.As(err, &stop) && stop.again:\n", "		case errors.As(err, &stop) && stop.again && stop.mismatch:\n"}},
+	},
+	{
 		name: "keep: files stay open for every partition", pkg: engine, test: "TestManyPartitionsStayBounded",
 		edits: []edit{{"lakehouse/partitioned.go", "(all || h.open > partitionFiles)", "all"}},
 	},

@@ -26,6 +26,7 @@ type Config struct {
 
 	OnNewTable     string // Copy, Ask or Ignore
 	OnSchemaChange SchemaChange
+	OnLakeChange   string // Stop or Resync
 	WALGuard       WALGuard
 	Epochs         Epochs
 }

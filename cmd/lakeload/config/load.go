@@ -58,6 +58,7 @@ func Parse(path string, text []byte, env func(string) (string, bool)) (*Config, 
 
 		"on_new_table":     parsed(d, &c.OnNewTable, oneOf(Copy, Ask, Ignore)),
 		"on_schema_change": d.schemaChange(&c.OnSchemaChange),
+		"on_lake_change":   parsed(d, &c.OnLakeChange, oneOf(Stop, Resync)),
 		"wal_guard":        d.walGuard(&c.WALGuard),
 		"epochs":           d.epochs(&c.Epochs),
 	}
