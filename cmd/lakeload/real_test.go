@@ -248,7 +248,7 @@ func (s *realShop) checkRestore() {
 	require.Equal(t, restoreJSON{Table: "public.orders", Was: 2, Restored: 0, Version: 2}, again)
 
 	s.sql("INSERT INTO orders VALUES (8, 'after the restore', 1, NULL)")
-	require.Contains(t, s.run(exitDone, "run", "--lake", s.lake, "--all", "--until-current").out, "another program changed its data in version 2")
+	require.Contains(t, s.run(exitDone, "run", "--lake", s.lake, "--all", "--until-current").out, "another program changed its rows or its columns in version 2")
 	require.Equal(t, 3, count(), "nothing is written into what is not the source's")
 	s.run(exitDone, "resync", "public.orders", "--lake", s.lake)
 	s.run(exitDone, "run", "--lake", s.lake, "--all", "--until-current", "--quiet")
