@@ -2,6 +2,7 @@ package tablefmt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -230,6 +231,8 @@ func TestDamagedCheckpoints(t *testing.T) {
 			require.Equal(t, whole(t, s), whole(t, got))
 			removed := tombstones(t, s)
 			require.NotEmpty(t, removed)
+			mine := errors.New("mine")
+			require.ErrorIs(t, got.Tombstones(ctx, func(*RemoveFile) error { return mine }), mine, "not what is wrong with the log")
 			require.NoError(t, Checkpoint(ctx, got), "a new one takes its place")
 			for v := range got.Version() {
 				_ = log.Delete(ctx, commitName(v))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lakeload/lakeload/tablefmt/objstore"
 )
@@ -48,19 +49,23 @@ func loadListed(ctx context.Context, log objstore.Store, want int64) (*state, er
 	}
 	// A damaged checkpoint need not be the end: an older one, or the whole
 	// log, may lead to the same version.
-	all, err := allSegments(ctx, log, plans[0].end)
+	older, err := plans[0].older(ctx, log)
 	if err != nil {
 		return nil, first
 	}
-	for _, p := range all {
-		if p.base >= plans[0].base {
-			continue
-		}
+	for _, p := range older {
 		if st, err := p.load(ctx, log); err == nil {
 			return st, nil
 		}
 	}
 	return nil, first
+}
+
+// older plans, from a listing of the whole log, what leads to the same version from
+// before the segment's checkpoint on; the newest first.
+func (p segment) older(ctx context.Context, log objstore.Store) ([]segment, error) {
+	all, err := allSegments(ctx, log, p.end)
+	return slices.DeleteFunc(all, func(o segment) bool { return o.base >= p.base }), err
 }
 
 // findSegments lists the log, from the last checkpoint on where that is

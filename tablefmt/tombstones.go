@@ -38,41 +38,37 @@ func (s *Snapshot) tombstones(ctx context.Context, emit func(*RemoveFile) error)
 	if err != nil {
 		return err
 	}
-	first := p.tombstones(ctx, log, emit)
-	if p.checkpoint == nil || !errors.Is(first, ErrCorrupt) && !errors.Is(first, objstore.ErrNotFound) {
+	var failed error // of emit
+	emitting := func(r *RemoveFile) error { failed = emit(r); return failed }
+	first := p.tombstones(ctx, log, emitting)
+	if failed != nil || p.checkpoint == nil || !errors.Is(first, ErrCorrupt) && !errors.Is(first, objstore.ErrNotFound) {
 		return first
 	}
 	// As when a table is loaded, an older checkpoint or the whole log may tell the
 	// same. What the damaged one has told already is not told twice.
-	all, err := allSegments(ctx, log, p.end)
-	if err != nil {
+	older, err := p.older(ctx, log)
+	if err != nil || len(older) == 0 {
 		return first
 	}
-	for _, older := range all {
-		if older.base >= p.base {
-			continue
-		}
-		told := map[fileKey]bool{}
-		if err := p.tombstones(ctx, log, func(r *RemoveFile) error { told[keyOf(r.Path, r.DeletionVector)] = true; return nil }); err == nil {
-			return first // it was emit that failed
-		}
-		err := older.tombstones(ctx, log, func(r *RemoveFile) error {
-			if key := keyOf(r.Path, r.DeletionVector); told[key] {
-				delete(told, key)
-				return nil
-			}
-			return emit(r)
-		})
-		if err != nil {
-			return first
-		}
+	told := map[fileKey]bool{}
+	_ = p.tombstones(ctx, log, func(r *RemoveFile) error { // it fails as it did
+		told[keyOf(r.Path, r.DeletionVector)] = true
 		return nil
+	})
+	err = older[0].tombstones(ctx, log, func(r *RemoveFile) error {
+		if told[keyOf(r.Path, r.DeletionVector)] {
+			return nil
+		}
+		return emitting(r)
+	})
+	if err != nil && failed == nil {
+		return first
 	}
-	return first
+	return err
 }
 
 // tombstones gives the removals of a segment of the log.
-func (p *segment) tombstones(ctx context.Context, log objstore.Store, emit func(*RemoveFile) error) error {
+func (p segment) tombstones(ctx context.Context, log objstore.Store, emit func(*RemoveFile) error) error {
 	later := make(map[fileKey]*RemoveFile) // since the checkpoint; nil: added again
 	if p.base < p.end {
 		err := readCommits(ctx, log, p.base+1, p.end, func(v int64, data []byte) error {
