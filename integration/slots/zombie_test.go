@@ -14,6 +14,7 @@ import (
 	"github.com/lakeload/lakeload/integration/readers"
 	"github.com/lakeload/lakeload/internal/crashpoint"
 	"github.com/lakeload/lakeload/internal/pgserver/pgtest"
+	"github.com/lakeload/lakeload/tablefmt"
 )
 
 // zombies are where an engine is stopped: each is a step of a flush that it does when it wakes up.
@@ -59,6 +60,9 @@ func TestEdge11Zombies(t *testing.T) {
 			said := zombie.Events("pipeline_stopped")
 			require.Len(t, said, 1, zombie.Log())
 			require.Contains(t, said[0].Error+" "+said[0].Remedy, "another engine", zombie.Log())
+			if z.point == crashpoint.BeforeCommit {
+				require.Contains(t, said[0].Error, string(tablefmt.ConflictTxn), "the table's log says so, at once")
+			}
 			t.Logf("it was about to %s: %s", z.next, said[0].Error)
 			if !z.durable { // else it tells late of what it had done
 				require.Empty(t, zombie.Events("batch_committed")[before:], zombie.Log())
