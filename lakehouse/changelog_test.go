@@ -41,10 +41,8 @@ func (c *change) String() string { return fmt.Sprintf("%s %d at %s/%d", c.op, c.
 // new: the rows that there are then, and how many boundaries there were.
 func (r *rig) played(table string) (rows map[string]int, boundaries int) {
 	r.t.Helper()
-	snap, err := tablefmt.Load(r.t.Context(), r.changelog(table))
-	require.NoError(r.t, err)
 	is := map[int64]string{}
-	changes := changesOf(r.t, snap, "v")
+	changes := changesOf(r.t, r.load(r.changelog(table)), "v")
 	for i := range changes {
 		c := &changes[i]
 		_, there := is[c.key]
@@ -73,22 +71,10 @@ func (r *rig) played(table string) (rows map[string]int, boundaries int) {
 	return rows, boundaries
 }
 
-// bothModes has the engines keep the changelog and the mirror of every table.
-func (r *rig) bothModes() {
-	options := r.options
-	r.options = func(o *lakehouse.Options) {
-		options(o)
-		o.Table = func(*cdc.Relation) lakehouse.TableOptions {
-			return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}}
-		}
-	}
-}
-
 // TestAChangelogSaysWhereACopyBegins: rows that went while nobody told of them are
 // in no copy, so that what was told before is void, and says so.
 func TestAChangelogSaysWhereACopyBegins(t *testing.T) {
-	bag := cdctest.TableSpec{Name: "t", Identity: cdc.IdentityFull, Columns: keyed("t").Columns}
-	for name, spec := range map[string]cdctest.TableSpec{"by ranges": keyed("t"), "under a snapshot": bag} {
+	for name, spec := range map[string]cdctest.TableSpec{"by ranges": keyed("t"), "under a snapshot": bag("t")} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, spec, keyed("u"))

@@ -253,9 +253,8 @@ func (c *copier) fault(ctx context.Context, oid uint32, err error) error {
 		return c.e.do(ctx, func(ctx context.Context) error { return c.e.copyAgain(ctx, oid, err) })
 	}
 	var stop *stopError
-	var source *cdc.Error
-	if err = tableFault(err); !errors.As(err, &stop) && errors.Is(err, cdc.ErrTableUnreadable) && errors.As(err, &source) {
-		stop = &stopError{reason: err.Error(), remedy: source.Remedy, recopy: true}
+	if err = tableFault(err); !errors.As(err, &stop) && errors.Is(err, cdc.ErrTableUnreadable) {
+		stop = unreadable(err)
 	}
 	if stop == nil {
 		return err

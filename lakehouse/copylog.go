@@ -59,9 +59,11 @@ func (c *copyLog) begin(ctx context.Context, base *tablefmt.Snapshot, md *tablef
 	}
 	x := tablefmt.Begin(c.loc, nil)
 	p := protocol(md, schema)
-	if clustered, err := clusteredAs(base, md, schema); err != nil {
+	clustered, _, err := clusteredAs(base, md, schema)
+	if err != nil {
 		return nil, fmt.Errorf("beginning the copy of %s: %w", &c.spec, err)
-	} else if len(clustered) > 0 { // its files need statistics of those columns
+	}
+	if len(clustered) > 0 { // its files need statistics of those columns
 		if p, err = p.With("domainMetadata", "clustering"); err != nil {
 			return nil, fmt.Errorf("beginning the copy of %s: %w", &c.spec, err)
 		}
@@ -206,16 +208,18 @@ func (c *copyLog) swapOnto(ctx context.Context, base, copied *tablefmt.Snapshot,
 	x := tablefmt.Begin(spec.loc, base)
 	md := copied.Metadata().Clone()
 	if base != nil {
-		if err := keep(md, base, &spec.state.TableOptions); err != nil {
+		if err := keep(md, base, spec); err != nil {
 			return nil, fmt.Errorf("publishing the copy of %s: %w", spec, err)
 		}
-		if clustered, err := clusteredAs(base, md, copied.Schema()); err != nil {
+		_, lost, err := clusteredAs(base, md, copied.Schema())
+		if err != nil {
 			return nil, fmt.Errorf("publishing the copy of %s: %w", spec, err)
-		} else if clustered != nil && len(clustered) == 0 {
+		}
+		if lost {
 			if spec.warn != nil {
 				spec.warn("%s is not clustered any more: a column by which it was is gone, or it is partitioned now", spec)
 			}
-			x.SetClustering(clustered)
+			x.SetClustering([][]string{})
 		}
 	}
 	delete(md.Configuration, propRanges)

@@ -140,7 +140,7 @@ func tableFault(err error) error {
 	case err == nil, errors.As(err, &stop):
 		return err
 	case errors.Is(err, cdc.ErrDenied):
-		return &stopError{reason: err.Error(), remedy: hintOf(err), recopy: true}
+		return unreadable(err)
 	case errors.As(err, &e) && e.Kind != KindFailed:
 		remedy := e.Remedy
 		if remedy == "" {
@@ -175,9 +175,14 @@ func flushFault(err error) error {
 	case errors.Is(err, tablefmt.ErrCorrupt), errors.Is(err, cdc.ErrDenied):
 		return tableFault(err)
 	case errors.Is(err, cdc.ErrTableUnreadable): // of a copy by ranges, which reads rows again
-		return &stopError{reason: err.Error(), remedy: hintOf(err), recopy: true}
+		return unreadable(err)
 	}
 	return err
+}
+
+// unreadable stops a table that the source does not let one read.
+func unreadable(err error) *stopError {
+	return &stopError{reason: err.Error(), remedy: hintOf(err), recopy: true}
 }
 
 // remedyRule and remedyAsked are for what can be undone in the lake's table: it is at

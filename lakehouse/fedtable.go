@@ -49,9 +49,9 @@ func epochKey(mode Mode, t *TableState) string {
 func (e *Engine) openTables(ctx context.Context) error {
 	e.closeTables()
 	e.tables = nil
-	var known *epoch.Epoch
-	if last, any := e.epochs.Last(); any {
-		known = &last
+	var last *epoch.Epoch
+	if l, any := e.epochs.Last(); any {
+		last = &l
 	}
 	rels, err := e.relationsIf(ctx, len(e.copyingTables()) > 0)
 	if err != nil {
@@ -86,7 +86,7 @@ func (e *Engine) openTables(ctx context.Context) error {
 		}
 		err := e.openTable(ctx, t)
 		if err == nil {
-			err = e.checkVersions(ctx, t, known)
+			err = e.checkVersions(ctx, t, last)
 		}
 		err = tableFault(err)
 		var stop *stopError

@@ -199,17 +199,7 @@ func TestChangeFeedThatComesAndGoes(t *testing.T) {
 // switchFeed sets a table's property behind the engine's back.
 func (r *rig) switchFeed(table, on string) {
 	r.t.Helper()
-	snap := r.load(r.mirror(table))
-	md, p := snap.Metadata().Clone(), *snap.Protocol()
-	md.Configuration[tablefmt.PropChangeDataFeed] = on
-	tx := tablefmt.Begin(r.mirror(table), snap)
-	if !p.Has("changeDataFeed") {
-		p.WriterFeatures = append(append([]string{}, p.WriterFeatures...), "changeDataFeed")
-		tx.SetProtocol(&p)
-	}
-	tx.SetMetadata(md)
-	_, err := tx.Commit(r.t.Context())
-	require.NoError(r.t, err)
+	r.keepOtherwise(table, func(m *tablefmt.Metadata) { m.Configuration[tablefmt.PropChangeDataFeed] = on }, "changeDataFeed")
 }
 
 // TestChangeFeedIsSwitchedWhileTheEngineRuns has somebody else switch a feed on

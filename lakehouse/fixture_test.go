@@ -67,6 +67,11 @@ func keyless(name string) cdctest.TableSpec {
 	return cdctest.TableSpec{Name: name, InsertOnly: true, Columns: []cdc.Column{cdctest.Int64("id"), cdctest.Text("v")}}
 }
 
+// bag is a table without a key whose rows are changed all the same.
+func bag(name string) cdctest.TableSpec {
+	return cdctest.TableSpec{Name: name, Identity: cdc.IdentityFull, Columns: keyed(name).Columns}
+}
+
 // tx commits a transaction at the source.
 func (r *rig) tx(changes func(tx *cdctest.Tx) error) {
 	r.t.Helper()
@@ -86,6 +91,20 @@ func (r *rig) tableOptions(change func(rel *cdc.Relation, o *lakehouse.TableOpti
 			return to
 		}
 	}
+}
+
+// tableOptionsOf has the engines keep every table so.
+func (r *rig) tableOptionsOf(to lakehouse.TableOptions) {
+	options := r.options
+	r.options = func(o *lakehouse.Options) {
+		options(o)
+		o.Table = func(*cdc.Relation) lakehouse.TableOptions { return to }
+	}
+}
+
+// bothModes has the engines keep the changelog and the mirror of every table.
+func (r *rig) bothModes() {
+	r.tableOptionsOf(lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}})
 }
 
 // insert adds rows with the ids from first up to, and without, end, in one

@@ -3,6 +3,7 @@ package lakehouse_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,27 +26,19 @@ func TestMirrorsThatSomebodyMaps(t *testing.T) {
 				r.insert("t", 0, 20)
 				r.insert("u", 0, 20)
 				r.catchUp()
-				s, err := tablefmt.Load(t.Context(), r.mirror("t"))
-				require.NoError(t, err)
-				p, err := s.Protocol().With(feature)
-				require.NoError(t, err)
-				m := s.Metadata().Clone()
-				key, value, _ := strings.Cut(property, "=")
-				m.Configuration[key] = value
-				require.NoError(t, m.SetSchema(s.Schema()))
-				x := tablefmt.Begin(r.mirror("t"), s)
-				x.SetProtocol(p)
-				x.SetMetadata(m)
-				mapped, err := x.Commit(t.Context())
-				require.NoError(t, err)
+				schema := r.load(r.mirror("t")).Schema()
+				mapped := r.keepOtherwise("t", func(m *tablefmt.Metadata) {
+					key, value, _ := strings.Cut(property, "=")
+					m.Configuration[key] = value
+					require.NoError(t, m.SetSchema(schema))
+				}, feature)
 
 				r.insert("t", 20, 25)
 				r.insert("u", 20, 25)
 				r.catchUp()
 				require.Contains(t, r.state("t").Reason, feature)
 				r.same("u")
-				now, err := tablefmt.Load(t.Context(), r.mirror("t"))
-				require.NoError(t, err)
+				now := r.load(r.mirror("t"))
 				require.Equal(t, mapped.Version(), now.Version(), "nothing was written")
 				r.staysStopped("t")
 				r.resync("t")
@@ -110,37 +103,28 @@ func TestTablesThatSomebodyKeepsOtherwise(t *testing.T) {
 					want := map[string]*tablefmt.Metadata{}
 					step(func() {
 						for _, loc := range []tablefmt.Location{r.mirror("t"), r.changelog("t")} {
-							s, err := tablefmt.Load(t.Context(), loc)
-							require.NoError(t, err)
-							x := tablefmt.Begin(loc, s)
-							m := s.Metadata().Clone()
-							if k.features != "" {
-								p, err := s.Protocol().With(strings.Fields(k.features)...)
-								require.NoError(t, err)
-								x.SetProtocol(p)
-							}
-							if property, value, ok := strings.Cut(k.property, "="); ok {
-								m.Configuration[property] = value
-							}
-							if k.change != nil {
-								k.change(m)
-							}
-							require.NotEqual(t, s.Metadata(), m)
-							x.SetMetadata(m)
+							s := r.load(loc)
 							if name, expression, ok := strings.Cut(strings.TrimPrefix(k.property, "delta.constraints."), "="); ok && k.features == "checkConstraints" {
-								s, err = tablefmt.AddConstraint(t.Context(), s, name, expression)
-							} else {
-								s, err = x.Commit(t.Context())
+								next, err := tablefmt.AddConstraint(t.Context(), s, name, expression)
+								require.NoError(t, err)
+								want[loc.Data.URL()] = next.Metadata()
+								continue
 							}
-							require.NoError(t, err)
-							want[loc.Data.URL()] = s.Metadata()
+							want[loc.Data.URL()] = r.keepAt(loc, func(m *tablefmt.Metadata) {
+								if property, value, ok := strings.Cut(k.property, "="); ok {
+									m.Configuration[property] = value
+								}
+								if k.change != nil {
+									k.change(m)
+								}
+								require.NotEqual(t, s.Metadata(), m)
+							}, strings.Fields(k.features)...).Metadata()
 						}
 					})
 					same := func() {
 						t.Helper()
 						for _, loc := range []tablefmt.Location{r.mirror("t"), r.changelog("t")} {
-							s, err := tablefmt.Load(t.Context(), loc)
-							require.NoError(t, err)
+							s := r.load(loc)
 							require.Equal(t, want[loc.Data.URL()], s.Metadata())
 							for _, f := range strings.Fields(k.features) {
 								require.True(t, s.Protocol().Has(f), f)
@@ -178,8 +162,7 @@ func TestFilesAreCutAsTheTableAsks(t *testing.T) {
 		r.catchUp()
 		sizes := func(first int) (n int) {
 			r.t.Helper()
-			before, err := tablefmt.Load(t.Context(), r.mirror("t"))
-			require.NoError(t, err)
+			before := r.load(r.mirror("t"))
 			for part := range 4 { // so many commits are one flush, and several batches
 				r.tx(func(tx *cdctest.Tx) error {
 					for i := range 250 {
@@ -193,8 +176,7 @@ func TestFilesAreCutAsTheTableAsks(t *testing.T) {
 			}
 			r.catchUp()
 			r.same("t")
-			now, err := tablefmt.Load(t.Context(), r.mirror("t"))
-			require.NoError(t, err)
+			now := r.load(r.mirror("t"))
 			return int(now.NumFiles() - before.NumFiles())
 		}
 		require.Equal(t, 1, sizes(1000))
@@ -233,9 +215,8 @@ func TestARuleOfTheLakesTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s := newRangeRig(t)
 		r.catchUp()
-		snap, err := tablefmt.Load(t.Context(), r.mirror("t"))
-		require.NoError(t, err)
-		_, err = tablefmt.AddConstraint(t.Context(), snap, "positive", "id >= 0")
+		snap := r.load(r.mirror("t"))
+		_, err := tablefmt.AddConstraint(t.Context(), snap, "positive", "id >= 0")
 		require.NoError(t, err)
 		r.update("t", 3, "changed")
 		r.catchUp()
@@ -260,15 +241,26 @@ func TestARuleOfTheLakesTable(t *testing.T) {
 	})
 }
 
-// keepOtherwise has somebody else change a mirror's metadata.
-func (r *rig) keepOtherwise(table string, change func(m *tablefmt.Metadata)) {
+// keepOtherwise has somebody else change a mirror's metadata, for which the table
+// lists features.
+func (r *rig) keepOtherwise(table string, change func(m *tablefmt.Metadata), features ...string) *tablefmt.Snapshot {
 	r.t.Helper()
-	s, err := tablefmt.Load(r.t.Context(), r.mirror(table))
-	require.NoError(r.t, err)
-	m := s.Metadata().Clone()
+	return r.keepAt(r.mirror(table), change, features...)
+}
+
+// keepAt is keepOtherwise for any table.
+func (r *rig) keepAt(loc tablefmt.Location, change func(m *tablefmt.Metadata), features ...string) *tablefmt.Snapshot {
+	r.t.Helper()
+	s := r.load(loc)
+	x, m := tablefmt.Begin(loc, s), s.Metadata().Clone()
 	change(m)
-	x := tablefmt.Begin(r.mirror(table), s)
 	x.SetMetadata(m)
-	_, err = x.Commit(r.t.Context())
+	if features = slices.DeleteFunc(features, s.Protocol().Has); len(features) > 0 {
+		p, err := s.Protocol().With(features...)
+		require.NoError(r.t, err)
+		x.SetProtocol(p)
+	}
+	s, err := x.Commit(r.t.Context())
 	require.NoError(r.t, err)
+	return s
 }

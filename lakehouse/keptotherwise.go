@@ -117,7 +117,7 @@ func writtenBy(property string) bool {
 
 // keep sets in the metadata of a copy that is published what somebody has said of
 // how the table is kept, and the options have not.
-func keep(md *tablefmt.Metadata, base *tablefmt.Snapshot, o *TableOptions) error {
+func keep(md *tablefmt.Metadata, base *tablefmt.Snapshot, spec *tableSpec) error {
 	s, err := tablefmt.ParseSchema(md.SchemaString)
 	if err != nil {
 		return err
@@ -126,29 +126,28 @@ func keep(md *tablefmt.Metadata, base *tablefmt.Snapshot, o *TableOptions) error
 	md.Description = base.Metadata().Description
 	maps.DeleteFunc(md.Configuration, func(k, _ string) bool { return !copyDecides(k) })
 	for k, v := range base.Metadata().Configuration {
-		if !copyDecides(k) || k == tablefmt.PropDeletionVectors && o.Deletes == "" {
+		if !copyDecides(k) || k == tablefmt.PropDeletionVectors && (spec.state.Deletes == "" || spec.mode != ModeMirror) {
 			md.Configuration[k] = v
 		}
 	}
 	return nil
 }
 
-// clusteredAs gives the columns by which a copy is clustered, as the table is: nil
-// where that is not clustered, none where it cannot be so any more.
-func clusteredAs(base *tablefmt.Snapshot, md *tablefmt.Metadata, s *tablefmt.Schema) ([][]string, error) {
+// clusteredAs gives the columns by which a copy is clustered, as the table is; none
+// where it is not. lost says that it cannot be so any more.
+func clusteredAs(base *tablefmt.Snapshot, md *tablefmt.Metadata, s *tablefmt.Schema) (columns [][]string, lost bool, err error) {
 	if base == nil {
-		return nil, nil
+		return nil, false, nil
 	}
-	columns, err := base.ClusteringColumns()
-	if err != nil || len(columns) == 0 {
-		return nil, err
+	if columns, err = base.ClusteringColumns(); err != nil {
+		return nil, false, err
 	}
 	for _, path := range columns {
 		if _, ok := s.Field(path[0]); !ok || len(path) > 1 || len(md.PartitionColumns) > 0 {
-			return [][]string{}, nil
+			return nil, true, nil
 		}
 	}
-	return columns, nil
+	return columns, false, nil
 }
 
 // rewrites reports whether rows go from a mirror by writing its files anew: as the
@@ -161,6 +160,15 @@ func (o *TableOptions) rewrites(snap *tablefmt.Snapshot) bool {
 		return true
 	}
 	return !strings.EqualFold(snap.Property(tablefmt.PropDeletionVectors), "true")
+}
+
+// switches reports whether a table's properties say otherwise than the options do.
+func (t *table) switches() bool { return t.switchesVectors() || t.switchesFeed() }
+
+// setSwitches sets in a table's properties what the options say otherwise.
+func (t *table) setSwitches(md *tablefmt.Metadata) {
+	t.setVectors(md)
+	t.setFeed(md)
 }
 
 // switchesVectors reports whether a mirror's properties say otherwise of how rows go

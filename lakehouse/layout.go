@@ -215,17 +215,13 @@ func addedTo(s *tablefmt.Schema) map[string]string {
 // table as it is, nil for a new one: where the options do not say how rows are taken
 // out, somebody may have said in the table that it is without deletion vectors.
 func (o *TableOptions) describe(mode Mode, rel *cdc.Relation, base *tablefmt.Snapshot) map[string]string {
+	if mode != ModeMirror {
+		return map[string]string{tablefmt.PropAppendOnly: "true"}
+	}
 	props := map[string]string{}
 	said := ""
 	if base != nil {
 		said = base.Property(tablefmt.PropDeletionVectors)
-	}
-	if mode != ModeMirror {
-		props[tablefmt.PropAppendOnly] = "true"
-		if said != "" {
-			props[tablefmt.PropDeletionVectors] = said // there are never any
-		}
-		return props
 	}
 	switch {
 	case o.Deletes != DeletesVectors && strings.EqualFold(said, "false"):

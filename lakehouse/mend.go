@@ -399,12 +399,11 @@ func (x *mending) commit(ctx context.Context, whole bool) (*Repaired, error) {
 // describe takes over into the table's metadata what the commit changes of them.
 func (x *mending) describe(c *tablefmt.Transaction) error {
 	t, source := x.m.table, x.spec.sourceProperty()
-	if !t.switchesVectors() && !t.switchesFeed() && !t.evolved && x.Lake.Property(propSource) == source {
+	if !t.switches() && !t.evolved && x.Lake.Property(propSource) == source {
 		return nil
 	}
 	md := x.Lake.Metadata().Clone()
-	t.setVectors(md)
-	t.setFeed(md)
+	t.setSwitches(md)
 	md.Configuration[propSource] = source
 	return t.describe(c, md)
 }

@@ -29,11 +29,7 @@ func TestABrokenCopyDoesNotDoubleTheChangelogsSnapshot(t *testing.T) {
 		t.Run(path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, keyed("t"))
-				r.options = func(o *lakehouse.Options) {
-					o.Table = func(*cdc.Relation) lakehouse.TableOptions {
-						return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}}
-					}
-				}
+				r.bothModes()
 				r.insert("t", 0, 10)
 				faults := r.inject(faultstore.Rule{Op: faultstore.OpPutIfAbsent, Path: path})
 				require.ErrorIs(t, r.engine(t.Context(), true), faultstore.ErrInjected)

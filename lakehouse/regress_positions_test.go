@@ -83,11 +83,7 @@ func TestEdge05ChangesThatComeAgain(t *testing.T) {
 		t.Run(failing, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, keyed("t"), keyed("u"))
-				r.options = func(o *lakehouse.Options) {
-					o.Table = func(rel *cdc.Relation) lakehouse.TableOptions {
-						return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}}
-					}
-				}
+				r.bothModes()
 				r.catchUp()
 				for i := range 20 { // several transactions, and several changes of a row in one
 					r.tx(func(tx *cdctest.Tx) error {
@@ -126,11 +122,7 @@ func TestEdge10TheAnswerToACommitIsLost(t *testing.T) {
 		t.Run(path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, keyed("t"))
-				r.options = func(o *lakehouse.Options) {
-					o.Table = func(*cdc.Relation) lakehouse.TableOptions {
-						return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}}
-					}
-				}
+				r.bothModes()
 				faults := r.inject()
 				r.insert("t", 0, 10)
 				stop := r.start()

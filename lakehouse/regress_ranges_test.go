@@ -511,13 +511,7 @@ func TestEdge59ACopyInTwoModes(t *testing.T) {
 					settle()
 					r.update("t", 5, fmt.Sprint("changed again ", i))
 				}
-				modes := r.options
-				r.options = func(o *lakehouse.Options) {
-					modes(o)
-					o.Table = func(*cdc.Relation) lakehouse.TableOptions {
-						return lakehouse.TableOptions{Modes: []lakehouse.Mode{lakehouse.ModeChangelog, lakehouse.ModeMirror}}
-					}
-				}
+				r.bothModes()
 				store := objstore.NewMemory()
 				r.store = store
 				n := 0

@@ -220,22 +220,28 @@ func deleteFolder(r *rig, table string) {
 	}
 }
 
-// rewrite puts all rows of a table into one new file, as OPTIMIZE does.
-func rewrite(r *rig, table string) {
+// inOneFile writes all rows of a table into a file that no commit names yet.
+func inOneFile(r *rig, s *tablefmt.Snapshot, w *tablefmt.FileWriter) *tablefmt.AddFile {
 	r.t.Helper()
-	ctx := r.t.Context()
-	s, err := tablefmt.Load(ctx, r.mirror(table))
-	require.NoError(r.t, err)
-	schema, err := s.Schema().Arrow()
-	require.NoError(r.t, err)
-	w, err := tablefmt.NewFileWriter(ctx, r.mirror(table), schema, tablefmt.FileOptions{})
-	require.NoError(r.t, err)
-	require.NoError(r.t, s.Scan(ctx, tablefmt.ScanOptions{}, func(rec arrow.RecordBatch) error {
+	require.NoError(r.t, s.Scan(r.t.Context(), tablefmt.ScanOptions{}, func(rec arrow.RecordBatch) error {
 		_, err := w.Write(rec)
 		return err
 	}))
 	add, err := w.Close()
 	require.NoError(r.t, err)
+	return add
+}
+
+// rewrite puts all rows of a table into one new file, as OPTIMIZE does.
+func rewrite(r *rig, table string) {
+	r.t.Helper()
+	ctx := r.t.Context()
+	s := r.load(r.mirror(table))
+	schema, err := s.Schema().Arrow()
+	require.NoError(r.t, err)
+	w, err := tablefmt.NewFileWriter(ctx, r.mirror(table), schema, tablefmt.FileOptions{})
+	require.NoError(r.t, err)
+	add := inOneFile(r, s, w)
 	x := tablefmt.Begin(r.mirror(table), s)
 	for f := range s.Files() {
 		x.Remove(*f.Remove(1, false))

@@ -341,28 +341,19 @@ func (s *simulation) repairs(ctx context.Context, e *lakehouse.Engine) (stop fun
 		return func() {}
 	}
 	rng := rand.New(rand.NewPCG(s.fate.Uint64(), 4))
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			select {
-			case <-time.After(time.Duration(1+rng.IntN(60)) * time.Second):
-			case <-ctx.Done():
-				return
-			}
-			done, err := e.Repair(ctx, "public."+simTables[rng.IntN(len(simTables))], lakehouse.RepairOptions{})
-			if err == nil && done.Keys != 0 && !s.isCrashed() {
-				s.t.Errorf("%s differed from its source in %d keys at %s", done.Table, done.Keys, done.LSN)
-			}
-			if err == nil {
-				s.repaired++
-			}
-			if errors.Is(err, lakehouse.ErrNotRepaired) && strings.Contains(err.Error(), "kept") {
-				s.t.Errorf("a table is not repaired because of how it is kept: %v", err)
-			}
+	pause := func() time.Duration { return time.Duration(1+rng.IntN(60)) * time.Second }
+	return nowAndThen(ctx, pause, func(ctx context.Context) {
+		done, err := e.Repair(ctx, "public."+simTables[rng.IntN(len(simTables))], lakehouse.RepairOptions{})
+		if err == nil && done.Keys != 0 && !s.isCrashed() {
+			s.t.Errorf("%s differed from its source in %d keys at %s", done.Table, done.Keys, done.LSN)
+		}
+		if err == nil {
+			s.repaired++
+		}
+		if errors.Is(err, lakehouse.ErrNotRepaired) && strings.Contains(err.Error(), "kept") {
+			s.t.Errorf("a table is not repaired because of how it is kept: %v", err)
 		}
 	})
-	return func() { cancel(); wg.Wait() }
 }
 
 func (s *simulation) isCrashed() bool {

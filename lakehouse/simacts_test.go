@@ -28,31 +28,45 @@ func (s *simulation) operates(ctx context.Context, e *lakehouse.Engine, last boo
 		return func() {}
 	}
 	rng := rand.New(rand.NewPCG(s.fate.Uint64(), 6))
+	return nowAndThen(ctx, moments(rng, 2000), func(ctx context.Context) {
+		if s.operated && !last {
+			s.acted(e.Act, ctx, simTables[rng.IntN(len(simTables))], simActions[rng.IntN(len(simActions))])
+		}
+		for _, table := range s.inPhase(lakehouse.PhaseStopped) {
+			if s.isHard(table) {
+				continue // which takes another configuration
+			}
+			s.acted(e.Act, ctx, table, lakehouse.ActionResync)
+		}
+	})
+}
+
+// nowAndThen does something after each pause, until ctx ends or it is stopped.
+func nowAndThen(ctx context.Context, pause func() time.Duration, do func(ctx context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
-			pause := time.Duration(1+rng.IntN(2000)) * time.Millisecond
-			if rng.IntN(4) == 0 {
-				pause *= 20
-			}
 			select {
-			case <-time.After(pause):
+			case <-time.After(pause()):
 			case <-ctx.Done():
 				return
 			}
-			if s.operated && !last {
-				s.acted(e.Act, ctx, simTables[rng.IntN(len(simTables))], simActions[rng.IntN(len(simActions))])
-			}
-			for _, table := range s.inPhase(lakehouse.PhaseStopped) {
-				if s.isHard(table) {
-					continue // which takes another configuration
-				}
-				s.acted(e.Act, ctx, table, lakehouse.ActionResync)
-			}
+			do(ctx)
 		}
 	})
 	return func() { cancel(); wg.Wait() }
+}
+
+// moments are pauses of up to most milliseconds, and now and then much longer.
+func moments(rng *rand.Rand, most int) func() time.Duration {
+	return func() time.Duration {
+		pause := time.Duration(1+rng.IntN(most)) * time.Millisecond
+		if rng.IntN(4) == 0 {
+			pause *= 20
+		}
+		return pause
+	}
 }
 
 func (s *simulation) isHard(table string) bool {

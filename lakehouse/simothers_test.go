@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
-	"time"
 
 	"github.com/lakeload/lakeload/compaction"
 	"github.com/lakeload/lakeload/lakehouse"
@@ -24,23 +22,7 @@ func (s *simulation) othersTend(ctx context.Context, last bool) (stop func()) {
 		return func() {}
 	}
 	rng := rand.New(rand.NewPCG(s.fate.Uint64(), 14))
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			pause := time.Duration(1+rng.IntN(4000)) * time.Millisecond
-			if rng.IntN(4) == 0 {
-				pause *= 20
-			}
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-				return
-			}
-			s.tend(ctx, rng)
-		}
-	})
-	return func() { cancel(); wg.Wait() }
+	return nowAndThen(ctx, moments(rng, 4000), func(ctx context.Context) { s.tend(ctx, rng) })
 }
 
 // tend does one thing to one mirror.

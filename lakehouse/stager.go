@@ -37,6 +37,7 @@ type stager struct {
 type openFile struct {
 	w    *tablefmt.FileWriter
 	rows int64
+	most int64 // bytes at which it is closed
 }
 
 // place is where a run of rows was put: from row first of a file.
@@ -72,7 +73,7 @@ func (s *stager) put(to **openFile, rec arrow.RecordBatch, rows []int32, o table
 		if err != nil {
 			return place{}, fmt.Errorf("writing rows of %s: %w", &s.t.spec, err)
 		}
-		*to = &openFile{w: w}
+		*to = &openFile{w: w, most: s.t.targetSize()}
 	}
 	f := *to
 	data := s.dataOf(rec)
@@ -83,7 +84,7 @@ func (s *stager) put(to **openFile, rec arrow.RecordBatch, rows []int32, o table
 	}
 	f.rows += int64(len(rows))
 	at := place{path: f.w.Path(), first: first}
-	if f.w.Bytes() >= s.t.targetSize() {
+	if f.w.Bytes() >= f.most {
 		err = s.finishFile(to)
 	}
 	return at, err

@@ -351,10 +351,9 @@ func (t *table) describe(x *tablefmt.Transaction, md *tablefmt.Metadata) error {
 // commit in the same way.
 func (t *table) begin(cut cdc.LSN, operation string) (*tablefmt.Transaction, error) {
 	x := tablefmt.Begin(t.spec.loc, t.snap)
-	if t.evolved || t.switchesVectors() || t.switchesFeed() {
+	if t.evolved || t.switches() {
 		md := t.snap.Metadata().Clone()
-		t.setVectors(md)
-		t.setFeed(md)
+		t.setSwitches(md)
 		if err := t.describe(x, md); err != nil {
 			return nil, err
 		}

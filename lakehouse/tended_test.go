@@ -7,10 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lakeload/lakeload/cdc"
 	"github.com/lakeload/lakeload/cdc/cdctest"
 	"github.com/lakeload/lakeload/internal/crashpoint"
 	"github.com/lakeload/lakeload/lakehouse"
@@ -22,8 +20,7 @@ import (
 // dataFiles are the data files of a mirror's newest version.
 func (r *rig) dataFiles(table string) (paths []string) {
 	r.t.Helper()
-	s, err := tablefmt.Load(r.t.Context(), r.mirror(table))
-	require.NoError(r.t, err)
+	s := r.load(r.mirror(table))
 	for add := range s.Files() {
 		path, err := add.DataPath()
 		require.NoError(r.t, err)
@@ -63,37 +60,18 @@ func TestFilesThatAreGoneFromTheVersionThatIsKnown(t *testing.T) {
 	})
 }
 
-// tableOptionsOf has the engines keep every table so.
-func (r *rig) tableOptionsOf(to lakehouse.TableOptions) {
-	options := r.options
-	r.options = func(o *lakehouse.Options) {
-		options(o)
-		o.Table = func(*cdc.Relation) lakehouse.TableOptions { return to }
-	}
-}
-
 // Of a table whose rows have ids that stay, a change that changes nothing is told as
 // one: a commit that has only moved rows would have to carry the ids.
 func TestAChangeOfNothingWhereRowsHaveIDs(t *testing.T) {
 	for name, spec := range map[string]cdctest.TableSpec{
-		"a key": keyed("t"), "no key": {Name: "t", Identity: cdc.IdentityFull, Columns: keyed("t").Columns},
+		"a key": keyed("t"), "no key": bag("t"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, spec, keyed("u"))
 				r.tableOptionsOf(lakehouse.TableOptions{ChangeFeed: lakehouse.FeedOn})
 				r.catchUp()
-				s, err := tablefmt.Load(t.Context(), r.mirror("t"))
-				require.NoError(t, err)
-				p, err := s.Protocol().With("rowTracking", "domainMetadata")
-				require.NoError(t, err)
-				m := s.Metadata().Clone()
-				m.Configuration[tablefmt.PropRowTracking] = "true"
-				x := tablefmt.Begin(r.mirror("t"), s)
-				x.SetProtocol(p)
-				x.SetMetadata(m)
-				s, err = x.Commit(t.Context())
-				require.NoError(t, err)
+				s := r.keepOtherwise("t", func(m *tablefmt.Metadata) { m.Configuration[tablefmt.PropRowTracking] = "true" }, "rowTracking", "domainMetadata")
 				require.True(t, s.TracksRows())
 				r.insert("t", 0, 20)
 				r.catchUp()
@@ -109,8 +87,7 @@ func TestAChangeOfNothingWhereRowsHaveIDs(t *testing.T) {
 					r.same("t")
 					require.Empty(t, r.stopped())
 				}
-				s, err = tablefmt.Load(t.Context(), r.mirror("t"))
-				require.NoError(t, err)
+				s = r.load(r.mirror("t"))
 				require.True(t, s.TracksRows())
 				checkFeed(t, r.mirror("t"), 2)
 			})
@@ -120,13 +97,12 @@ func TestAChangeOfNothingWhereRowsHaveIDs(t *testing.T) {
 
 // What others do to a table while its copy is being published does not cost the copy.
 func TestACopyIsPublishedOverWhatOthersDoMeanwhile(t *testing.T) {
-	bag := cdctest.TableSpec{Name: "t", Identity: cdc.IdentityFull, Columns: keyed("t").Columns}
-	for how, spec := range map[string]cdctest.TableSpec{"by ranges": keyed("t"), "under a snapshot": bag} {
+	for how, spec := range map[string]cdctest.TableSpec{"by ranges": keyed("t"), "under a snapshot": bag("t")} {
 		for what, others := range map[string]func(r *rig){
 			"a property":  func(r *rig) { r.keepOtherwise("t", func(m *tablefmt.Metadata) { m.Configuration["team"] = "orders" }) },
 			"a comment":   func(r *rig) { r.keepOtherwise("t", func(m *tablefmt.Metadata) { m.Description = "rows" }) },
 			"other files": func(r *rig) { rewrite(r, "t") },
-			"other rows":  func(r *rig) { removeRow(r, "t") },
+			"other rows":  func(r *rig) { removeFiles(r, "t") },
 			"no vectors": func(r *rig) {
 				r.keepOtherwise("t", func(m *tablefmt.Metadata) { m.Configuration[tablefmt.PropDeletionVectors] = "false" })
 			},
@@ -145,8 +121,7 @@ func TestACopyIsPublishedOverWhatOthersDoMeanwhile(t *testing.T) {
 							return
 						}
 						others(r)
-						s, err := tablefmt.Load(t.Context(), r.mirror("t"))
-						require.NoError(t, err)
+						s := r.load(r.mirror("t"))
 						wanted = s.Metadata()
 					})
 					defer crashpoint.Set(nil)
@@ -155,8 +130,7 @@ func TestACopyIsPublishedOverWhatOthersDoMeanwhile(t *testing.T) {
 					require.Equal(t, []string{"public.t"}, r.copied())
 					require.Empty(t, r.stopped())
 					r.same("t")
-					s, err := tablefmt.Load(t.Context(), r.mirror("t"))
-					require.NoError(t, err)
+					s := r.load(r.mirror("t"))
 					require.Equal(t, wanted, s.Metadata())
 					r.tx(func(tx *cdctest.Tx) error { return tx.Delete("t", cdctest.Row{"id": 7, "v": "v7"}) })
 					r.catchUp()
@@ -165,19 +139,6 @@ func TestACopyIsPublishedOverWhatOthersDoMeanwhile(t *testing.T) {
 			})
 		}
 	}
-}
-
-// removeRow is a DELETE by somebody else.
-func removeRow(r *rig, table string) {
-	r.t.Helper()
-	s, err := tablefmt.Load(r.t.Context(), r.mirror(table))
-	require.NoError(r.t, err)
-	x := tablefmt.Begin(r.mirror(table), s)
-	for f := range s.Files() {
-		x.Remove(*f.Remove(1, true))
-	}
-	_, err = x.Commit(r.t.Context())
-	require.NoError(r.t, err)
 }
 
 // A log from which somebody has cleaned away what others did to the table proves
@@ -190,8 +151,7 @@ func TestALogThatDoesNotTellWhatOthersDid(t *testing.T) {
 		for i := range 3 {
 			r.keepOtherwise("t", func(m *tablefmt.Metadata) { m.Configuration["round"] = fmt.Sprint(i) })
 		}
-		s, err := tablefmt.Load(t.Context(), r.mirror("t"))
-		require.NoError(t, err)
+		s := r.load(r.mirror("t"))
 		require.NoError(t, tablefmt.Checkpoint(t.Context(), s))
 		for v := range s.Version() {
 			require.NoError(t, r.mirror("t").Data.Delete(t.Context(), fmt.Sprintf("_delta_log/%020d.json", v)))
@@ -210,7 +170,7 @@ func TestALogThatDoesNotTellWhatOthersDid(t *testing.T) {
 func TestAWinnerThatCannotBeReadInPassing(t *testing.T) {
 	for what, others := range map[string]func(r *rig){
 		"a property": func(r *rig) { r.keepOtherwise("t", func(m *tablefmt.Metadata) { m.Configuration["team"] = "orders" }) },
-		"rows":       func(r *rig) { removeRow(r, "t") },
+		"rows":       func(r *rig) { removeFiles(r, "t") },
 	} {
 		for _, fresh := range []bool{true, false} { // no epoch has seen the copy
 			t.Run(fmt.Sprintf("%s, fresh %t", what, fresh), func(t *testing.T) {
@@ -303,8 +263,7 @@ func TestACopyOfAClusteredTable(t *testing.T) {
 		r.catchUp()
 		r.same("t")
 		require.Empty(t, r.stopped())
-		s, err := tablefmt.Load(t.Context(), r.mirror("t"))
-		require.NoError(t, err)
+		s := r.load(r.mirror("t"))
 		columns, err := s.ClusteringColumns()
 		require.NoError(t, err)
 		require.Equal(t, [][]string{{"v"}}, columns)
@@ -315,8 +274,7 @@ func TestACopyOfAClusteredTable(t *testing.T) {
 // have statistics besides.
 func (r *rig) cluster(table, column, stats string) {
 	r.t.Helper()
-	s, err := tablefmt.Load(r.t.Context(), r.mirror(table))
-	require.NoError(r.t, err)
+	s := r.load(r.mirror(table))
 	p, err := s.Protocol().With("clustering", "domainMetadata")
 	require.NoError(r.t, err)
 	x := tablefmt.Begin(r.mirror(table), s)
@@ -358,23 +316,12 @@ func TestWhoSaysHowRowsGo(t *testing.T) {
 						r.tableOptionsOf(lakehouse.TableOptions{Deletes: c.option})
 						r.catchUp()
 					}
-					s, err := tablefmt.Load(t.Context(), r.mirror("t"))
-					require.NoError(t, err)
-					p, err := s.Protocol().With("deletionVectors")
-					require.NoError(t, err)
-					m := s.Metadata().Clone()
-					m.Configuration[tablefmt.PropDeletionVectors] = c.said
-					x := tablefmt.Begin(r.mirror("t"), s)
-					x.SetProtocol(p)
-					x.SetMetadata(m)
-					_, err = x.Commit(t.Context())
-					require.NoError(t, err)
+					r.keepOtherwise("t", func(m *tablefmt.Metadata) { m.Configuration[tablefmt.PropDeletionVectors] = c.said }, "deletionVectors")
 					for i := range 3 {
 						r.tx(func(tx *cdctest.Tx) error { return tx.Delete("t", cdctest.Row{"id": i}) })
 						r.catchUp()
 						r.same("t")
-						s, err := tablefmt.Load(t.Context(), r.mirror("t"))
-						require.NoError(t, err)
+						s := r.load(r.mirror("t"))
 						require.Equal(t, c.want, s.Property(tablefmt.PropDeletionVectors))
 						for add := range s.Files() {
 							require.Equal(t, c.want == "true", add.DeletionVector != nil)
@@ -397,9 +344,8 @@ func TestARuleThatIsDroppedAgain(t *testing.T) {
 		r := newRig(t, keyed("t"), keyed("u"))
 		r.insert("t", 0, 20)
 		r.catchUp()
-		s, err := tablefmt.Load(t.Context(), r.mirror("t"))
-		require.NoError(t, err)
-		_, err = tablefmt.AddConstraint(t.Context(), s, "short", "length(v) < 5")
+		s := r.load(r.mirror("t"))
+		_, err := tablefmt.AddConstraint(t.Context(), s, "short", "length(v) < 5")
 		require.NoError(t, err)
 		stop := r.start()
 		r.copied()
@@ -429,14 +375,13 @@ func TestARuleThatIsDroppedAgain(t *testing.T) {
 // What another program does to a table's rows is undone where the policy says so, with
 // the engine at rest or running.
 func TestForeignChangesAreUndone(t *testing.T) {
-	bag := cdctest.TableSpec{Name: "t", Identity: cdc.IdentityFull, Columns: keyed("t").Columns}
 	for name, foreign := range map[string]func(r *rig){
-		"rows removed": func(r *rig) { removeRow(r, "t") },
+		"rows removed": func(r *rig) { removeFiles(r, "t") },
 		"rows doubled": func(r *rig) { double(r, "t") },
 		"rolled back":  func(r *rig) { rollBack(r, "t", 1) },
 		"gone":         func(r *rig) { deleteFolder(r, "t") },
 	} {
-		for kind, spec := range map[string]cdctest.TableSpec{"a key": keyed("t"), "no key": bag} {
+		for kind, spec := range map[string]cdctest.TableSpec{"a key": keyed("t"), "no key": bag("t")} {
 			for _, running := range []bool{false, true} {
 				if running && (name == "rolled back" || name == "gone") {
 					continue // the engine would find its own versions taken away, which is no commit of others
@@ -486,18 +431,11 @@ func TestForeignChangesAreUndone(t *testing.T) {
 // double is an INSERT by somebody else of the rows that are there.
 func double(r *rig, table string) {
 	r.t.Helper()
-	s, err := tablefmt.Load(r.t.Context(), r.mirror(table))
-	require.NoError(r.t, err)
+	s := r.load(r.mirror(table))
 	w, err := s.NewFileWriter(r.t.Context(), tablefmt.FileOptions{})
 	require.NoError(r.t, err)
-	require.NoError(r.t, s.Scan(r.t.Context(), tablefmt.ScanOptions{}, func(rec arrow.RecordBatch) error {
-		_, err := w.Write(rec)
-		return err
-	}))
-	add, err := w.Close()
-	require.NoError(r.t, err)
 	x := tablefmt.Begin(r.mirror(table), s)
-	x.Add(*add)
+	x.Add(*inOneFile(r, s, w))
 	_, err = x.Commit(r.t.Context())
 	require.NoError(r.t, err)
 }

@@ -20,7 +20,9 @@ func (e *Engine) checkVersions(ctx context.Context, t *fedTable, last *epoch.Epo
 	for i, w := range t.writers {
 		was, known := int64(-1), false
 		if last != nil && last.LSN >= t.state.CopyPoint { // else the epoch saw an older copy
-			was, known = versionIn(last, epochKey(t.modes[i], &t.state))
+			if v, ok := last.Tables[epochKey(t.modes[i], &t.state)]; ok {
+				was, known = v, true
+			}
 		}
 		spec := e.spec(&t.state, t.modes[i])
 		if w.Version() < was {
@@ -40,36 +42,29 @@ func (e *Engine) checkVersions(ctx context.Context, t *fedTable, last *epoch.Epo
 // versions are a table's versions after one, up to another.
 type versions struct{ after, to int64 }
 
-func versionIn(e *epoch.Epoch, key string) (int64, bool) {
-	if v, ok := e.Tables[key]; ok {
-		return v, true
-	}
-	return -1, false
-}
-
 // othersSince refuses commits after a version that changed rows or columns and are
 // not ours. It reports whether none is ours. Where it is not known which version is
 // proven, it goes back to the newest that is ours.
 func (s *tableSpec) othersSince(ctx context.Context, was, newest int64, known bool) (others bool, err error) {
 	others = true
 	for v := newest; v > was; v-- {
+		harmless := true
 		actions, err := tablefmt.ReadCommit(ctx, s.loc, v)
-		only := false
 		if err == nil && !ours(actions, s.appPrefix()) {
-			only, err = onlyKeeps(ctx, s, v, actions)
+			harmless, err = onlyKeeps(ctx, s, v, actions)
 		}
 		switch {
 		case errors.Is(err, tablefmt.ErrNoVersion):
 			return false, s.foreign("its log does not tell any more what was done to it up to version %d", v)
 		case err != nil:
 			return false, fmt.Errorf("checking version %d of %s: %w", v, s, err)
+		case !harmless:
+			return false, s.foreign("another program changed its rows or its columns in version %d", v)
 		case own(actions, s.appPrefix()):
 			if !known || publishes(actions, s.appID()) { // what was before it was replaced
 				return false, nil
 			}
 			others = false
-		case !only && !ours(actions, s.appPrefix()):
-			return false, s.foreign("another program changed its rows or its columns in version %d", v)
 		}
 	}
 	return others, nil

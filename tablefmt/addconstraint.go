@@ -38,11 +38,7 @@ func addConstraint(ctx context.Context, s *Snapshot, name, expression string) (*
 		}
 	}
 	rule := rowRule{name: fmt.Sprintf("the CHECK constraint %q", strings.ToLower(name)), expression: expression}
-	x, err := sqlexpr.Predicate(expression, s.Arrow())
-	if err != nil {
-		return nil, &ExpressionError{Rule: rule.name, Expression: expression, Err: err}
-	}
-	if err := s.hold(ctx, checkedRule{rule, x}); err != nil {
+	if err := s.hold(ctx, rule); err != nil {
 		return nil, err
 	}
 	t := Begin(s.loc, s)
@@ -64,14 +60,19 @@ func addConstraint(ctx context.Context, s *Snapshot, name, expression string) (*
 	return t.Commit(ctx)
 }
 
-// hold reads the columns that a rule uses, of all rows.
-func (s *Snapshot) hold(ctx context.Context, r checkedRule) error {
-	c := &checker{schema: s.Arrow(), rules: []checkedRule{r}, columns: make([]sqlexpr.Column, s.Arrow().NumFields()), at: make([]int, s.Arrow().NumFields())}
+// hold holds all rows against a rule, of which it reads the columns. The error is a
+// *[ConstraintError] or an *[ExpressionError].
+func (s *Snapshot) hold(ctx context.Context, r rowRule) error {
+	x, err := sqlexpr.Predicate(r.expression, s.Arrow())
+	if err != nil {
+		return &ExpressionError{Rule: r.name, Expression: r.expression, Err: err}
+	}
+	c := &checker{schema: s.Arrow(), rules: []checkedRule{{r, x}}, columns: make([]sqlexpr.Column, s.Arrow().NumFields()), at: make([]int, s.Arrow().NumFields())}
 	for i := range c.at {
 		c.at[i] = -1
 	}
 	names := []string{}
-	for n, i := range r.expr.Columns() {
+	for n, i := range x.Columns() {
 		c.at[i] = n
 		names = append(names, s.Arrow().Field(i).Name)
 	}

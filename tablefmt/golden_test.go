@@ -152,6 +152,9 @@ func TestGoldenLogs(t *testing.T) {
 			loc := written(t, lines(`{"protocol":{"minReaderVersion":1,"minWriterVersion":7,"writerFeatures":["domainMetadata","`+feature+`","appendOnly","invariants"]}}`, metadata, addOf("1")))
 			require.Equal(t, []string{"1"}, livePaths(t, loc))
 			s := must(Load(ctx, loc))
+			f, known := featureByName(feature)
+			require.True(t, known)
+			require.False(t, f.Reader, "readers need not list it")
 			_, err := setMetadata(s, func(m *Metadata) { m.Description = "x" })
 			var u *UnsupportedFeatureError
 			require.ErrorAs(t, err, &u)

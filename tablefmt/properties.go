@@ -104,7 +104,7 @@ func CheckStatsColumns(m *Metadata) error {
 	if names == "" {
 		return nil
 	}
-	s, err := ParseSchema(m.schemaText())
+	s, err := schemaOf(m)
 	if err != nil {
 		return err
 	}

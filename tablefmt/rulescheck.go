@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-
-	"github.com/lakeload/lakeload/tablefmt/sqlexpr"
 )
 
 // checkRules refuses new rows that were not held against the table's rules, and
@@ -62,16 +60,13 @@ func (t *Transaction) checkRules(p *Protocol, m *Metadata, s *Schema) error {
 // Columns are found by their names. SetProtocol, SetMetadata and Add come before it.
 func (t *Transaction) HoldRows(ctx context.Context, from *Snapshot) error {
 	p, m := t.protocol, t.metadata
-	if p == nil && t.base != nil {
-		p = t.base.Protocol()
-	}
-	if m == nil && t.base != nil {
-		m = t.base.Metadata()
+	if t.base != nil {
+		p, m = t.effective(t.base.st)
 	}
 	if p == nil || m == nil {
 		return invalidf("the transaction has no protocol or metadata yet, and the table is new")
 	}
-	s, err := ParseSchema(m.schemaText())
+	s, err := schemaOf(m)
 	if err != nil {
 		return fmt.Errorf("holding rows of %s against the rules of %s: %w", from.loc, t.place(), err)
 	}
@@ -96,11 +91,7 @@ func (t *Transaction) holdRows(ctx context.Context, from *Snapshot, p *Protocol,
 		if r.generated { // who made the files answers for it, see enforced
 			continue
 		}
-		x, err := sqlexpr.Predicate(r.expression, from.Arrow())
-		if err != nil {
-			return &ExpressionError{Rule: r.name, Expression: r.expression, Err: err}
-		}
-		if err := from.hold(ctx, checkedRule{r, x}); err != nil {
+		if err := from.hold(ctx, r); err != nil {
 			return err
 		}
 	}
@@ -109,15 +100,14 @@ func (t *Transaction) holdRows(ctx context.Context, from *Snapshot, p *Protocol,
 		return err
 	}
 	for i := range t.adds {
-		if a := &t.adds[i]; a.made == nil || !a.made.keeps(id) {
-			if _, there := from.File(a.Path); there {
-				made := madeFile{}
-				if a.made != nil {
-					made = *a.made
-				}
-				made.rules = id
-				a.made = &made
+		a := &t.adds[i]
+		if _, there := from.File(a.Path); there && !a.made.keeps(id) {
+			made := madeFile{}
+			if a.made != nil {
+				made = *a.made
 			}
+			made.rules = id
+			a.made = &made
 		}
 	}
 	return nil

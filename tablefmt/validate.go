@@ -16,11 +16,9 @@ func (t *Transaction) validate() error {
 			return invalidf("a new table needs a protocol and metadata")
 		}
 	} else {
-		if p == nil {
-			p = t.base.Protocol()
-		}
-		if m == nil {
-			m, s = t.base.Metadata(), t.base.Schema()
+		p, m = t.effective(t.base.st)
+		if t.metadata == nil {
+			s = t.base.Schema()
 		}
 	}
 	if err := p.validate(); err != nil {
